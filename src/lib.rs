@@ -1,0 +1,3 @@
+//! Keeps helpdesk links in Postgres in step with the portal tokens of their users.
+//!
+//! The floors of the house, and which may know which, are in `docs/architecture.md`.

@@ -1,0 +1,3 @@
+//! Parses, calls, reports.
+
+fn main() {}
