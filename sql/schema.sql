@@ -1,0 +1,313 @@
+-- Schema relinkd: its tables, the two views through which the daemon sees the bot's tables, and its functions.
+-- Takes no lock on the bot's tables that a reader or writer would notice; safe to run again, on a live bot.
+--
+-- Run by `relinkd install`; a DBA runs the same text with psql (`relinkd install --print`). The names of the bot's
+-- tables and columns arrive as settings of the session:
+--   relinkd.users_table, relinkd.users_telegram_id, relinkd.users_portal_token,
+--   relinkd.issues_table, relinkd.issues_id, relinkd.issues_telegram_id, relinkd.issues_url
+
+create schema if not exists relinkd;
+comment on schema relinkd is 'relinkd: keeps helpdesk links in step with portal tokens; removed by `relinkd uninstall`';
+
+-- One row: what is installed, and what the daemons remember between runs.
+create table if not exists relinkd.meta (
+    only_row           boolean primary key default true check (only_row),
+    schema_version     integer not null,
+    users_table        text not null,
+    users_telegram_id  text not null,
+    users_portal_token text not null,
+    issues_table       text not null,
+    issues_id          text not null,
+    issues_telegram_id text not null,
+    issues_url         text not null,
+    granted_connect_to name,                 -- the role that could not connect before `install`
+    portal_fingerprint text,
+    audit_finished_at  timestamptz,
+    audit_found        bigint
+);
+
+-- What has changed and is not yet in the links. Appended to by triggers, emptied by daemons.
+create table if not exists relinkd.change (
+    id          bigint generated always as identity primary key,
+    telegram_id bigint not null,
+    issue_id    bigint,                      -- null: all issues of the user
+    strip_upto  bigint,                      -- links of issues up to this id lose a token, whatever the setting
+    at          timestamptz not null default clock_timestamp(),
+    due         timestamptz not null default '-infinity'
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+-- Users whose issues are being walked: where the walk stands, and why it is held up.
+create table if not exists relinkd.walk (
+    telegram_id bigint primary key,
+    cursor      bigint not null,             -- issues up to this id are done
+    strip_upto  bigint,
+    since       timestamptz not null,
+    due         timestamptz not null,
+    attempts    integer not null default 0,
+    last_error  text
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+create index if not exists walk_due on relinkd.walk (due);
+
+-- Whose token is this: a keyed mark (HMAC) of each user's token under each key of the ring.
+create table if not exists relinkd.token_mark (
+    telegram_id bigint not null,
+    key_id      text not null,
+    mark        bytea not null,
+    primary key (telegram_id, key_id)
+);
+create index if not exists token_mark_mark on relinkd.token_mark (mark);
+
+-- Users whose stored value is no usable token; key_id where its key is missing.
+create table if not exists relinkd.unusable (
+    telegram_id bigint primary key,
+    reason      text not null,
+    key_id      text
+);
+
+-- Drop files that went through and are not yet cleared away on disk: what makes them apply once.
+create table if not exists relinkd.ledger (
+    claim   text primary key,
+    receipt text not null,
+    at      timestamptz not null default now()
+);
+
+-- Daemons at work; a row whose backend is gone (or, behind a pooler, that is not refreshed) is a dead one's.
+create table if not exists relinkd.daemon (
+    id            text primary key,
+    mode          text not null check (mode in ('listen', 'poll')),
+    backend_pid   integer not null,
+    backend_start timestamptz not null,
+    started_at    timestamptz not null default now(),
+    seen_at       timestamptz not null default now()
+);
+
+create or replace function relinkd.user_key(telegram_id bigint) returns bigint
+    language sql immutable parallel safe
+    return pg_catalog.hashtextextended('relinkd user ' || telegram_id, 0);
+comment on function relinkd.user_key(bigint) is
+    'The advisory lock of a user: held by whoever writes links of theirs';
+
+-- Wakes the daemons, but only where all of them sleep: one that is awake holds lock (1919249515, 0) and looks anyway.
+create or replace function relinkd.ring() returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as $ring$
+begin
+    if pg_catalog.pg_try_advisory_xact_lock_shared(1919249515, 0) then
+        perform pg_catalog.pg_notify('relinkd', '');
+    end if;
+end $ring$;
+
+create or replace function relinkd.alive(d relinkd.daemon) returns boolean
+    language sql stable set search_path = pg_catalog, pg_temp as $alive$
+    select case d.mode
+        when 'poll' then d.seen_at > now() - interval '30 s'
+        else exists (
+            select from pg_catalog.pg_stat_activity a
+             where a.pid = d.backend_pid and a.datname = current_database()
+               and coalesce(a.backend_start = d.backend_start, true))
+    end
+$alive$;
+
+-- The views and the trigger functions, with the names of the bot's tables in them.
+do $names$
+declare
+    users   regclass := current_setting('relinkd.users_table')::regclass;
+    u_tg    name := current_setting('relinkd.users_telegram_id');
+    u_token name := current_setting('relinkd.users_portal_token');
+    issues  regclass := current_setting('relinkd.issues_table')::regclass;
+    i_id    name := current_setting('relinkd.issues_id');
+    i_tg    name := current_setting('relinkd.issues_telegram_id');
+    i_url   name := current_setting('relinkd.issues_url');
+    definer constant text := 'language plpgsql security definer set search_path = pg_catalog, pg_temp';
+begin
+    perform set_config('search_path', 'pg_catalog', true);   -- from here on %s of a table is its full name
+    if exists (select from pg_class c where c.oid in (users, issues) and c.relkind <> 'r') then
+        raise exception using errcode = 'wrong_object_type',
+            message = format('%s and %s must be ordinary tables', users, issues),
+            hint = 'a row that moves between partitions fires no trigger: relinkd cannot keep such links right';
+    end if;
+
+    -- Names that moved: the old views go, for "or replace" cannot change a column's type.
+    if exists (
+        select from relinkd.meta m
+         where (to_regclass(m.users_table), m.users_telegram_id, m.users_portal_token,
+                to_regclass(m.issues_table), m.issues_id, m.issues_telegram_id, m.issues_url)
+               is distinct from (users, u_tg::text, u_token::text, issues, i_id::text, i_tg::text, i_url::text))
+    then
+        drop view if exists relinkd.bot_user, relinkd.bot_issue;
+    end if;
+    execute format('create or replace view relinkd.bot_user as
+        select u.%I as telegram_id, u.%I as portal_token, u.xmin as version from %s u', u_tg, u_token, users);
+    execute format('create or replace view relinkd.bot_issue as
+        select i.%I as id, i.%I as telegram_id, i.%I as url from %s i', i_id, i_tg, i_url, issues);
+
+    execute format($f$
+        create or replace function relinkd.issue_inserted() returns trigger %s as $body$
+        begin
+            insert into relinkd.change (telegram_id, issue_id)
+                select n.%I, n.%I from inserted n where n.%I is not null and n.%I is not null;
+            if found then perform relinkd.ring(); end if;
+            return null;
+        end $body$ $f$, definer, i_tg, i_id, i_tg, i_url);
+
+    execute format($f$
+        create or replace function relinkd.issue_updated() returns trigger %s as $body$
+        begin
+            if new.%I is null or new.%I is null then return null; end if;
+            insert into relinkd.change (telegram_id, issue_id, strip_upto)
+                values (new.%I, new.%I, case when old.%I is distinct from new.%I then new.%I end);
+            perform relinkd.ring();
+            return null;
+        end $body$ $f$, definer, i_tg, i_url, i_tg, i_id, i_tg, i_tg, i_id);
+
+    execute format($f$
+        create or replace function relinkd.user_inserted() returns trigger %s as $body$
+        begin
+            insert into relinkd.change (telegram_id)
+                select n.%I from inserted n where n.%I is not null;
+            if found then perform relinkd.ring(); end if;
+            return null;
+        end $body$ $f$, definer, u_tg, u_tg);
+
+    -- A token that goes, by an update, a delete or another telegram_id, takes itself out of the links that exist now.
+    execute format($f$
+        create or replace function relinkd.user_updated() returns trigger %s as $body$
+        declare
+            moved constant boolean := old.%I is distinct from new.%I;
+            lost constant boolean := coalesce(old.%I, '') <> '' and (moved or coalesce(new.%I, '') = '');
+        begin
+            if old.%I is not null and (moved or lost) then
+                insert into relinkd.change (telegram_id, strip_upto)
+                    values (old.%I, case when lost then (select max(i.%I) from %s i) end);
+            end if;
+            if new.%I is not null and (moved or not lost) then
+                insert into relinkd.change (telegram_id) values (new.%I);
+            end if;
+            perform relinkd.ring();
+            return null;
+        end $body$ $f$, definer, u_tg, u_tg, u_token, u_token, u_tg, u_tg, i_id, issues, u_tg, u_tg);
+
+    execute format($f$
+        create or replace function relinkd.user_deleted() returns trigger %s as $body$
+        begin
+            insert into relinkd.change (telegram_id, strip_upto)
+                select o.%I, case when coalesce(o.%I, '') <> '' then (select max(i.%I) from %s i) end
+                  from deleted o where o.%I is not null;
+            if found then perform relinkd.ring(); end if;
+            return null;
+        end $body$ $f$, definer, u_tg, u_token, i_id, issues, u_tg);
+
+    execute format($f$
+        create or replace function relinkd.users_truncated() returns trigger %s as $body$
+        begin
+            insert into relinkd.change (telegram_id, strip_upto)
+                select i.%I, max(i.%I) from %s i where i.%I is not null group by i.%I;
+            perform relinkd.ring();
+            return null;
+        end $body$ $f$, definer, i_tg, i_id, issues, i_tg, i_tg);
+
+    insert into relinkd.meta as m (schema_version, users_table, users_telegram_id, users_portal_token,
+                                   issues_table, issues_id, issues_telegram_id, issues_url)
+    select 1, format('%I.%I', un.nspname, uc.relname), u_tg, u_token, format('%I.%I', n.nspname, c.relname), i_id, i_tg, i_url
+      from pg_catalog.pg_class uc join pg_catalog.pg_namespace un on un.oid = uc.relnamespace,
+           pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where uc.oid = users and c.oid = issues
+    on conflict (only_row) do update
+       set (schema_version, users_table, users_telegram_id, users_portal_token,
+            issues_table, issues_id, issues_telegram_id, issues_url)
+         = (excluded.schema_version, excluded.users_table, excluded.users_telegram_id, excluded.users_portal_token,
+            excluded.issues_table, excluded.issues_id, excluded.issues_telegram_id, excluded.issues_url);
+end $names$;
+
+-- Every user that either table knows gets their links looked at, once.
+create or replace function relinkd.queue_everyone() returns bigint
+    language sql set search_path = pg_catalog, pg_temp as $queue$
+    with queued as (
+        insert into relinkd.change (telegram_id)
+        select u.telegram_id from relinkd.bot_user u where u.telegram_id is not null
+        union
+        select i.telegram_id from relinkd.bot_issue i where i.telegram_id is not null
+        returning 1)
+    select count(*) from queued
+$queue$;
+
+-- The triggers that call a function of ours, wherever they are.
+create or replace view relinkd.own_trigger as
+    select t.tgname as name, t.tgrelid::regclass as on_table
+      from pg_catalog.pg_trigger t
+      join pg_catalog.pg_proc p on p.oid = t.tgfoid
+      join pg_catalog.pg_namespace n on n.oid = p.pronamespace and n.nspname = 'relinkd'
+     where not t.tgisinternal;
+
+-- The triggers that should be there, with the columns that each watches.
+create or replace view relinkd.wanted_trigger as
+    select t.name, t.function, to_regclass(case t.on_users when true then m.users_table else m.issues_table end) as on_table,
+           t.event, t.watches, t.whole_statement, t.transition
+      from relinkd.meta m, lateral (values
+        ('relinkd_1_issue_inserted'::name,  'issue_inserted'::name,  false, 'insert',   '{}'::text[], true,  'new table as inserted'),
+        ('relinkd_1_issue_updated',         'issue_updated',         false, 'update',   array[m.issues_telegram_id, m.issues_url], false, null),
+        ('relinkd_1_user_inserted',         'user_inserted',         true,  'insert',   '{}', true,  'new table as inserted'),
+        ('relinkd_1_user_updated',          'user_updated',          true,  'update',   array[m.users_telegram_id, m.users_portal_token], false, null),
+        ('relinkd_1_user_deleted',          'user_deleted',          true,  'delete',   '{}', true,  'old table as deleted'),
+        ('relinkd_1_users_truncated',       'users_truncated',       true,  'truncate', '{}', true,  null)
+      ) t(name, function, on_users, event, watches, whole_statement, transition);
+
+-- Those that are there and in order: right table, right function, right columns, enabled.
+create or replace view relinkd.sound_trigger as
+    select w.name, w.on_table
+      from relinkd.wanted_trigger w
+      join pg_catalog.pg_trigger t on t.tgname = w.name and t.tgrelid = w.on_table
+      join pg_catalog.pg_proc p on p.oid = t.tgfoid and p.proname = w.function
+      join pg_catalog.pg_namespace n on n.oid = p.pronamespace and n.nspname = 'relinkd'
+     where t.tgenabled in ('O', 'A')
+       and (select coalesce(array_agg(a.attname::text order by a.attname), '{}') from pg_catalog.pg_attribute a
+             where a.attrelid = t.tgrelid and a.attnum = any (t.tgattr::int2[]))
+         = (select coalesce(array_agg(c order by c::name), '{}') from unnest(w.watches) c);
+
+-- Creates what is missing on one of the two tables and drops what is not wanted there, in this transaction: a short
+-- lock against writers. Where all is in order it takes no lock at all. Returns how many triggers it touched.
+create or replace function relinkd.attach(target regclass) returns integer
+    language plpgsql set search_path = pg_catalog, pg_temp as $attach$
+declare
+    w record;
+    touched integer := 0;
+begin
+    for w in
+        select o.name from relinkd.own_trigger o
+         where o.on_table = target and not exists (select from relinkd.sound_trigger s where s.name = o.name and s.on_table = target)
+    loop
+        execute format('drop trigger %I on %s', w.name, target);
+        touched := touched + 1;
+    end loop;
+    for w in
+        select x.* from relinkd.wanted_trigger x
+         where x.on_table = target and not exists (select from relinkd.sound_trigger s where s.name = x.name and s.on_table = target)
+    loop
+        execute format('create trigger %I after %s%s on %s %s for each %s when (%s) execute function relinkd.%I()',
+            w.name,
+            w.event,
+            (select ' of ' || string_agg(format('%I', c), ', ') from unnest(w.watches) c),
+            target,
+            'referencing ' || w.transition,
+            case when w.whole_statement then 'statement' else 'row' end,
+            concat_ws(' and ',
+                'current_setting(''relinkd.applying'', true) is distinct from ''on''',
+                (select '(' || string_agg(format('old.%I is distinct from new.%I', c, c), ' or ') || ')'
+                   from unnest(w.watches) c)),
+            w.function);
+        touched := touched + 1;
+    end loop;
+    return touched;
+end $attach$;
+
+-- Drops our triggers on a table.
+create or replace function relinkd.detach(target regclass) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as $detach$
+declare
+    w record;
+begin
+    for w in select o.name from relinkd.own_trigger o where o.on_table = target loop
+        execute format('drop trigger %I on %s', w.name, target);
+    end loop;
+end $detach$;
+
+revoke execute on all functions in schema relinkd from public;

@@ -1,0 +1,87 @@
+//! What every command does before it can speak to the database: read the configuration, become the spool's owner,
+//! read the keyring, connect.
+
+use super::output::{Exit, Failure};
+use crate::config::{self, Settings};
+use crate::db::connect::{Environment, Role};
+use crate::db::{Connector, Session, schema};
+use crate::envelope::Keyring;
+use crate::relinker::Rules;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The settings, with every fault shown.
+pub(super) fn settings(config: &Path) -> Result<Settings, Failure> {
+    config::load(config).map_err(|error| {
+        Failure::from(error).next(format!("correct {}, then try `relinkd check --offline`", config.display()))
+    })
+}
+
+/// The keyring. A command that root runs accepts one that the spool's owner owns.
+pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
+    let accept = nix::unistd::Uid::effective().is_root().then(|| spool_owner(settings)).flatten();
+    config::load_keyring(&settings.keyring, accept.map(|(uid, _)| uid))
+        .map_err(|error| Failure::new(Exit::Key, error))
+}
+
+fn spool_owner(settings: &Settings) -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(&settings.spool.directory).ok().map(|meta| (meta.uid(), meta.gid()))
+}
+
+/// Root becomes the owner of the spool, so that peer authentication sees the daemon's user, and nothing that a
+/// command does can be done to root.
+pub(super) fn become_spool_owner(settings: &Settings) -> Result<(), Failure> {
+    use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
+    if !Uid::effective().is_root() {
+        return Ok(());
+    }
+    let Some((uid, _)) = spool_owner(settings) else { return Ok(()) };
+    if uid == 0 {
+        return Ok(());
+    }
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    let gid = user.map_or(Gid::from_raw(uid), |user| user.gid);
+    setgroups(&[gid])
+        .and_then(|()| setgid(gid))
+        .and_then(|()| setuid(Uid::from_raw(uid)))
+        .map_err(|error| Failure::refused(format!("cannot become the spool's owner (uid {uid}): {error}")))?;
+    crate::process::harden();
+    Ok(())
+}
+
+/// Everything a command that works on tokens and links needs.
+pub(super) struct Workplace {
+    pub(super) settings: Settings,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) session: Session,
+    pub(super) facts: schema::Facts,
+}
+
+impl Workplace {
+    /// Reads what there is to read as whoever runs the command, then becomes the spool's owner and connects.
+    pub(super) async fn open(config: &Path) -> Result<Self, Failure> {
+        let settings = settings(config)?;
+        let keyring = Arc::new(keyring(&settings)?);
+        let connector = Connector::new(&settings.database, Environment::of_process())?;
+        become_spool_owner(&settings)?;
+        let session = connector.connect(Role::Command).await?;
+        let facts = schema::verify(&session, &settings.tables).await?;
+        Ok(Self { settings, keyring, session, facts })
+    }
+
+    /// The rules of this moment. A key that is missing is missing: a command has read the file just now.
+    pub(super) fn rules(&self) -> Rules {
+        Rules::new(&self.settings, Arc::clone(&self.keyring), &self.facts)
+    }
+}
+
+/// Runs a command's asynchronous part.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::refused(format!("cannot start the runtime: {error}")))?
+        .block_on(work)
+}

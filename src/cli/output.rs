@@ -1,0 +1,113 @@
+//! How commands speak: results on standard output, failures on standard error, and the exit statuses of the contract.
+
+use crate::assign::AssignError;
+use crate::config::ConfigError;
+use crate::db::DbError;
+use crate::policy;
+use crate::relinker::RelinkError;
+use std::fmt::Display;
+use std::io::Write as _;
+
+/// Exit statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed, or refused.
+    Failed = 1,
+    /// `--dry-run` found changes.
+    Changes = 3,
+    /// The configuration.
+    Configuration = 4,
+    /// The database.
+    Database = 5,
+    /// A key.
+    Key = 6,
+    /// Done in part.
+    Partly = 7,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed: one line for the cause, one for what to do next.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub exit: Exit,
+    /// What went wrong; more than one line only where a file's line is shown.
+    pub cause: String,
+    /// What to do next.
+    pub next: Option<String>,
+}
+
+impl Failure {
+    /// A failure with its exit status.
+    pub fn new(exit: Exit, cause: impl Display) -> Self {
+        Self { exit, cause: cause.to_string(), next: None }
+    }
+
+    /// Something refused or failed: exit status 1.
+    pub fn refused(cause: impl Display) -> Self {
+        Self::new(Exit::Failed, cause)
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn next(mut self, next: impl Display) -> Self {
+        self.next = Some(next.to_string());
+        self
+    }
+
+    /// Writes both lines to standard error.
+    pub fn report(&self) {
+        let mut stderr = std::io::stderr().lock();
+        // Nobody is left to be told when standard error is closed.
+        let _ = writeln!(stderr, "relinkd: {}", self.cause);
+        if let Some(next) = &self.next {
+            let _ = writeln!(stderr, "  next: {next}");
+        }
+    }
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        let next = policy::advice(&error).map(str::to_owned);
+        Self { exit: Exit::Database, cause: error.to_string(), next }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::Configuration, error)
+    }
+}
+
+impl From<RelinkError> for Failure {
+    fn from(error: RelinkError) -> Self {
+        match error {
+            RelinkError::Database(error) => error.into(),
+            RelinkError::UnknownKey(_) | RelinkError::Seal(_) => Self::new(Exit::Key, error),
+        }
+    }
+}
+
+impl From<AssignError> for Failure {
+    fn from(error: AssignError) -> Self {
+        match error {
+            AssignError::Database(error) => error.into(),
+            AssignError::Seal(error) => Self::new(Exit::Key, error),
+            AssignError::NoRoom { .. } => {
+                Self::new(Exit::Database, error).next("`relinkd check` shows the command that widens the column")
+            }
+        }
+    }
+}
+
+/// Writes a line of a result. A reader that has gone (a closed pipe) is no failure.
+pub fn line(text: impl Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}

@@ -1,0 +1,268 @@
+//! The daemon: its tasks, what they share, the signals, and the way out.
+//!
+//! Links and audit run on the main thread's runtime; the spool, whose work is waiting for disks, on a thread of its
+//! own. Tasks share settings, rules and a board, and stop when [`Shared::stop`] is set.
+
+mod audits;
+mod board;
+mod links;
+mod notices;
+mod signals;
+mod spooling;
+
+use crate::config::{self, Settings, Tables};
+use crate::db::{Connector, DbError, connect, schema};
+use crate::envelope::{KeyId, Keyring};
+use crate::policy;
+use crate::relinker::Rules;
+use crate::spool::Spool;
+use crate::systemd;
+use board::{Board, Room};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long the way out may take.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] crate::spool::SpoolError),
+    /// The operating system.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The database's settings.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// A switch that is set once, or set and taken; waiting for it is possible.
+#[derive(Clone)]
+pub(crate) struct Flag(watch::Sender<bool>);
+
+impl Flag {
+    fn new() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    fn set(&self) {
+        self.0.send_replace(true);
+    }
+
+    fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Whether it was set; it is not any more.
+    fn take(&self) -> bool {
+        self.0.send_replace(false)
+    }
+
+    async fn wait(&self) {
+        let mut seen = self.0.subscribe();
+        // The sender lives in `self`: it cannot be gone.
+        let _ = seen.wait_for(|set| *set).await;
+    }
+}
+
+/// What the settings and the keyring file say at this moment.
+struct Current {
+    settings: Arc<Settings>,
+    keyring: Arc<Keyring>,
+}
+
+/// What the tasks share.
+pub(crate) struct Shared {
+    config: PathBuf,
+    current: Mutex<Current>,
+    connector: Connector,
+    tables: Tables,
+    board: Board,
+    /// Names this daemon in `relinkd.daemon`.
+    id: String,
+    stop: Flag,
+    reloaded: Flag,
+    connected_once: Flag,
+    told_of_polling: AtomicBool,
+}
+
+impl Shared {
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.current().settings)
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.current().keyring)
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rules of this moment, with what the database's columns can hold.
+    fn rules(&self, facts: &schema::Facts) -> Rules {
+        let current = self.current();
+        Rules::new(&current.settings, Arc::clone(&current.keyring), facts)
+    }
+
+    /// Sleeps, unless the daemon stops meanwhile.
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.stop.wait() => {}
+        }
+    }
+
+    fn first_time_polling(&self) -> bool {
+        !self.told_of_polling.swap(true, Ordering::Relaxed)
+    }
+
+    fn connected(&self) {
+        self.connected_once.set();
+    }
+
+    /// Says what is wrong, with the next step, in the log and in the status line; the log hears it once.
+    fn trouble(&self, room: Room, error: &DbError) {
+        let text = match policy::advice(error) {
+            Some(advice) => format!("{error}; {advice}"),
+            None => error.to_string(),
+        };
+        if self.board.say(room, &format!("retrying: {text}")) {
+            log::warn!("{text}");
+        }
+        self.connected_once.set();
+    }
+
+    /// Reads the keyring file again, for a key that is not in memory.
+    fn reread_keyring(&self, key: &KeyId) {
+        let settings = self.settings();
+        match config::load_keyring(&settings.keyring, None) {
+            Ok(keyring) => {
+                if keyring.contains(key) {
+                    log::info!(key = key.as_str(); "found a new key in the keyring file");
+                }
+                self.current().keyring = Arc::new(keyring);
+            }
+            Err(error) => log::error!("the keyring file cannot be read again, the old one stays in force: {error}"),
+        }
+    }
+
+    /// Reads configuration and keyring again; bad ones leave the old ones in force.
+    fn reload(&self) {
+        let loaded = config::load(&self.config)
+            .map_err(|error| error.to_string())
+            .and_then(|settings| {
+                let keyring = config::load_keyring(&settings.keyring, None).map_err(|error| error.to_string())?;
+                Ok((settings, keyring))
+            });
+        match loaded {
+            Err(error) => {
+                for line in error.lines() {
+                    log::error!("{line}");
+                }
+                log::error!("not reloaded: the configuration that was in force stays in force");
+            }
+            Ok((settings, keyring)) => {
+                let mut current = self.current();
+                for section in current.settings.restart_needed(&settings) {
+                    log::warn!("{section} has changed: this needs `systemctl restart`");
+                }
+                *current = Current { settings: Arc::new(settings), keyring: Arc::new(keyring) };
+                drop(current);
+                log::info!("configuration and keyring read again");
+                self.reloaded.set();
+            }
+        }
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting; afterwards nothing does.
+pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), DaemonError> {
+    let system = |what| move |source| DaemonError::System { what, source };
+    let spool = Spool::open(&settings.spool.directory)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("cannot start the runtime"))?;
+    let shared = Arc::new(Shared {
+        config: config.to_owned(),
+        connector: Connector::new(&settings.database, connect::Environment::of_process())?,
+        tables: settings.tables.clone(),
+        current: Mutex::new(Current { settings: Arc::new(settings), keyring: Arc::new(keyring) }),
+        board: Board::new(),
+        id: name(),
+        stop: Flag::new(),
+        reloaded: Flag::new(),
+        connected_once: Flag::new(),
+        told_of_polling: AtomicBool::new(false),
+    });
+    signals::listen(Arc::clone(&shared)).map_err(system("cannot listen for signals"))?;
+    let (scanned, spool_thread) =
+        spooling::start(Arc::clone(&shared), spool).map_err(system("cannot start the spool's thread"))?;
+    log::info!(version = env!("CARGO_PKG_VERSION"); "relinkd starts");
+    runtime.block_on(supervise(&shared, scanned));
+    systemd::stopping();
+    if spool_thread.is_finished() {
+        let _ = spool_thread.join();
+    }
+    log::info!("relinkd has stopped");
+    Ok(())
+}
+
+/// Starts the tasks, says when the daemon is ready, and waits for the end.
+async fn supervise(shared: &Arc<Shared>, scanned: Flag) {
+    let links = tokio::spawn(links::run(Arc::clone(shared)));
+    let audits = tokio::spawn(audits::run(Arc::clone(shared)));
+    let feeding = tokio::spawn(feed_watchdog(Arc::clone(shared)));
+    tokio::select! {
+        () = async { shared.connected_once.wait().await; scanned.wait().await } => {
+            systemd::ready();
+            systemd::status(&shared.board.status());
+        }
+        () = shared.stop.wait() => {}
+    }
+    shared.stop.wait().await;
+    feeding.abort();
+    audits.abort();
+    if tokio::time::timeout(STOP_WITHIN, links).await.is_err() {
+        log::warn!("the transaction in hand did not end in time: the server rolls it back");
+    }
+}
+
+/// Feeds systemd's watchdog while all loops make progress.
+async fn feed_watchdog(shared: Arc<Shared>) {
+    let Some(interval) = systemd::watchdog_interval() else { return };
+    loop {
+        if shared.board.healthy() {
+            systemd::alive();
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// A name for this daemon that no other has.
+fn name() -> String {
+    let mut bytes = [0_u8; 8];
+    if getrandom::fill(&mut bytes).is_err() {
+        return format!("pid-{}", std::process::id());
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A number in 0..1 for spreading pauses; any will do.
+pub(crate) fn jitter() -> f64 {
+    getrandom::u32().map_or(0.5, |n| f64::from(n) / f64::from(u32::MAX))
+}

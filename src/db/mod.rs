@@ -1,0 +1,17 @@
+//! Everything that speaks to Postgres: connecting, listening, the schema, and one function a query.
+//!
+//! Knows nothing of files dropped or commands typed. Bind parameters are always typed and statements unnamed, so that
+//! the same code works behind a pooler; table names of the bot appear nowhere but in `sql/schema.sql`.
+
+pub mod connect;
+pub mod doorbell;
+mod error;
+pub mod presence;
+pub mod schema;
+mod session;
+mod tls;
+pub mod work;
+
+pub use connect::Connector;
+pub use error::DbError;
+pub use session::{Session, Tx};

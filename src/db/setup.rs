@@ -1,0 +1,171 @@
+//! Making and removing schema `relinkd`, from the files in `sql/`. Names reach the SQL as settings of the session.
+//!
+//! Every lock on the bot's tables is asked for with a short time limit and asked for again: the bot waits behind it
+//! for half a second at most.
+
+use super::schema::names;
+use super::{DbError, Session};
+use crate::config::Tables;
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+/// Tables, views and functions.
+pub const SCHEMA: &str = include_str!("../../sql/schema.sql");
+/// The statements that build the index.
+pub const INDEX: &str = include_str!("../../sql/index.sql");
+/// The triggers.
+pub const ATTACH: &str = include_str!("../../sql/attach.sql");
+/// The grants of the daemon's role.
+pub const GRANTS: &str = include_str!("../../sql/grants.sql");
+/// Settings that keep tokens out of the server's log.
+pub const QUIET: &str = include_str!("../../sql/quiet.sql");
+/// The way back.
+pub const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
+
+/// How often a lock is asked for.
+const ATTEMPTS: u32 = 20;
+/// How long between.
+const BETWEEN: Duration = Duration::from_millis(500);
+
+/// The settings through which names reach the SQL, each with its value.
+#[must_use]
+pub fn settings(tables: &Tables, role: Option<&str>) -> Vec<(&'static str, String)> {
+    let keys = [
+        "relinkd.users_table",
+        "relinkd.users_telegram_id",
+        "relinkd.users_portal_token",
+        "relinkd.issues_table",
+        "relinkd.issues_id",
+        "relinkd.issues_telegram_id",
+        "relinkd.issues_url",
+    ];
+    let mut settings: Vec<_> = keys.into_iter().zip(names(tables)).collect();
+    settings.extend(role.map(|role| ("relinkd.role", role.to_owned())));
+    settings
+}
+
+/// Sets the names for the statements that follow in this session.
+///
+/// # Errors
+/// The database's.
+pub async fn name(admin: &Session, tables: &Tables, role: Option<&str>) -> Result<(), DbError> {
+    for (key, value) in settings(tables, role) {
+        admin
+            .query("select set_config($1, $2, false)", &[(&key, Type::TEXT), (&value, Type::TEXT)])
+            .await?;
+    }
+    Ok(())
+}
+
+/// Creates or upgrades tables, views and functions.
+///
+/// # Errors
+/// The database's.
+pub async fn schema(admin: &Session) -> Result<(), DbError> {
+    patiently(admin, SCHEMA).await
+}
+
+/// Puts the triggers on the bot's tables, where they are not in order already.
+///
+/// # Errors
+/// The database's.
+pub async fn attach(admin: &Session) -> Result<(), DbError> {
+    for statement in statements(ATTACH) {
+        patiently(admin, statement).await?;
+    }
+    Ok(())
+}
+
+/// Builds the index, where the table has none that serves.
+///
+/// # Errors
+/// The database's.
+pub async fn index(admin: &Session) -> Result<(), DbError> {
+    let wanted = INDEX.replace("\\gexec", "");
+    let mut attempt = 0;
+    loop {
+        match build(admin, &wanted).await {
+            Err(error) if locked(&error) && attempt < ATTEMPTS => attempt += 1,
+            done => return done,
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+async fn build(admin: &Session, wanted: &str) -> Result<(), DbError> {
+    for row in admin.query(wanted, &[]).await? {
+        let statement: &str = row.get(0);
+        admin.batch("set lock_timeout = '5s'; set statement_timeout = 0").await?;
+        admin.batch(statement).await?;
+    }
+    Ok(())
+}
+
+/// Gives the daemon's role what it needs.
+///
+/// # Errors
+/// The database's.
+pub async fn grant(admin: &Session) -> Result<(), DbError> {
+    admin.batch(GRANTS).await
+}
+
+/// Keeps tokens out of the server's log; false where the admin may not set that.
+///
+/// # Errors
+/// The database's.
+pub async fn quiet(admin: &Session) -> Result<bool, DbError> {
+    match admin.batch(QUIET).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Queues everyone, and wakes the daemons.
+///
+/// # Errors
+/// The database's.
+pub async fn queue_everyone(admin: &Session) -> Result<(), DbError> {
+    admin.query("select relinkd.queue_everyone(), relinkd.ring()::text", &[]).await.map(drop)
+}
+
+/// Removes triggers, index and schema.
+///
+/// # Errors
+/// The database's.
+pub async fn remove(admin: &Session) -> Result<(), DbError> {
+    for statement in statements(UNINSTALL) {
+        patiently(admin, statement).await?;
+    }
+    Ok(())
+}
+
+/// Runs statements in one transaction with short waits for locks, again and again while they are held by others.
+async fn patiently(admin: &Session, sql: &str) -> Result<(), DbError> {
+    let sql = format!("begin; set local lock_timeout = '500ms'; {sql}; commit");
+    let mut attempt = 0;
+    loop {
+        match admin.batch(&sql).await {
+            Err(error) if locked(&error) && attempt < ATTEMPTS => {
+                attempt += 1;
+                admin.batch("rollback").await?;
+            }
+            Err(error) => {
+                let _ = admin.batch("rollback").await;
+                return Err(error);
+            }
+            Ok(()) => return Ok(()),
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+fn locked(error: &DbError) -> bool {
+    [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].iter().any(|code| error.code() == Some(code))
+}
+
+/// The statements of a file, each of which ends with a blank line.
+fn statements(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split("\n\n").filter(|statement| !statement.trim().is_empty())
+}

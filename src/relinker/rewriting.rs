@@ -1,0 +1,97 @@
+//! From links as read to the rewrites they need. Reads marks where a rule asks whose token a link carries; writes nothing.
+
+use super::{Holding, Notice, Rules};
+use crate::db::work::{IssueRow, Rewrite};
+use crate::db::{DbError, Tx, marks};
+use crate::link::{self, Holder, Link, Tokenless, Verdict};
+use std::collections::{BTreeSet, HashMap};
+
+/// An issue to look at, and whether its link loses a token whatever the setting.
+pub struct Due {
+    /// The issue as read.
+    pub issue: IssueRow,
+    /// Whether a token goes from it.
+    pub strip: bool,
+}
+
+/// What is to be written, and what is to be said.
+#[derive(Default)]
+pub struct Plan {
+    /// Links to write.
+    pub rewrites: Vec<Rewrite>,
+    /// What does not fit.
+    pub notices: Vec<Notice>,
+}
+
+/// Decides for each issue. An issue whose user is not among `holdings` is somebody else's by now: left alone.
+///
+/// # Errors
+/// The database's.
+pub async fn plan(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    holdings: &HashMap<i64, Holding>,
+    mut due: Vec<Due>,
+) -> Result<Plan, DbError> {
+    strip_foreign_tokens(tx, rules, holdings, &mut due).await?;
+    let mut plan = Plan::default();
+    for Due { issue, strip } in due {
+        let (Some(old), Some(holding)) = (issue.url, holdings.get(&issue.telegram_id)) else { continue };
+        match link::decide(&rules.portal, &old, &holding.holder(), rules.tokenless, strip) {
+            Verdict::Leave => {}
+            Verdict::Write(new) => match rules.url_limit {
+                Some(limit) if new.chars().count() > limit => {
+                    plan.notices.push(Notice::NoRoomForLink { issue_id: issue.id, limit });
+                }
+                _ => plan.rewrites.push(Rewrite {
+                    issue_id: issue.id,
+                    telegram_id: issue.telegram_id,
+                    old,
+                    new,
+                }),
+            },
+        }
+    }
+    Ok(plan)
+}
+
+/// Where the rules leave links alone (`tokenless = "keep"`, or an unusable token), a link that carries a token which
+/// relinkd knows to be another user's, or one this user no longer has, loses it all the same: such a link is a change
+/// that no trigger saw.
+async fn strip_foreign_tokens(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    holdings: &HashMap<i64, Holding>,
+    due: &mut [Due],
+) -> Result<(), DbError> {
+    let mut suspects: Vec<(usize, Vec<[u8; 32]>)> = Vec::new();
+    for (index, Due { issue, strip }) in due.iter().enumerate() {
+        let (Some(url), Some(holding)) = (&issue.url, holdings.get(&issue.telegram_id)) else { continue };
+        let left_alone = match holding.holder() {
+            Holder::Token(_) => false,
+            Holder::None => rules.tokenless == Tokenless::Keep,
+            Holder::Unusable => true,
+        };
+        if !left_alone || *strip {
+            continue;
+        }
+        if let Some(token) = rules.portal.read(url).and_then(|link: Link| link.carried_token()) {
+            suspects.push((index, rules.keyring.marks_of_text(&token)));
+        }
+    }
+    if suspects.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<[u8; 32]> = suspects.iter().flat_map(|(_, marks)| marks.iter().copied()).collect();
+    let known = marks::holders(tx, &all).await?;
+    for (index, marks) in suspects {
+        let user = due[index].issue.telegram_id;
+        let holders: BTreeSet<i64> =
+            marks.iter().filter_map(|mark| known.get(&mark[..])).flatten().copied().collect();
+        due[index].strip = match holdings[&user].holder() {
+            Holder::Unusable => !holders.is_empty() && !holders.contains(&user),
+            Holder::None | Holder::Token(_) => !holders.is_empty(),
+        };
+    }
+    Ok(())
+}

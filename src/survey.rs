@@ -1,0 +1,77 @@
+//! A count of all stored tokens: what `status`, `check` and the end of `install` have to say about them.
+
+use crate::db::session::Purpose;
+use crate::db::{DbError, Session, work};
+use crate::envelope::{Keyring, Mark, Stored};
+use crate::token::TokenRule;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Rows a page.
+const PAGE: i64 = 5_000;
+
+/// How tokens stand.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Users with a usable token.
+    pub with_token: u64,
+    /// Values sealed, usable or not.
+    pub sealed: u64,
+    /// Usable tokens in plaintext.
+    pub plaintext: u64,
+    /// Users whose value is no usable token, with the reason in a word.
+    pub unusable: BTreeMap<i64, &'static str>,
+    /// Users who share their token with another.
+    pub duplicated: BTreeSet<i64>,
+    /// Sealed values by the key they name.
+    pub keys: BTreeMap<String, u64>,
+}
+
+/// Looks at every user's token.
+///
+/// # Errors
+/// The database's.
+pub async fn survey(session: &mut Session, keyring: &Keyring, rule: &TokenRule) -> Result<Survey, DbError> {
+    let mut survey = Survey::default();
+    let mut holders: HashMap<Mark, Vec<i64>> = HashMap::new();
+    let mut after = i64::MIN;
+    loop {
+        let tx = session.begin(Purpose::Read).await?;
+        let rows = work::users_with_value_after(&tx, after, PAGE).await?;
+        tx.commit().await?;
+        let Some((last, _)) = rows.last() else { break };
+        after = *last;
+        for (telegram_id, value) in &rows {
+            survey.count(*telegram_id, value, keyring, rule, &mut holders);
+        }
+    }
+    survey.duplicated = holders.into_values().filter(|ids| ids.len() > 1).flatten().collect();
+    Ok(survey)
+}
+
+impl Survey {
+    fn count(
+        &mut self,
+        telegram_id: i64,
+        value: &str,
+        keyring: &Keyring,
+        rule: &TokenRule,
+        holders: &mut HashMap<Mark, Vec<i64>>,
+    ) {
+        if let Some(named) = value.strip_prefix("relinkd:v1:").and_then(|rest| rest.split(':').next()) {
+            self.sealed += 1;
+            *self.keys.entry(named.to_owned()).or_default() += 1;
+        }
+        let stored = keyring.read(Some(value), telegram_id, rule);
+        if let Some(token) = stored.token() {
+            self.with_token += 1;
+            holders.entry(keyring.mark_under_primary(token).1).or_default().push(telegram_id);
+        }
+        match &stored {
+            Stored::Plaintext(_) => self.plaintext += 1,
+            Stored::Unusable(reason) => {
+                self.unusable.insert(telegram_id, reason.code());
+            }
+            Stored::None | Stored::Sealed { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The one log sink: lines to standard error, with a priority for the journal where systemd reads them.
+//!
+//! Set once at start. Prose in lower case, fields after it as `name=value`; levels map to syslog's (sd-daemon(3)).
+
+use log::kv::{Key, Value, VisitSource};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+
+struct Sink {
+    journal: bool,
+}
+
+/// Starts logging at this level. Later calls change the level only.
+pub fn init(level: LevelFilter) {
+    let _ = log::set_boxed_logger(Box::new(Sink { journal: journal_reads_stderr() }));
+    log::set_max_level(level);
+}
+
+/// Whether standard error is the journal's stream: `JOURNAL_STREAM` holds its device and inode (systemd.exec(5)).
+fn journal_reads_stderr() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    stream == format!("{}:{}", stderr.dev(), stderr.ino())
+}
+
+/// Says that the program has a bug, and where; a panic's own message may quote a value, and is not printed.
+pub fn panicked(place: &str) {
+    let prefix = if journal_reads_stderr() { "<2>" } else { "" };
+    let _ = writeln!(std::io::stderr().lock(), "{prefix}relinkd: a bug: it panicked{place}; please report this line");
+}
+
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+impl Log for Sink {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.level() <= Level::Warn || metadata.target().starts_with("relinkd")
+    }
+
+    fn log(&self, record: &Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let line = line(record, self.journal);
+        // A log that cannot be written has nobody to be told.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+fn line(record: &Record, journal: bool) -> String {
+    let mut line = String::new();
+    let _ = if journal {
+        write!(line, "<{}>", priority(record.level()))
+    } else {
+        write!(line, "{:<5} ", record.level().as_str().to_lowercase())
+    };
+    let text = record.args().to_string();
+    line.push_str(&text.replace('\n', " "));
+    let _ = record.key_values().visit(&mut Fields(&mut line));
+    line.push('\n');
+    line
+}
+
+struct Fields<'a>(&'a mut String);
+
+impl<'kvs> VisitSource<'kvs> for Fields<'_> {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
+        let value = value.to_string();
+        if value.contains(|c: char| c.is_whitespace() || c == '"') {
+            let _ = write!(self.0, " {key}={value:?}");
+        } else {
+            let _ = write!(self.0, " {key}={value}");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(journal: bool) -> String {
+        let fields: [(&str, Value); 2] = [("telegram_id", Value::from(5)), ("reason", Value::from("two words"))];
+        line(
+            &Record::builder()
+                .level(Level::Warn)
+                .target("relinkd::x")
+                .args(format_args!("one\ntwo"))
+                .key_values(&fields)
+                .build(),
+            journal,
+        )
+    }
+
+    #[test]
+    fn a_record_is_one_line_with_its_fields() {
+        assert_eq!(written(false), "warn  one two telegram_id=5 reason=\"two words\"\n");
+    }
+
+    #[test]
+    fn the_journal_gets_a_priority() {
+        assert!(written(true).starts_with("<4>one two "));
+    }
+}
