@@ -3,4 +3,5 @@
 //! The floors of the house, and which may know which, are in `docs/architecture.md`.
 
 pub mod envelope;
+pub mod place;
 pub mod token;
