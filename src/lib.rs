@@ -2,6 +2,7 @@
 //!
 //! The floors of the house, and which may know which, are in `docs/architecture.md`.
 
+pub mod assignment;
 pub mod backoff;
 pub mod envelope;
 pub mod place;

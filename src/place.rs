@@ -145,7 +145,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_counting_by_hand(parts in prop::collection::vec("[aя🔑]{0,400}(\n|\r\n)", 0..12), at in any::<prop::sample::Index>()) {
+        fn agrees_with_counting_by_hand(
+            parts in prop::collection::vec("[aя🔑]{0,400}(\n|\r\n)", 0..12),
+            at in any::<prop::sample::Index>(),
+        ) {
             let text = parts.concat();
             let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
             let offset = starts[at.index(starts.len())];
