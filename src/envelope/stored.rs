@@ -1,0 +1,138 @@
+//! What stands in a user's token column, judged once: nothing, a sealed token, a plaintext one, or neither.
+//!
+//! The operator's pattern applies to plaintext only: a token that was sealed under an older pattern stays in force.
+
+use super::{KeyId, Keyring, OpenFault};
+use crate::token::{RESERVED_PREFIX, Token, TokenFault, TokenRule};
+
+/// The meaning of one value of the token column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// Null or an empty text: the user has no token.
+    None,
+    /// A sealed token, and the key that sealed it.
+    Sealed {
+        /// What was inside.
+        token: Token,
+        /// The key the value names.
+        key: KeyId,
+    },
+    /// A token somebody wrote in plaintext.
+    Plaintext(Token),
+    /// No usable token. The value is left as it is and changes no link.
+    Unusable(Reason),
+}
+
+impl Stored {
+    /// The token to use for this user's links, if there is a usable one.
+    #[must_use]
+    pub fn token(&self) -> Option<&Token> {
+        match self {
+            Self::Sealed { token, .. } | Self::Plaintext(token) => Some(token),
+            Self::None | Self::Unusable(_) => None,
+        }
+    }
+}
+
+/// Why a value is unusable: one short text for the operator, never the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// It begins as a sealed token and does not open.
+    #[error("the sealed value is unusable: {0}")]
+    Sealed(OpenFault),
+    /// It is plaintext against the rules.
+    #[error("the plaintext token {0}")]
+    Plaintext(TokenFault),
+}
+
+impl Reason {
+    /// The reason as one stable word, for `--json` and structured log fields.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Sealed(OpenFault::Malformed) => "malformed",
+            Self::Sealed(OpenFault::UnknownKey(_)) => "unknown_key",
+            Self::Sealed(OpenFault::DoesNotOpen) => "does_not_open",
+            Self::Sealed(OpenFault::BadToken(_)) => "bad_sealed_token",
+            Self::Plaintext(TokenFault::Pattern) => "pattern",
+            Self::Plaintext(
+                TokenFault::Empty
+                | TokenFault::TooLong
+                | TokenFault::NotVisibleAscii
+                | TokenFault::ReservedPrefix,
+            ) => "bad_plaintext",
+        }
+    }
+}
+
+impl Keyring {
+    /// Judges what stands in the token column of `telegram_id`. Whatever begins with `relinkd:` is taken for sealed;
+    /// all else is plaintext and must pass `rule`.
+    #[must_use]
+    pub fn read(&self, stored: Option<&str>, telegram_id: i64, rule: &TokenRule) -> Stored {
+        match stored {
+            None | Some("") => Stored::None,
+            Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => match self.open_named(sealed, telegram_id)
+            {
+                Ok((token, key)) => Stored::Sealed { token, key },
+                Err(fault) => Stored::Unusable(Reason::Sealed(fault)),
+            },
+            Some(plaintext) => match rule.admit(plaintext) {
+                Ok(token) => Stored::Plaintext(token),
+                Err(fault) => Stored::Unusable(Reason::Plaintext(fault)),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Key;
+
+    fn ring(primary: &str) -> Keyring {
+        let id = KeyId::parse(primary).unwrap();
+        Keyring::new(id.clone(), [(id, Key::generate().unwrap())].into(), [].into()).unwrap()
+    }
+
+    #[test]
+    fn null_and_empty_are_no_token() {
+        let (ring, rule) = (ring("k"), TokenRule::default());
+        assert_eq!(ring.read(None, 7, &rule), Stored::None);
+        assert_eq!(ring.read(Some(""), 7, &rule), Stored::None);
+        assert_eq!(Stored::None.token(), None);
+    }
+
+    #[test]
+    fn the_pattern_narrows_plaintext_and_not_what_is_sealed() {
+        let ring = ring("k");
+        let digits = TokenRule::new(Some(r"\d+")).unwrap();
+        let word = Token::parse("word").unwrap();
+        let sealed = ring.seal(&word, 7).unwrap();
+        let read = ring.read(Some(&sealed), 7, &digits);
+        assert_eq!(read, Stored::Sealed { token: word.clone(), key: KeyId::parse("k").unwrap() });
+        assert_eq!(read.token(), Some(&word));
+        let refused = Stored::Unusable(Reason::Plaintext(TokenFault::Pattern));
+        assert_eq!(ring.read(Some("word"), 7, &digits), refused);
+        assert_eq!(ring.read(Some("word"), 7, &TokenRule::default()), Stored::Plaintext(word));
+    }
+
+    #[test]
+    fn every_reason_has_a_code_and_hides_the_value() {
+        let (ring, rule) = (ring("k"), TokenRule::new(Some("[a-z ]+")).unwrap());
+        let good = ring.seal(&Token::parse("secret").unwrap(), 7).unwrap();
+        let cases = [
+            ("relinkd:secret".to_owned(), "malformed"),
+            (good.replace(":v1:", ":v2:"), "malformed"),
+            (good.replace(":k:", ":other:"), "unknown_key"),
+            (ring.seal(&Token::parse("secret").unwrap(), 8).unwrap(), "does_not_open"),
+            ("secret words".to_owned(), "bad_plaintext"),
+            ("secret1".to_owned(), "pattern"),
+        ];
+        for (value, code) in cases {
+            let Stored::Unusable(reason) = ring.read(Some(&value), 7, &rule) else { panic!("{code}") };
+            assert_eq!(reason.code(), code);
+            assert!(!format!("{reason} {reason:?}").contains("secret"), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Runs `tests/vectors/envelope.json`, sealed by Python's `cryptography`, through the keyring.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+
+use super::{Key, KeyId, Keyring, Reason, Stored, seal::seal_with};
+use crate::token::{Token, TokenRule};
+
+type Texts = std::collections::BTreeMap<String, String>;
+
+#[derive(Deserialize)]
+struct Vectors {
+    primary: String,
+    keys: Texts,
+    retired: Texts,
+    opens: Vec<Opens>,
+    fails: Vec<Fails>,
+    marks: Vec<Marked>,
+}
+
+#[derive(Deserialize)]
+struct Opens {
+    name: String,
+    telegram_id: i64,
+    token: String,
+    sealed: String,
+}
+
+#[derive(Deserialize)]
+struct Fails {
+    name: String,
+    telegram_id: i64,
+    code: String,
+    sealed: String,
+}
+
+#[derive(Deserialize)]
+struct Marked {
+    key: String,
+    token: String,
+    mark: String,
+}
+
+fn vectors() -> (Keyring, Vectors) {
+    let vectors: Vectors = serde_json::from_str(include_str!("../../tests/vectors/envelope.json")).unwrap();
+    let keys =
+        |texts: &Texts| texts.iter().map(|(id, key)| (kid(id), Key::parse(key).unwrap())).collect::<Vec<_>>();
+    let (active, retired) = (keys(&vectors.keys), keys(&vectors.retired));
+    let ring =
+        Keyring::new(kid(&vectors.primary), active.into_iter().collect(), retired.into_iter().collect())
+            .unwrap();
+    (ring, vectors)
+}
+
+fn kid(text: &str) -> KeyId {
+    KeyId::parse(text).unwrap()
+}
+
+#[test]
+fn opens_what_python_sealed_and_seals_the_same_bytes() {
+    let (ring, vectors) = vectors();
+    assert!(vectors.opens.len() >= 10);
+    for Opens { name, telegram_id, token, sealed } in vectors.opens {
+        let key = kid(sealed.split(':').nth(2).unwrap());
+        let payload = URL_SAFE_NO_PAD.decode(sealed.rsplit(':').next().unwrap()).unwrap();
+        let nonce = *payload.first_chunk().unwrap();
+        let again = seal_with(ring.key(&key).unwrap(), &key, nonce, token.as_bytes(), telegram_id);
+        assert_eq!(again, sealed, "{name}");
+        let expected = Stored::Sealed { token: Token::parse(&token).unwrap(), key };
+        assert_eq!(ring.read(Some(&sealed), telegram_id, &TokenRule::default()), expected, "{name}");
+    }
+}
+
+#[test]
+fn refuses_what_must_not_open() {
+    let (ring, vectors) = vectors();
+    assert!(vectors.fails.len() >= 30);
+    for Fails { name, telegram_id, code, sealed } in vectors.fails {
+        let fault = ring.open(&sealed, telegram_id).expect_err(&name);
+        assert_eq!(Reason::Sealed(fault).code(), code, "{name}");
+    }
+}
+
+#[test]
+fn marks_as_python_does() {
+    let (ring, vectors) = vectors();
+    for Marked { key, token, mark } in &vectors.marks {
+        let marks = ring.marks(&Token::parse(token).unwrap());
+        let (_, ours) = marks.iter().find(|(id, _)| id.as_str() == key).unwrap();
+        assert_eq!(&URL_SAFE_NO_PAD.encode(ours), mark, "{key}");
+    }
+    assert_eq!(vectors.marks.len(), ring.ids().count());
+}
