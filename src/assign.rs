@@ -19,8 +19,6 @@ use zeroize::Zeroizing;
 pub enum Outcome {
     /// It is in force; the receipt says what was done.
     Applied(String),
-    /// It was in force already, under this claim; the receipt of that time.
-    AppliedBefore(String),
     /// It is not in force, for these faults.
     Refused(Vec<Fault>),
 }
@@ -62,7 +60,8 @@ struct Receipt<'a> {
     removed: Vec<i64>,
 }
 
-/// Puts a batch in force. With an origin it does so once, however often it is called.
+/// Puts a batch in force. With an origin it is entered in the ledger, whose key lets no claim in twice: should an
+/// earlier attempt still be committing, this one waits for it and fails.
 ///
 /// # Errors
 /// Whatever is not the batch's own fault; trying again later is right.
@@ -75,11 +74,6 @@ pub async fn assign(
 ) -> Result<Outcome, AssignError> {
     let tx = session.begin(Purpose::Assign).await?;
     assigning::lock(&tx).await?;
-    if let Some(origin) = &origin
-        && let Some(receipt) = assigning::receipt(&tx, origin.claim).await?
-    {
-        return Ok(Outcome::AppliedBefore(receipt));
-    }
     let faults = faults(&tx, keyring, batch).await?;
     if !faults.is_empty() {
         return Ok(Outcome::Refused(faults));

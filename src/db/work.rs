@@ -198,6 +198,30 @@ pub async fn try_users(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbErr
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// How many stored tokens begin like this.
+///
+/// # Errors
+/// The database's.
+pub async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, DbError> {
+    let sql = "select count(*) from relinkd.bot_user where starts_with(portal_token, $1)";
+    Ok(session.query_one(sql, &[(&prefix, Type::TEXT)]).await?.get(0))
+}
+
+/// Whether anything of this user's is waiting.
+///
+/// # Errors
+/// The database's.
+pub async fn is_waiting(session: &Session, telegram_id: i64) -> Result<bool, DbError> {
+    let row = session
+        .query_one(
+            "select exists (select from relinkd.change where telegram_id = $1)
+                 or exists (select from relinkd.walk where telegram_id = $1)",
+            &[(&telegram_id, Type::INT8)],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
 /// Users as they are now; one row for each id asked for, whether the bot knows the user or not.
 ///
 /// # Errors
@@ -355,14 +379,14 @@ pub async fn write_links(tx: &Tx<'_>, rewrites: &[Rewrite]) -> Result<HashSet<i6
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// A stored value to be replaced by a sealed one, where the row is still of this version.
+/// A stored token to be replaced, where the row is still of this version.
 pub struct Sealing {
     /// The user.
     pub telegram_id: i64,
     /// The version of the row that was read.
     pub version: String,
-    /// The sealed token.
-    pub sealed: String,
+    /// What takes its place: the sealed token (or, on the way out, the plaintext one).
+    pub value: String,
 }
 
 /// Replaces stored tokens by compare-and-swap on the row's version, passing over rows that are locked.
@@ -373,7 +397,7 @@ pub struct Sealing {
 pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<HashSet<i64>, DbError> {
     let users: Vec<i64> = sealings.iter().map(|s| s.telegram_id).collect();
     let versions: Vec<&str> = sealings.iter().map(|s| s.version.as_str()).collect();
-    let sealed: Vec<&str> = sealings.iter().map(|s| s.sealed.as_str()).collect();
+    let sealed: Vec<&str> = sealings.iter().map(|s| s.value.as_str()).collect();
     let rows = tx
         .query(
             "with wanted as materialized (

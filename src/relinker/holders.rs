@@ -5,7 +5,7 @@
 
 use super::{RelinkError, Rules};
 use crate::db::work::{Sealing, UserRow};
-use crate::db::{DbError, Tx, marks, work};
+use crate::db::{Tx, marks, work};
 use crate::envelope::{KeyId, Reason, Stored};
 use crate::link::Holder;
 use std::collections::HashMap;
@@ -42,7 +42,7 @@ impl Holding {
     fn mark_differs(&self, rules: &Rules) -> bool {
         match &self.stored {
             Stored::Sealed { token, .. } | Stored::Plaintext(token) => {
-                self.row.mark.as_deref() != Some(&rules.keyring.mark_under_primary(token)[..])
+                self.row.mark.as_deref() != Some(&rules.keyring.mark_under_primary(token).1[..])
             }
             Stored::None | Stored::Unusable(_) => false,
         }
@@ -104,7 +104,7 @@ pub async fn read(tx: &Tx<'_>, rules: &Rules, users: &[i64]) -> Result<HashMap<i
 ///
 /// # Errors
 /// [`RelinkError::UnknownKey`] for a key that is not yet known to be missing.
-pub(super) fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<HashMap<i64, Holding>, RelinkError> {
+pub fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<HashMap<i64, Holding>, RelinkError> {
     let mut holdings = HashMap::with_capacity(rows.len());
     for row in rows {
         let stored =
@@ -126,7 +126,7 @@ pub(super) async fn settle(
     tx: &Tx<'_>,
     rules: &Rules,
     holdings: &HashMap<i64, Holding>,
-) -> Result<(Vec<Notice>, Vec<i64>), DbError> {
+) -> Result<(Vec<Notice>, Vec<i64>), RelinkError> {
     let mut notices = Vec::new();
     let again = seal(tx, rules, holdings, &mut notices).await?;
 
@@ -161,15 +161,15 @@ async fn seal(
     rules: &Rules,
     holdings: &HashMap<i64, Holding>,
     notices: &mut Vec<Notice>,
-) -> Result<Vec<i64>, DbError> {
+) -> Result<Vec<i64>, RelinkError> {
     let mut sealings = Vec::new();
     for holding in holdings.values().filter(|h| h.to_seal(rules)) {
         let (Holder::Token(token), Some(version)) = (holding.holder(), &holding.row.version) else { continue };
         let telegram_id = holding.row.telegram_id;
-        let sealed = rules.keyring.seal(token, telegram_id);
+        let sealed = rules.keyring.seal(token, telegram_id)?;
         match rules.token_limit {
             Some(limit) if sealed.len() > limit => notices.push(Notice::NoRoomToSeal { telegram_id, limit }),
-            _ => sealings.push(Sealing { telegram_id, version: version.clone(), sealed }),
+            _ => sealings.push(Sealing { telegram_id, version: version.clone(), value: sealed }),
         }
     }
     if sealings.is_empty() {

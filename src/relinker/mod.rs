@@ -7,15 +7,18 @@
 mod holders;
 mod rewriting;
 mod step;
+mod sync;
 mod walk;
 
-pub use holders::{Holding, Notice, read as read_holders};
-pub use rewriting::{Plan, plan};
-pub use step::{Load, Step, step};
-pub use walk::{Walked, walk_users};
+pub use holders::{Holding, Notice, open as open_holders, read as read_holders};
+pub use rewriting::{Due, Plan, plan};
+pub use step::{Load, Step, set_aside, step};
+pub use sync::{Synced, sync_users};
 
+use crate::config::Settings;
 use crate::db::DbError;
-use crate::envelope::{KeyId, Keyring};
+use crate::db::schema::Facts;
+use crate::envelope::{KeyId, Keyring, SealFault};
 use crate::link::{Portal, Tokenless};
 use crate::token::TokenRule;
 use std::collections::BTreeSet;
@@ -51,4 +54,25 @@ pub enum RelinkError {
     /// A value names a key that the ring does not have: read the keyring file again, then repeat.
     #[error("a stored token is sealed with key {0}, which the keyring does not have")]
     UnknownKey(KeyId),
+    /// The operating system gave no randomness.
+    #[error(transparent)]
+    Seal(#[from] SealFault),
+}
+
+impl Rules {
+    /// The rules that follow from the settings, a keyring, and what the database's columns hold. Unknown keys are
+    /// taken for missing.
+    #[must_use]
+    pub fn new(settings: &Settings, keyring: Arc<Keyring>, facts: &Facts) -> Self {
+        Self {
+            portal: settings.portal.portal.clone(),
+            tokenless: settings.portal.tokenless,
+            token_rule: settings.portal.token_rule.clone(),
+            seal_plaintext: settings.seal_plaintext,
+            keyring,
+            url_limit: facts.url_limit,
+            token_limit: facts.token_limit,
+            missing_keys: None,
+        }
+    }
 }

@@ -4,6 +4,8 @@ use super::{Holding, Notice, Rules};
 use crate::db::work::{IssueRow, Rewrite};
 use crate::db::{DbError, Tx, marks};
 use crate::link::{self, Holder, Link, Tokenless, Verdict};
+use crate::envelope::Mark;
+use crate::token::Token;
 use std::collections::{BTreeSet, HashMap};
 
 /// An issue to look at, and whether its link loses a token whatever the setting.
@@ -64,7 +66,7 @@ async fn strip_foreign_tokens(
     holdings: &HashMap<i64, Holding>,
     due: &mut [Due],
 ) -> Result<(), DbError> {
-    let mut suspects: Vec<(usize, Vec<[u8; 32]>)> = Vec::new();
+    let mut suspects: Vec<(usize, Vec<Mark>)> = Vec::new();
     for (index, Due { issue, strip }) in due.iter().enumerate() {
         let (Some(url), Some(holding)) = (&issue.url, holdings.get(&issue.telegram_id)) else { continue };
         let left_alone = match holding.holder() {
@@ -75,14 +77,15 @@ async fn strip_foreign_tokens(
         if !left_alone || *strip {
             continue;
         }
-        if let Some(token) = rules.portal.read(url).and_then(|link: Link| link.carried_token()) {
-            suspects.push((index, rules.keyring.marks_of_text(&token)));
+        let carried = rules.portal.read(url).and_then(|link: Link| link.carried_token());
+        if let Some(token) = carried.and_then(|text| Token::parse(&text).ok()) {
+            suspects.push((index, rules.keyring.marks(&token).into_iter().map(|(_, mark)| mark).collect()));
         }
     }
     if suspects.is_empty() {
         return Ok(());
     }
-    let all: Vec<[u8; 32]> = suspects.iter().flat_map(|(_, marks)| marks.iter().copied()).collect();
+    let all: Vec<Mark> = suspects.iter().flat_map(|(_, marks)| marks.iter().copied()).collect();
     let known = marks::holders(tx, &all).await?;
     for (index, marks) in suspects {
         let user = due[index].issue.telegram_id;

@@ -1,0 +1,135 @@
+//! `relinkd install`: schema, triggers, index, grants; then everyone is queued once, and it says what will change.
+
+use super::InstallArgs;
+use super::database::{self, block_on};
+use super::output::{self, Exit, Failure};
+use crate::config::{Database, Settings};
+use crate::db::connect::{Environment, Role};
+use crate::db::{Connector, DbError, Session, roles, schema, setup};
+use crate::forecast;
+use crate::relinker::Rules;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit, Failure> {
+    let settings = database::settings(config)?;
+    let role = args.role.clone().unwrap_or_else(|| settings.database.user.clone());
+    if args.print {
+        print(&settings, &role);
+        return Ok(Exit::Done);
+    }
+    let keyring = Arc::new(database::keyring(&settings)?);
+    block_on(async {
+        let mut admin = connect(&settings, args.admin.admin_url.as_deref()).await?;
+        let partly = install(&admin, &settings, &role).await?;
+        if !quiet {
+            let facts = schema::verify(&admin, &settings.tables).await?;
+            let rules = Rules::new(&settings, keyring, &facts);
+            let forecast = forecast::forecast(&mut admin, &rules).await?;
+            for line in forecast.lines(&settings) {
+                output::line(line);
+            }
+        }
+        setup::queue_everyone(&admin).await?;
+        Ok(if partly { Exit::Partly } else { Exit::Done })
+    })
+}
+
+/// Connects as the admin: with the URL given, else as database.url says. Its password may be typed.
+pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Result<Session, Failure> {
+    let Some(url) = admin_url else {
+        let connector = Connector::new(&settings.database, Environment::of_process())?;
+        return Ok(connector.connect(Role::Admin).await?);
+    };
+    let database = Database::parse(url)
+        .map_err(|fault| Failure::new(Exit::Usage, format!("--admin-url: {fault}")))?;
+    let connector = Connector::new(&database, Environment::of_process())?;
+    match connector.connect(Role::Admin).await {
+        Err(error) if roles::wants_password(&error) && std::io::IsTerminal::is_terminal(&std::io::stdin()) => {
+            let password = rpassword::prompt_password(format!("Password of {}: ", database.user))
+                .map_err(|error| Failure::refused(format!("the password cannot be read: {error}")))?;
+            Ok(connector.with_password(password).connect(Role::Admin).await?)
+        }
+        done => Ok(done?),
+    }
+}
+
+/// Returns whether something could not be done that relinkd can do without.
+async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<bool, Failure> {
+    let mut partly = false;
+    if !roles::exists(admin, role).await? {
+        create_role(admin, settings, role).await?;
+    }
+    setup::name(admin, &settings.tables, Some(role)).await?;
+    setup::schema(admin).await.map_err(explain)?;
+    match setup::index(admin).await {
+        Ok(()) => {}
+        Err(error) => {
+            partly = true;
+            output::warning(format!(
+                "the index on issues could not be built ({error}): relinkd works, but slowly; run `relinkd install` again"
+            ));
+        }
+    }
+    setup::attach(admin).await.map_err(explain)?;
+    setup::grant(admin).await.map_err(explain)?;
+    if !setup::quiet(admin).await? {
+        output::warning(format!(
+            "only a superuser can keep bind parameters out of the server's log; let one run:\n  {}",
+            roles::quiet_command(role)
+        ));
+    }
+    output::line(format!("schema relinkd is installed in database {}, role {role} may use it", settings.database.dbname));
+    Ok(partly)
+}
+
+async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result<(), Failure> {
+    let password = (role == settings.database.user).then(|| settings.database.password()).flatten();
+    match roles::create(admin, role, password.as_ref().map(|p| p.as_bytes())).await {
+        Ok(()) => {
+            output::line(format!("created role {role}"));
+            Ok(())
+        }
+        Err(error) if roles::not_allowed(&error) => Err(Failure::new(
+            Exit::Database,
+            format!("the role {role} does not exist, and this admin may not create it"),
+        )
+        .next(format!("let a superuser run: {}", roles::create_command(role)))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the database's refusals mean here.
+fn explain(error: DbError) -> Failure {
+    let next = match error.code().map(tokio_postgres::error::SqlState::code) {
+        Some("42501") => Some(
+            "connect as the owner of both tables, who may create a schema, or as a superuser: \
+             relinkd install --admin-url postgresql://OWNER@HOST/DATABASE",
+        ),
+        Some("42P01" | "42703" | "3F000" | "42704") => Some("correct [tables] in the configuration: it must name the bot's tables and columns"),
+        Some("42809") => Some("partitioned tables and views are not supported"),
+        Some("55P03") => Some("a long transaction holds the bot's tables: run `relinkd install` again when it is over"),
+        _ => None,
+    };
+    let failure = Failure::from(error);
+    match next {
+        Some(next) => failure.next(next),
+        None => failure,
+    }
+}
+
+/// The SQL for a DBA, to be run with psql as the tables' owner.
+fn print(settings: &Settings, role: &str) {
+    output::line("-- relinkd: run with psql, as the owner of the bot's tables (or a superuser), in the bot's database.");
+    output::line("\\set ON_ERROR_STOP on\n");
+    output::line(format!("-- If the role is missing: {}\n", roles::create_command(role)));
+    for (key, value) in setup::settings(&settings.tables, Some(role)) {
+        output::line(format!("set {key} = {};", roles::literal(&value)));
+    }
+    for part in [setup::SCHEMA, setup::INDEX, setup::ATTACH, setup::GRANTS] {
+        output::line(format!("\n{part}"));
+    }
+    output::line("select relinkd.queue_everyone();\n");
+    output::line("-- Only a superuser may do what follows; it keeps tokens out of the server's log.");
+    output::line(setup::QUIET);
+}

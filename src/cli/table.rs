@@ -1,0 +1,37 @@
+//! Tables for people: columns as wide as their widest cell.
+
+use super::output;
+
+/// A table with a heading.
+pub(super) struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// A table with only its heading.
+    pub(super) fn new(heading: [&str; N]) -> Self {
+        Self { rows: vec![heading.map(str::to_owned)] }
+    }
+
+    /// Adds a row.
+    pub(super) fn row(&mut self, cells: [String; N]) {
+        self.rows.push(cells);
+    }
+
+    /// Whether there is nothing under the heading.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+
+    /// Writes the table to standard output.
+    pub(super) fn print(&self) {
+        let widths: [usize; N] = std::array::from_fn(|column| {
+            self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+        });
+        for row in &self.rows {
+            let cells: Vec<String> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            output::line(cells.join("  ").trim_end());
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `relinkd uninstall`: triggers and grants first, then everything else but the sealed tokens, the links and the role.
+
+use super::UninstallArgs;
+use super::database::{self, block_on};
+use super::install;
+use super::output::{self, Exit, Failure};
+use crate::db::{presence, roles, setup};
+use crate::unseal;
+use std::path::Path;
+
+pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> {
+    let settings = database::settings(config)?;
+    let keyring = if args.unseal { Some(database::keyring(&settings)?) } else { None };
+    block_on(async {
+        let mut admin = install::connect(&settings, args.admin.admin_url.as_deref()).await?;
+        if !setup::is_installed(&admin).await? {
+            output::line("there is no schema relinkd here: nothing to remove");
+            return Ok(Exit::Done);
+        }
+        let daemons = presence::daemons(&admin).await?.len();
+        if daemons > 0 && !args.force {
+            return Err(Failure::refused(format!("{daemons} daemon(s) are connected"))
+                .next("stop them (`systemctl stop relinkd`), or add --force"));
+        }
+        let sealed = unseal::count(&admin).await?;
+        if sealed > 0 && !args.keep_sealed && !args.unseal {
+            return Err(Failure::refused(format!("{sealed} tokens are sealed: without relinkd the bot cannot read them"))
+                .next("add --unseal to write them back in plaintext, or --keep-sealed to leave them"));
+        }
+        if let Some(keyring) = &keyring {
+            let closed = unseal::closed(&mut admin, keyring).await?;
+            if !closed.is_empty() {
+                let ids: Vec<String> = closed.iter().map(ToString::to_string).collect();
+                return Err(Failure::new(Exit::Key, format!("the tokens of these users do not open: {}", ids.join(", ")))
+                    .next("find the keyring that sealed them, or remove them with `relinkd token remove ID`"));
+            }
+        }
+        setup::name(&admin, &settings.tables, Some(&settings.database.user)).await?;
+        setup::disarm(&admin).await?;
+        if let Some(keyring) = &keyring {
+            let done = unseal::unseal(&mut admin, keyring).await?;
+            output::line(format!("{} tokens are in plaintext again", output::count(done)));
+        }
+        setup::remove(&admin).await?;
+        output::line(format!("relinkd is gone from database {}", settings.database.dbname));
+        output::line(format!("the role {0} is left; to drop it: {1}", settings.database.user, roles::drop_command(&settings.database.user)));
+        Ok(Exit::Done)
+    })
+}

@@ -1,0 +1,88 @@
+//! What relinkd is about to change, counted: the end of `install`.
+
+use crate::config::Settings;
+use crate::db::session::Purpose;
+use crate::db::{Session, work};
+use crate::link::{Shape, Tokenless};
+use crate::relinker::{self, Due, RelinkError, Rules};
+use crate::survey::{self, Survey};
+use std::collections::BTreeSet;
+
+/// Issues a page.
+const PAGE: i64 = 5_000;
+
+/// The counts.
+#[derive(Debug, Default)]
+pub struct Forecast {
+    /// Links that get a token.
+    pub gain: usize,
+    /// Login links that become plain.
+    pub lose: usize,
+    /// Links that change otherwise: another host, another path.
+    pub other: usize,
+    /// The tokens.
+    pub tokens: Survey,
+}
+
+/// Looks at every link and every token.
+///
+/// # Errors
+/// The database's.
+pub async fn forecast(session: &mut Session, rules: &Rules) -> Result<Forecast, RelinkError> {
+    let mut forecast = Forecast {
+        tokens: survey::survey(session, &rules.keyring, &rules.token_rule).await?,
+        ..Forecast::default()
+    };
+    let mut after = (i64::MIN, i64::MIN);
+    loop {
+        let tx = session.begin(Purpose::Read).await?;
+        let issues = work::issues_after(&tx, after, PAGE).await?;
+        let Some(last) = issues.last() else { return Ok(forecast) };
+        after = (last.telegram_id, last.id);
+        let users: BTreeSet<i64> = issues.iter().map(|issue| issue.telegram_id).collect();
+        let users: Vec<i64> = users.into_iter().collect();
+        let holdings = relinker::read_holders(&tx, rules, &users).await?;
+        let due = issues.into_iter().map(|issue| Due { issue, strip: false }).collect();
+        let plan = relinker::plan(&tx, rules, &holdings, due).await?;
+        for rewrite in &plan.rewrites {
+            let (old, new) = (rules.portal.read(&rewrite.old), rules.portal.read(&rewrite.new));
+            match (old.map(|l| l.shape()), new.map(|l| l.shape())) {
+                (Some(Shape::Login), Some(Shape::Plain)) => forecast.lose += 1,
+                (_, Some(Shape::Login)) => forecast.gain += 1,
+                _ => forecast.other += 1,
+            }
+        }
+    }
+}
+
+impl Forecast {
+    /// The summary, a line each.
+    #[must_use]
+    pub fn lines(&self, settings: &Settings) -> Vec<String> {
+        let mut lines = vec![
+            "what will change when the daemon runs:".to_owned(),
+            format!("  links that get a token       {}", self.gain),
+            format!("  login links that become plain {}", self.lose),
+            format!("  links that change otherwise  {}", self.other),
+            format!(
+                "  tokens to seal               {}",
+                if settings.seal_plaintext { self.tokens.plaintext } else { 0 }
+            ),
+        ];
+        if self.lose > 0 && settings.portal.tokenless == Tokenless::Plain {
+            lines.push(
+                "  (to leave login links of users without a token alone, set portal.tokenless = \"keep\")".to_owned(),
+            );
+        }
+        let ids = |ids: Vec<String>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+        lines.push(format!(
+            "  users who share a token      {}",
+            ids(self.tokens.duplicated.iter().map(ToString::to_string).collect())
+        ));
+        lines.push(format!(
+            "  users with an unusable value {}",
+            ids(self.tokens.unusable.iter().map(|(id, reason)| format!("{id} ({reason})")).collect())
+        ));
+        lines
+    }
+}
