@@ -1,6 +1,7 @@
 //! Links for people to see: every token in them masked, whoever's host it is.
 
 use super::percent;
+use super::read::nothing;
 
 /// The link with the value of each `token` parameter masked, in a nested link inside a parameter too.
 #[must_use]
@@ -11,7 +12,7 @@ pub fn mask(written: &str) -> String {
         let (before, value) = rest.split_at(at);
         masked.push_str(before);
         let end = value.find(|c: char| "&#;\"' ".contains(c) || c.is_control()).unwrap_or(value.len());
-        masked.push_str(&hint(&percent::decode(&value[..end])));
+        masked.push_str(&hint(&percent::decode(&value[..end], nothing)));
         rest = &value[end..];
     }
     masked.push_str(rest);

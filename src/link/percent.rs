@@ -34,15 +34,15 @@ pub(super) fn encode(text: &str, set: Set) -> String {
     encoded
 }
 
-/// Decodes a text once. What would decode to a character that may not stand in a link, or to no character, stays as it
-/// is; so does a `%` that begins no escape.
-pub(super) fn decode(text: &str) -> String {
+/// Decodes a text once. What would decode to a character that `keep` names, or to no character, stays as it is; so does
+/// a `%` that begins no escape.
+pub(super) fn decode(text: &str, keep: impl Fn(char) -> bool) -> String {
     let bytes = text.as_bytes();
     let mut decoded = String::with_capacity(text.len());
     let mut at = 0;
     while at < bytes.len() {
         match escaped_char(&bytes[at..]) {
-            Some((character, length)) if !super::read::is_forbidden(character) => {
+            Some((character, length)) if !keep(character) => {
                 decoded.push(character);
                 at += length;
             }

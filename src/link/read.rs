@@ -8,6 +8,11 @@ pub(super) fn is_forbidden(character: char) -> bool {
     character <= ' ' || character == '\u{7f}' || character == '\\'
 }
 
+/// For decoding everything.
+pub(super) fn nothing(_: char) -> bool {
+    false
+}
+
 pub(super) fn link(portal: &Portal, written: &str) -> Option<Link> {
     let rest = after_origin(portal, written)?;
     plain_or_api(rest).or_else(|| login(portal, rest))
@@ -68,12 +73,12 @@ fn login(portal: &Portal, rest: &str) -> Option<Link> {
             "token" => token = token.or(Some(value)),
             "redirect" if redirect.is_some() => return None,
             "redirect" => redirect = Some(value),
-            name if percent::decode(name) == "redirect" => return None,
+            name if percent::decode(name, nothing) == "redirect" => return None,
             _ => {}
         }
     }
-    let link = redirect_target(portal, &percent::decode(redirect?))?;
-    let token = token.filter(|token| !token.is_empty()).map(|token| Zeroizing::new(percent::decode(token)));
+    let link = redirect_target(portal, &percent::decode(redirect?, is_forbidden))?;
+    let token = token.filter(|token| !token.is_empty()).map(|token| Zeroizing::new(percent::decode(token, nothing)));
     Some(Link { shape: Shape::Login, token, ..link })
 }
 
