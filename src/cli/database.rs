@@ -3,7 +3,7 @@
 
 use super::output::{Exit, Failure};
 use crate::config::{self, Settings};
-use crate::db::connect::{Environment, Role};
+use crate::db::connect::Role;
 use crate::db::{Connector, Session, schema};
 use crate::envelope::Keyring;
 use crate::relinker::Rules;
@@ -64,7 +64,7 @@ impl Workplace {
     pub(super) async fn open(config: &Path) -> Result<Self, Failure> {
         let settings = settings(config)?;
         let keyring = Arc::new(keyring(&settings)?);
-        let connector = Connector::new(&settings.database, Environment::of_process())?;
+        let connector = Connector::new(&settings.database)?;
         become_spool_owner(&settings)?;
         let session = connector.connect(Role::Command).await?;
         let facts = schema::verify(&session, &settings.tables).await?;

@@ -4,7 +4,7 @@ use super::InstallArgs;
 use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
 use crate::config::{Database, Settings};
-use crate::db::connect::{Environment, Role};
+use crate::db::connect::Role;
 use crate::db::{Connector, DbError, Session, roles, schema, setup};
 use crate::forecast;
 use crate::relinker::Rules;
@@ -38,12 +38,12 @@ pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit
 /// Connects as the admin: with the URL given, else as database.url says. Its password may be typed.
 pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Result<Session, Failure> {
     let Some(url) = admin_url else {
-        let connector = Connector::new(&settings.database, Environment::of_process())?;
+        let connector = Connector::new(&settings.database)?;
         return Ok(connector.connect(Role::Admin).await?);
     };
     let database = Database::parse(url)
         .map_err(|fault| Failure::new(Exit::Usage, format!("--admin-url: {fault}")))?;
-    let connector = Connector::new(&database, Environment::of_process())?;
+    let connector = Connector::new(&database)?;
     match connector.connect(Role::Admin).await {
         Err(error) if roles::wants_password(&error) && std::io::IsTerminal::is_terminal(&std::io::stdin()) => {
             let password = rpassword::prompt_password(format!("Password of {}: ", database.user))

@@ -11,7 +11,7 @@ mod signals;
 mod spooling;
 
 use crate::config::{self, Settings, Tables};
-use crate::db::{Connector, DbError, connect, schema};
+use crate::db::{Connector, DbError, schema};
 use crate::envelope::{KeyId, Keyring};
 use crate::policy;
 use crate::relinker::Rules;
@@ -199,7 +199,7 @@ pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), Da
         .map_err(system("cannot start the runtime"))?;
     let shared = Arc::new(Shared {
         config: config.to_owned(),
-        connector: Connector::new(&settings.database, connect::Environment::of_process())?,
+        connector: Connector::new(&settings.database)?,
         tables: settings.tables.clone(),
         current: Mutex::new(Current { settings: Arc::new(settings), keyring: Arc::new(keyring) }),
         board: Board::new(),
