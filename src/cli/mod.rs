@@ -3,12 +3,17 @@
 //! Help, man pages and completions come from the definitions here.
 
 mod database;
+mod diff;
+mod explain;
 mod install;
 mod keys;
 mod output;
+mod progress;
+mod rekey;
 mod run;
 mod status;
 mod sync;
+mod table;
 mod token;
 mod uninstall;
 
@@ -77,12 +82,22 @@ pub enum Command {
         after_help = "Examples:\n  relinkd sync --dry-run\n  relinkd sync 413129274"
     )]
     Sync(SyncArgs),
+    /// Say why a link looks as it does, and what relinkd would write
+    #[command(after_help = "Examples:\n  relinkd explain 17\n  relinkd explain --user 413129274")]
+    Explain(ExplainArgs),
     /// Say how things stand: server, daemons, backlog, tokens, spool, audit
     #[command(after_help = "Examples:\n  relinkd status\n  relinkd status --json")]
     Status(StatusArgs),
     /// Make, list, promote and retire keys
     #[command(subcommand, after_help = "Example:\n  relinkd key list")]
     Key(KeyCommand),
+    /// Seal every token anew under the primary key
+    #[command(
+        long_about = "Seals every token anew under the primary key, beside a running bot and daemon. Cut short, it goes on \
+            where it was when it is run again.",
+        after_help = "Example:\n  relinkd rekey"
+    )]
+    Rekey,
 }
 
 /// Who speaks to the database, where that is not the daemon's role.
@@ -188,6 +203,17 @@ pub struct SyncArgs {
     pub json: bool,
 }
 
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The issue's id in the bot's table
+    #[arg(value_name = "ISSUE", required_unless_present = "user", conflicts_with = "user", allow_negative_numbers = true)]
+    pub issue: Option<i64>,
+    /// A user's telegram_id
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<i64>,
+}
+
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
@@ -243,5 +269,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         Command::Sync(args) => sync::run(&config, &args),
         Command::Status(args) => status::run(&config, &args),
         Command::Key(command) => keys::run(&config, command),
+        Command::Explain(args) => explain::run(&config, &args),
+        Command::Rekey => rekey::run(&config),
     }
 }

@@ -9,6 +9,7 @@ use crate::db::{Tx, marks, work};
 use crate::envelope::{KeyId, Reason, Stored};
 use crate::link::Holder;
 use std::collections::HashMap;
+use std::fmt;
 
 /// A user's row, read and opened.
 pub struct Holding {
@@ -89,6 +90,26 @@ pub enum Notice {
         /// What the column holds, in characters.
         limit: usize,
     },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable { telegram_id, reason } => {
+                write!(f, "the stored token of user {telegram_id} changes no link: {reason}")
+            }
+            Self::Shared { telegram_ids } => {
+                let ids: Vec<String> = telegram_ids.iter().map(ToString::to_string).collect();
+                write!(f, "these users hold the same token: {}", ids.join(", "))
+            }
+            Self::NoRoomToSeal { telegram_id, limit } => {
+                write!(f, "the token of user {telegram_id} cannot be sealed: the column holds {limit} characters only")
+            }
+            Self::NoRoomForLink { issue_id, limit } => {
+                write!(f, "the new link of issue {issue_id} would not fit: the column holds {limit} characters only")
+            }
+        }
+    }
 }
 
 /// Reads users by telegram_id. The caller holds their locks, if it means to write.
