@@ -3,7 +3,7 @@
 use super::InstallArgs;
 use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
-use crate::config::{Database, Settings};
+use crate::config::{Database, Environment, Settings};
 use crate::db::connect::Role;
 use crate::db::{Connector, DbError, Session, roles, schema, setup};
 use crate::forecast;
@@ -84,8 +84,16 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<boo
 }
 
 async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result<(), Failure> {
-    let password = (role == settings.database.user).then(|| settings.database.password()).flatten();
-    match roles::create(admin, role, password.as_ref().map(|p| p.as_bytes())).await {
+    let environment = Environment::of_process();
+    let password = if role == settings.database.user {
+        settings
+            .database
+            .configured_password(&environment)
+            .map_err(|error| Failure::new(Exit::Configuration, error))?
+    } else {
+        None
+    };
+    match roles::create(admin, role, password.as_ref().map(|p| p.expose().as_bytes())).await {
         Ok(()) => {
             output::line(format!("created role {role}"));
             Ok(())

@@ -2,13 +2,12 @@
 
 use super::error::chain;
 use super::{DbError, Session, tls};
-use crate::config::{Database, Endpoint, SslMode, TargetSessionAttrs};
+use crate::config::{Database, Endpoint, Environment, Host, Password, TlsMode};
 use postgres_openssl::MakeTlsConnector;
 use std::future::poll_fn;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Config};
-use zeroize::Zeroizing;
 
 /// How long a whole connect may take, per endpoint, where the configuration does not say.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -53,7 +52,7 @@ impl Role {
 pub struct Connector {
     database: Database,
     tls: MakeTlsConnector,
-    typed_password: Option<Zeroizing<String>>,
+    typed_password: Option<Password>,
 }
 
 impl Connector {
@@ -68,18 +67,18 @@ impl Connector {
     /// The same with a password that somebody typed.
     #[must_use]
     pub fn with_password(mut self, password: String) -> Self {
-        self.typed_password = Some(Zeroizing::new(password));
+        self.typed_password = Some(Password::new(password));
         self
     }
 
-    /// Connects to the first endpoint that is there and, unless the configuration asks for less, writable.
+    /// Connects to the first endpoint that is there and writable: relinkd has no use for another.
     ///
     /// # Errors
     /// The last endpoint's, or [`DbError::ReadOnly`] when some were there and none was writable.
     pub async fn connect(&self, role: Role) -> Result<Session, DbError> {
         let mut last = DbError::ReadOnly(self.endpoints());
         let mut read_only = false;
-        for endpoint in &self.database.endpoints {
+        for endpoint in &self.database.hosts {
             match self.try_endpoint(endpoint, role).await {
                 Ok(Some(session)) => return Ok(session),
                 Ok(None) => read_only = true,
@@ -90,7 +89,7 @@ impl Connector {
     }
 
     fn endpoints(&self) -> String {
-        self.database.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        self.database.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
     /// None where the server is there but not writable.
@@ -103,9 +102,6 @@ impl Connector {
         };
         let config = self.config(endpoint, role)?;
         let session = tokio::time::timeout(limit, self.open(&config, endpoint)).await.map_err(late)??;
-        if self.database.target_session_attrs == TargetSessionAttrs::Any {
-            return Ok(Some(session));
-        }
         let writable = session
             .query_one("select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'", &[]);
         let writable: bool = tokio::time::timeout(limit, writable).await.map_err(late)??.get(0);
@@ -135,34 +131,51 @@ impl Connector {
     fn config(&self, endpoint: &Endpoint, role: Role) -> Result<Config, DbError> {
         let database = &self.database;
         let mut config = Config::new();
-        endpoint.apply(&mut config);
+        match &endpoint.host {
+            Host::Name(name) => config.host(name),
+            Host::Socket(directory) => config.host_path(directory),
+        };
+        if let Some(address) = endpoint.hostaddr {
+            config.hostaddr(address);
+        }
         config
+            .port(endpoint.port)
             .user(&database.user)
             .dbname(&database.dbname)
             .application_name(database.application_name.as_deref().unwrap_or(role.application_name()))
             .connect_timeout(database.connect_timeout.unwrap_or(CONNECT_WITHIN))
-            .keepalives(database.keepalives.unwrap_or(true))
-            .keepalives_idle(database.keepalives_idle.unwrap_or(KEEPALIVE_IDLE))
-            .keepalives_interval(database.keepalives_interval.unwrap_or(KEEPALIVE_INTERVAL))
-            .keepalives_retries(database.keepalives_count.unwrap_or(KEEPALIVE_RETRIES))
+            .keepalives(database.keepalives.enabled.unwrap_or(true))
+            .keepalives_idle(database.keepalives.idle.unwrap_or(KEEPALIVE_IDLE))
+            .keepalives_interval(database.keepalives.interval.unwrap_or(KEEPALIVE_INTERVAL))
+            .keepalives_retries(database.keepalives.count.unwrap_or(KEEPALIVE_RETRIES))
             .tcp_user_timeout(USER_TIMEOUT)
             .ssl_mode(match database.tls.mode {
-                SslMode::Disable => tokio_postgres::config::SslMode::Disable,
-                SslMode::Allow | SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
-                SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                TlsMode::Disable => tokio_postgres::config::SslMode::Disable,
+                TlsMode::Allow | TlsMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+                TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => {
                     tokio_postgres::config::SslMode::Require
                 }
             });
         if let Some(options) = &database.options {
             config.options(options);
         }
-        let password = match &self.typed_password {
-            Some(password) => Some(password.clone()),
-            None => database.password_for(endpoint).map_err(|error| DbError::Password(error.to_string()))?,
-        };
-        if let Some(password) = password {
-            config.password(password.as_bytes());
+        if let Some(password) = self.password(endpoint)? {
+            config.password(password.expose());
         }
         Ok(config)
+    }
+
+    fn password(&self, endpoint: &Endpoint) -> Result<Option<Password>, DbError> {
+        if self.typed_password.is_some() {
+            return Ok(self.typed_password.clone());
+        }
+        let found = self
+            .database
+            .password_for(endpoint, &Environment::of_process())
+            .map_err(|error| DbError::Password(error.to_string()))?;
+        if let Some(notice) = found.notice {
+            log::warn!("{notice}");
+        }
+        Ok(found.password)
     }
 }

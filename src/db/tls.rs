@@ -4,7 +4,7 @@
 //! host's name as well. As in libpq, `require` with a root certificate is `verify-ca`.
 
 use super::DbError;
-use crate::config::{SslMode, Tls};
+use crate::config::{RootCert, Tls, TlsMode};
 use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
 use std::path::PathBuf;
@@ -16,24 +16,23 @@ use std::path::PathBuf;
 pub(super) fn connector(tls: &Tls) -> Result<MakeTlsConnector, DbError> {
     let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|e| failed("OpenSSL", &e))?;
     let (verify, hostname) = match tls.mode {
-        SslMode::VerifyFull => (true, true),
-        SslMode::VerifyCa => (true, false),
-        SslMode::Require => (tls.root_cert.is_some(), false),
-        SslMode::Disable | SslMode::Allow | SslMode::Prefer => (false, false),
+        TlsMode::VerifyFull => (true, true),
+        TlsMode::VerifyCa => (true, false),
+        TlsMode::Require => (tls.root_cert.is_some(), false),
+        TlsMode::Disable | TlsMode::Allow | TlsMode::Prefer => (false, false),
     };
     builder.set_verify(if verify { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
     if verify {
         trust(&mut builder, tls)?;
     }
-    if let Some(cert) = &tls.cert {
+    if let Some(client) = &tls.client {
         builder
-            .set_certificate_chain_file(cert)
-            .map_err(|e| failed(&format!("sslcert {}", cert.display()), &e))?;
-        let key = tls.key.as_ref().ok_or_else(|| DbError::Tls("sslcert needs sslkey beside it".to_owned()))?;
+            .set_certificate_chain_file(&client.cert)
+            .map_err(|e| failed(&format!("sslcert {}", client.cert.display()), &e))?;
         builder
-            .set_private_key_file(key, SslFiletype::PEM)
+            .set_private_key_file(&client.key, SslFiletype::PEM)
             .and_then(|()| builder.check_private_key())
-            .map_err(|e| failed(&format!("sslkey {}", key.display()), &e))?;
+            .map_err(|e| failed(&format!("sslkey {}", client.key.display()), &e))?;
     }
     let mut connector = MakeTlsConnector::new(builder.build());
     connector.set_callback(move |connection, _| {
@@ -50,8 +49,8 @@ fn trust(builder: &mut SslConnectorBuilder, tls: &Tls) -> Result<(), DbError> {
         path.exists().then_some(path)
     };
     let file = match &tls.root_cert {
-        Some(path) if path.as_os_str() == "system" => None,
-        Some(path) => Some(path.clone()),
+        Some(RootCert::System) => None,
+        Some(RootCert::File(path)) => Some(path.clone()),
         None => usual(),
     };
     match file {

@@ -101,6 +101,12 @@ impl Portal {
         Self { base, aliases }
     }
 
+    /// The origin that is written.
+    #[must_use]
+    pub fn base(&self) -> &Origin {
+        &self.base
+    }
+
     /// What `written` says, if it is an issue link of ours.
     #[must_use]
     pub fn read(&self, written: &str) -> Option<Link> {
