@@ -12,7 +12,6 @@ use crate::envelope::{Keyring, Mark, SealFault};
 use crate::token::{Token, TokenRule};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use zeroize::Zeroizing;
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -139,7 +138,7 @@ async fn faults(tx: &Tx<'_>, keyring: &Keyring, batch: &[Assignment]) -> Result<
 
     let held = held(tx, keyring, batch, &ids).await?;
     faults.extend(batch.iter().filter_map(|assignment| match &assignment.change {
-        Change::Set(token) if held.contains(token.expose()) => {
+        Change::Set(token) if held.contains(token) => {
             Some(Fault::new(assignment.change_place, FaultKind::TokenHeld))
         }
         Change::Set(_) | Change::Remove => None,
@@ -154,7 +153,7 @@ async fn held(
     keyring: &Keyring,
     batch: &[Assignment],
     ids: &[i64],
-) -> Result<HashSet<Zeroizing<String>>, DbError> {
+) -> Result<HashSet<Token>, DbError> {
     let wanted: HashMap<&str, Vec<Mark>> = batch
         .iter()
         .filter_map(|assignment| match &assignment.change {
@@ -183,7 +182,7 @@ async fn held(
             if let Some(token) = stored.token()
                 && wanted.contains_key(token.expose())
             {
-                held.insert(Zeroizing::new(token.expose().to_owned()));
+                held.insert(token.clone());
             }
         }
     }

@@ -44,7 +44,7 @@ impl Walk {
 }
 
 /// What was picked, and how much of it belongs to users whom another session is working on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Picked<T> {
     /// Rows whose user's lock this transaction now holds.
     pub ours: Vec<T>,
@@ -107,7 +107,7 @@ pub async fn pick_changes(tx: &Tx<'_>, limit: i64) -> Result<Picked<Change>, DbE
             &[(&limit, Type::INT8)],
         )
         .await?;
-    let mut picked = Picked::default();
+    let mut picked = Picked { ours: Vec::new(), contended: 0 };
     for row in &rows {
         if row.get(4) {
             picked.ours.push(change(row));
@@ -134,7 +134,7 @@ pub async fn pick_walks(tx: &Tx<'_>, limit: i64) -> Result<Picked<Walk>, DbError
             &[(&limit, Type::INT8)],
         )
         .await?;
-    let mut picked = Picked::default();
+    let mut picked = Picked { ours: Vec::new(), contended: 0 };
     for row in &rows {
         if row.get(4) {
             picked.ours.push(walk(row));
