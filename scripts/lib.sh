@@ -45,6 +45,7 @@ need_packages() {
     local package missing=() still=() as_root=()
     # Administrators' programs (ip, for one) are not on everybody's path.
     PATH=$PATH:/usr/sbin:/sbin
+    if [[ -n ${PG_BIN:-} && ! -x $PG_BIN/initdb ]]; then fail "PG_BIN=$PG_BIN: no initdb there"; fi
     for package in "$@"; do
         is_there "$package" || missing+=("$package")
     done
