@@ -1,9 +1,13 @@
 //! The bench that the other tests stand on: a tool that lies would make them all lie.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+
 use crate::support::cluster::{BOT, SUPERUSER};
+use crate::support::scratch;
 use crate::support::session::sqlstate;
 use crate::support::{
-    Bench, Cluster, ClusterOptions, Database, Stop, TokenColumn, assert_no_leak, plain_link,
+    Bench, Cluster, ClusterOptions, Daemon, Database, Stop, TokenColumn, assert_no_leak, plain_link,
 };
 
 #[test]
@@ -77,7 +81,7 @@ fn a_server_speaks_tls_and_asks_for_passwords_where_told() {
             cluster.authority().display()
         );
         let query = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
-        let mut psql = std::process::Command::new("psql");
+        let mut psql = Command::new("psql");
         let output = psql.args(["-XAtw", "-c", query, &target]).env("PGPASSWORD", password).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
@@ -118,7 +122,7 @@ fn a_setting_is_changed_by_a_reload() {
 fn a_token_or_a_piece_of_it_is_a_leak_and_its_mask_is_none() {
     assert_no_leak(&["7812-5733-8392-7092"], [("a log", "user 7, token 7812…")]);
     for leak in ["token 7812-5733-8392-7092 set", "token ends in 33-8392-7092"] {
-        let caught = std::panic::catch_unwind(|| assert_no_leak(&["7812-5733-8392-7092"], [("a log", leak)]));
+        let caught = catch_unwind(|| assert_no_leak(&["7812-5733-8392-7092"], [("a log", leak)]));
         assert!(caught.is_err(), "{leak}");
     }
 }
@@ -134,4 +138,40 @@ fn a_bench_writes_its_config_keyring_and_spool() {
     assert_eq!(config["database"]["url"].as_str(), Some(bench.db.url(bench.db.role()).as_str()));
     bench.drop_token("a.toml", 5, "7812-5733-8392-7092");
     assert!(bench.incoming().join("a.toml").is_file());
+}
+
+/// Stands in for the daemon, to try what tries the daemon.
+fn stand_in(script: &str) -> (tempfile::TempDir, Daemon) {
+    let directory = scratch::directory();
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    let daemon = Daemon::spawn(command, directory.path().join("log"), &directory.path().join("notify"));
+    (directory, daemon)
+}
+
+#[test]
+fn a_daemon_is_waited_for_heard_and_stopped() {
+    let (_directory, mut daemon) = stand_in(
+        "trap 'exit 0' TERM; trap 'echo hup >&2' HUP; systemd-notify --ready --status=here; \
+         while :; do sleep 0.05; done",
+    );
+    daemon.wait_ready();
+    daemon.wait_notice("STATUS=here");
+    daemon.hup();
+    daemon.wait_log("hup");
+    daemon.stop();
+}
+
+#[test]
+fn a_daemon_that_ends_early_or_unwell_fails_the_test_with_its_log() {
+    let (_directory, mut early) = stand_in("echo no config >&2; exit 4");
+    let panic = catch_unwind(AssertUnwindSafe(|| early.wait_ready())).unwrap_err();
+    let text = panic.downcast_ref::<String>().unwrap();
+    assert!(text.contains("no config") && text.contains("exit status: 4"), "{text}");
+    assert_eq!(early.wait_exit(), Some(4));
+
+    let (_directory, mut unwell) =
+        stand_in("trap 'exit 3' TERM; systemd-notify --ready; while :; do sleep 0.05; done");
+    unwell.wait_ready();
+    assert!(catch_unwind(AssertUnwindSafe(|| unwell.stop())).is_err());
 }

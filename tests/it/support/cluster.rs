@@ -5,19 +5,21 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, User, geteuid};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio_postgres::Config;
 
+use super::postgres::{
+    as_postgres, copy_template, find_binaries, free_port, give_to_postgres, make_certificates,
+};
 use super::scratch::{self, Watch};
 use super::session::Session;
 
@@ -162,15 +164,12 @@ impl Cluster {
 
     /// Changes a setting that a reload can change, and waits until new sessions have it.
     pub(crate) fn reload_with(&self, name: &str, value: &str) {
-        let admin = Session::connect(&self.target(SUPERUSER, "postgres")).unwrap();
-        admin.execute(&format!("alter system set {name} = '{value}'"));
-        admin.execute("select pg_reload_conf()");
-        super::wait_until(&format!("{name} = {value}"), || {
-            let fresh = Session::connect(&self.target(SUPERUSER, "postgres")).unwrap();
-            fresh.number(&format!(
-                "select count(*) from pg_file_settings where name = '{name}' and setting = '{value}' and applied"
-            )) == 1
-        });
+        let fresh = || Session::connect(&self.target(SUPERUSER, "postgres")).unwrap();
+        let loaded = || fresh().value("select pg_conf_load_time()");
+        let before = loaded();
+        fresh().execute(&format!("alter system set {name} = '{value}'"));
+        fresh().execute("select pg_reload_conf()");
+        super::wait_until(&format!("{name} = {value}"), || loaded() != before);
     }
 
     /// Stops the server and waits until it is gone; nothing where it is stopped already.
@@ -190,7 +189,7 @@ impl Cluster {
         let mut server = self.server.lock().unwrap();
         assert!(server.is_none(), "the server runs already");
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = self.command("postgres");
+        let mut command = as_postgres(&self.binaries.join("postgres"), self.directory.path());
         command.arg("-D").arg(self.data()).process_group(0).stderr(log).stdout(Stdio::null());
         let postgres = command.stdin(Stdio::null()).spawn().unwrap();
         let watch = Watch::over(postgres.id(), Signal::SIGQUIT);
@@ -214,18 +213,8 @@ impl Cluster {
     }
 
     fn initialise(&self, options: &ClusterOptions) {
-        if let Some(account) = account() {
-            nix::unistd::chown(self.directory.path(), Some(account.uid), Some(account.gid)).unwrap();
-        }
-        let output = self
-            .command("initdb")
-            .args(["--username", SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C.UTF-8"])
-            .args(["--no-sync", "--no-instructions", "-D"])
-            .arg(self.data())
-            .output()
-            .unwrap();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "initdb failed: {complaint}");
+        give_to_postgres(self.directory.path());
+        copy_template(&self.binaries, &self.data());
         if options.tls {
             make_certificates(self.directory.path());
         }
@@ -258,15 +247,6 @@ impl Cluster {
         fs::write(self.data().join("postgresql.conf"), text).unwrap();
     }
 
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.binaries.join(program));
-        command.current_dir(self.directory.path()).env_remove("PGDATA").env_remove("PGOPTIONS");
-        if let Some(account) = account() {
-            command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
-        }
-        command
-    }
-
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -284,51 +264,4 @@ impl Drop for Cluster {
 
 fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap())
-}
-
-/// The account to run Postgres as where we are root; `None` is ourselves.
-fn account() -> Option<User> {
-    if !geteuid().is_root() {
-        return None;
-    }
-    let named = |name| User::from_name(name).unwrap();
-    let account = named("postgres").or_else(|| named("nobody"));
-    Some(account.expect("Postgres refuses to run as root, and there is no account `postgres` or `nobody`"))
-}
-
-/// `PG_BIN`, else the newest of Debian's versions that relinkd knows.
-fn find_binaries() -> PathBuf {
-    if let Some(directory) = std::env::var_os("PG_BIN") {
-        let directory = PathBuf::from(directory);
-        assert!(directory.join("initdb").exists(), "PG_BIN={}: no initdb there", directory.display());
-        return directory;
-    }
-    let installed =
-        (14..=18).rev().map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
-    installed.into_iter().find(|directory| directory.join("initdb").exists()).expect(
-        "no Postgres 14 to 18 in /usr/lib/postgresql: install it (apt-get install postgresql), or set PG_BIN \
-         to the directory of its initdb",
-    )
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// An authority of its own and a server certificate signed by it, by the openssl command.
-fn make_certificates(directory: &Path) {
-    let script = "
-        set -e; umask 077
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority \
-            -addext basicConstraints=critical,CA:true -keyout authority.key -out authority.crt
-        openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr
-        printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' > server.ext
-        openssl x509 -req -in server.csr -CA authority.crt -CAkey authority.key -CAcreateserial \
-            -days 2 -extfile server.ext -out server.crt
-        chmod 644 authority.crt server.crt";
-    let output = Command::new("sh").args(["-c", script]).current_dir(directory).output().unwrap();
-    assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
-    if let Some(account) = account() {
-        nix::unistd::chown(&directory.join("server.key"), Some(account.uid), Some(account.gid)).unwrap();
-    }
 }

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Cleans up after a test process, however it ends: its standard input is a pipe from that process, and
 # the pipe's end is the process's end. Until then it takes lines "watch SIGNAL:PID" and "forget SIGNAL:PID".
 # $1: the scratch directory to remove.

@@ -10,6 +10,7 @@ pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod database;
 pub(crate) mod leaks;
+pub(crate) mod postgres;
 pub(crate) mod relinkd;
 pub(crate) mod scratch;
 pub(crate) mod session;
