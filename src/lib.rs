@@ -4,6 +4,8 @@
 
 pub mod assignment;
 pub mod backoff;
+pub mod config;
 pub mod envelope;
+pub mod link;
 pub mod place;
 pub mod token;
