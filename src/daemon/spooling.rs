@@ -111,6 +111,7 @@ async fn take(
     match intake::take(session, &shared.rules(facts), spool, claim).await? {
         Fate::Applied => log::info!(file; "applied"),
         Fate::AppliedBefore => log::info!(file; "was applied before; cleared away"),
+        Fate::Cleared => log::info!(file; "was settled before; cleared away"),
         Fate::Rejected(faults) => log::warn!(file, faults; "rejected; see the .reason beside it in rejected/"),
     }
     Ok(())
