@@ -4,7 +4,7 @@ use super::KeyCommand;
 use super::database;
 use super::output::{self, Exit, Failure};
 use super::table::Table;
-use crate::config::keyring_file::{self, edit};
+use crate::config::keyring_file;
 use crate::config::{EditFault, Environment, KeyringError, Settings};
 use crate::envelope::{Key, KeyId, Keyring};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
         KeyCommand::Generate { id } => generate(&settings, id.as_deref()),
         KeyCommand::Promote { id } => {
             let id = key_id(&id)?;
-            change(&settings, |ring| edit::promote(ring, &id))?;
+            change(&settings, |ring| keyring_file::promote(ring, &id))?;
             output::line(format!("{id} seals from now on"));
             reload();
             output::line("then seal what is there anew: relinkd rekey");
@@ -83,7 +83,7 @@ fn generate(settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
     let id = id.map(key_id).transpose()?;
     let key = Key::generate().map_err(|error| Failure::new(Exit::Key, format!("no randomness for a key: {error}")))?;
     if !path.exists() {
-        let id = id.map_or_else(|| edit::next_id(None, year()), Ok).map_err(Refusal::Edit)?;
+        let id = id.map_or_else(|| keyring_file::next_id(None, year()), Ok).map_err(Refusal::Edit)?;
         let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new())
             .map_err(|fault| Failure::new(Exit::Key, fault))?;
         keyring_file::create(&path, &ring)?;
@@ -93,9 +93,9 @@ fn generate(settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
     }
     let mut added = None;
     change(settings, |ring| {
-        let id = id.map_or_else(|| edit::next_id(Some(ring), year()), Ok)?;
+        let id = id.map_or_else(|| keyring_file::next_id(Some(ring), year()), Ok)?;
         added = Some(id.clone());
-        edit::add(ring, id, key)
+        keyring_file::add(ring, id, key)
     })?;
     if let Some(id) = added {
         output::line(format!("added the key {id}; it opens, and seals once it is promoted: relinkd key promote {id}"));
@@ -134,10 +134,10 @@ fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Resu
             .next("make another key the primary one and seal them anew: relinkd key promote KID, then relinkd rekey"));
     }
     if destroy {
-        change(settings, |ring| edit::destroy(ring, id))?;
+        change(settings, |ring| keyring_file::destroy(ring, id))?;
         output::line(format!("the key {id} is gone; backups that were sealed with it can only be read with an older keyring"));
     } else {
-        change(settings, |ring| edit::retire(ring, id))?;
+        change(settings, |ring| keyring_file::retire(ring, id))?;
         output::line(format!("the key {id} is retired: it opens, and never seals"));
     }
     reload();
