@@ -64,6 +64,7 @@ struct Receipt<'a> {
 ///
 /// # Errors
 /// Whatever is not the batch's own fault; trying again later is right.
+#[expect(clippy::missing_panics_doc, reason = "numbers and texts always make JSON")]
 pub async fn assign(
     session: &mut Session,
     keyring: &Keyring,
@@ -160,7 +161,9 @@ async fn held(
             Change::Set(token) => Some(token),
             Change::Remove => None,
         })
-        .map(|token: &Token| (token.expose(), keyring.marks(token).into_iter().map(|(_, mark)| mark).collect()))
+        .map(|token: &Token| {
+            (token.expose(), keyring.marks(token).into_iter().map(|(_, mark)| mark).collect())
+        })
         .collect();
     if wanted.is_empty() {
         return Ok(HashSet::new());
@@ -188,4 +191,3 @@ async fn held(
     }
     Ok(held)
 }
-

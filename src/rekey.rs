@@ -37,7 +37,12 @@ pub async fn rekey(
 ) -> Result<Rekeyed, RelinkError> {
     let mut rekeyed = Rekeyed::default();
     for attempt in 0..=ATTEMPTS {
-        let locked = pass(session, rules, &mut rekeyed, |count| if attempt == 0 { seen(count) }).await?;
+        let locked = pass(session, rules, &mut rekeyed, |count| {
+            if attempt == 0 {
+                seen(count);
+            }
+        })
+        .await?;
         if locked.is_empty() {
             break;
         }
@@ -69,7 +74,11 @@ async fn pass(
         seen(rows.len());
         let (mut sealings, mut tokens) = (Vec::new(), BTreeMap::new());
         for row in rows {
-            let stored = rules.keyring.read(row.stored.as_ref().map(|s| s.as_str()), row.telegram_id, &rules.token_rule);
+            let stored = rules.keyring.read(
+                row.stored.as_ref().map(|s| s.as_str()),
+                row.telegram_id,
+                &rules.token_rule,
+            );
             let token = match stored {
                 Stored::Sealed { token, key } if key != *primary => token,
                 Stored::Plaintext(token) if rules.seal_plaintext => token,

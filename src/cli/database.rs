@@ -1,7 +1,7 @@
 //! What every command does before it can speak to the database: read the configuration, become the spool's owner,
 //! read the keyring, connect.
 
-use super::output::{Exit, Failure};
+use super::output::Failure;
 use crate::config::{self, Settings};
 use crate::db::connect::Role;
 use crate::db::{Connector, Session, schema};

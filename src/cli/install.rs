@@ -41,11 +41,13 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
         let connector = Connector::new(&settings.database)?;
         return Ok(connector.connect(Role::Admin).await?);
     };
-    let database = Database::parse(url)
-        .map_err(|fault| Failure::new(Exit::Usage, format!("--admin-url: {fault}")))?;
+    let database =
+        Database::parse(url).map_err(|fault| Failure::new(Exit::Usage, format!("--admin-url: {fault}")))?;
     let connector = Connector::new(&database)?;
     match connector.connect(Role::Admin).await {
-        Err(error) if roles::wants_password(&error) && std::io::IsTerminal::is_terminal(&std::io::stdin()) => {
+        Err(error)
+            if roles::wants_password(&error) && std::io::IsTerminal::is_terminal(&std::io::stdin()) =>
+        {
             let password = rpassword::prompt_password(format!("Password of {}: ", database.user))
                 .map_err(|error| Failure::refused(format!("the password cannot be read: {error}")))?;
             Ok(connector.with_password(password).connect(Role::Admin).await?)
@@ -79,7 +81,10 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<boo
             roles::quiet_command(role)
         ));
     }
-    output::line(format!("schema relinkd is installed in database {}, role {role} may use it", settings.database.dbname));
+    output::line(format!(
+        "schema relinkd is installed in database {}, role {role} may use it",
+        settings.database.dbname
+    ));
     Ok(partly)
 }
 
@@ -114,9 +119,13 @@ fn explain(error: DbError) -> Failure {
             "connect as the owner of both tables, who may create a schema, or as a superuser: \
              relinkd install --admin-url postgresql://OWNER@HOST/DATABASE",
         ),
-        Some("42P01" | "42703" | "3F000" | "42704") => Some("correct [tables] in the configuration: it must name the bot's tables and columns"),
+        Some("42P01" | "42703" | "3F000" | "42704") => {
+            Some("correct [tables] in the configuration: it must name the bot's tables and columns")
+        }
         Some("42809") => Some("partitioned tables and views are not supported"),
-        Some("55P03") => Some("a long transaction holds the bot's tables: run `relinkd install` again when it is over"),
+        Some("55P03") => {
+            Some("a long transaction holds the bot's tables: run `relinkd install` again when it is over")
+        }
         _ => None,
     };
     let failure = Failure::from(error);
@@ -128,7 +137,9 @@ fn explain(error: DbError) -> Failure {
 
 /// The SQL for a DBA, to be run with psql as the tables' owner.
 fn print(settings: &Settings, role: &str) {
-    output::line("-- relinkd: run with psql, as the owner of the bot's tables (or a superuser), in the bot's database.");
+    output::line(
+        "-- relinkd: run with psql, as the owner of the bot's tables (or a superuser), in the bot's database.",
+    );
     output::line("\\set ON_ERROR_STOP on\n");
     output::line(format!("-- If the role is missing: {}\n", roles::create_command(role)));
     for (key, value) in setup::settings(&settings.tables, Some(role)) {

@@ -72,16 +72,22 @@ fn file(settings: &Settings) -> Result<PathBuf, Failure> {
     settings.keyring.path(&Environment::of_process()).map_err(|error| Failure::new(Exit::Key, error))
 }
 
-fn change(settings: &Settings, edit: impl FnOnce(&Keyring) -> Result<Keyring, EditFault>) -> Result<(), Failure> {
+fn change(
+    settings: &Settings,
+    edit: impl FnOnce(&Keyring) -> Result<Keyring, EditFault>,
+) -> Result<(), Failure> {
     let path = file(settings)?;
-    keyring_file::edit(&path, database::spool_owner_for_root(settings), |ring| edit(ring).map_err(Refusal::Edit))?;
+    keyring_file::edit(&path, database::spool_owner_for_root(settings), |ring| {
+        edit(ring).map_err(Refusal::Edit)
+    })?;
     Ok(())
 }
 
 fn generate(settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
     let path = file(settings)?;
     let id = id.map(key_id).transpose()?;
-    let key = Key::generate().map_err(|error| Failure::new(Exit::Key, format!("no randomness for a key: {error}")))?;
+    let key = Key::generate()
+        .map_err(|error| Failure::new(Exit::Key, format!("no randomness for a key: {error}")))?;
     if !path.exists() {
         let id = id.map_or_else(|| keyring_file::next_id(None, year()), Ok).map_err(Refusal::Edit)?;
         let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new())
@@ -98,7 +104,9 @@ fn generate(settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
         keyring_file::add(ring, id, key)
     })?;
     if let Some(id) = added {
-        output::line(format!("added the key {id}; it opens, and seals once it is promoted: relinkd key promote {id}"));
+        output::line(format!(
+            "added the key {id}; it opens, and seals once it is promoted: relinkd key promote {id}"
+        ));
     }
     reload();
     Ok(Exit::Done)
@@ -135,7 +143,9 @@ fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Resu
     }
     if destroy {
         change(settings, |ring| keyring_file::destroy(ring, id))?;
-        output::line(format!("the key {id} is gone; backups that were sealed with it can only be read with an older keyring"));
+        output::line(format!(
+            "the key {id} is gone; backups that were sealed with it can only be read with an older keyring"
+        ));
     } else {
         change(settings, |ring| keyring_file::retire(ring, id))?;
         output::line(format!("the key {id} is retired: it opens, and never seals"));
@@ -148,8 +158,11 @@ fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Resu
 /// owner and this command stays who it is.
 fn in_use(config: &Path) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
     let unknown = |reason: String| {
-        Failure::new(Exit::Database, format!("it cannot be seen whether the key still seals a token: {reason}"))
-            .next("`relinkd status` must work first")
+        Failure::new(
+            Exit::Database,
+            format!("it cannot be seen whether the key still seals a token: {reason}"),
+        )
+        .next("`relinkd status` must work first")
     };
     let program = std::env::current_exe().map_err(|error| unknown(error.to_string()))?;
     let output = Command::new(program)

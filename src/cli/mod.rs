@@ -71,7 +71,9 @@ pub enum Command {
     )]
     Install(InstallArgs),
     /// Remove every trace from the database but the sealed tokens, the links and the role
-    #[command(after_help = "Examples:\n  relinkd uninstall --unseal\n  relinkd uninstall --keep-sealed --admin-url postgresql://postgres@/okdesk_bot")]
+    #[command(
+        after_help = "Examples:\n  relinkd uninstall --unseal\n  relinkd uninstall --keep-sealed --admin-url postgresql://postgres@/okdesk_bot"
+    )]
     Uninstall(UninstallArgs),
     /// Set, show, list and remove tokens
     #[command(subcommand, after_help = "Example:\n  relinkd token list")]
@@ -150,7 +152,7 @@ pub enum TokenCommand {
         after_help = "Examples:\n  relinkd token set 413129274\n  relinkd token set 413129274 < token.txt"
     )]
     Set {
-        /// The user's telegram_id
+        /// The user's `telegram_id`
         #[arg(value_name = "ID", allow_negative_numbers = true)]
         id: i64,
         /// Do not wait for the daemon
@@ -161,9 +163,11 @@ pub enum TokenCommand {
         token: Option<String>,
     },
     /// Show a user's token, masked
-    #[command(after_help = "Examples:\n  relinkd token show 413129274\n  relinkd token show 413129274 --reveal")]
+    #[command(
+        after_help = "Examples:\n  relinkd token show 413129274\n  relinkd token show 413129274 --reveal"
+    )]
     Show {
-        /// The user's telegram_id
+        /// The user's `telegram_id`
         #[arg(value_name = "ID", allow_negative_numbers = true)]
         id: i64,
         /// Show all of it
@@ -180,7 +184,7 @@ pub enum TokenCommand {
     /// Remove a user's token; their links become plain
     #[command(after_help = "Example:\n  relinkd token remove 413129274")]
     Remove {
-        /// The user's telegram_id
+        /// The user's `telegram_id`
         #[arg(value_name = "ID", allow_negative_numbers = true)]
         id: i64,
         /// Do not wait for the daemon
@@ -192,7 +196,7 @@ pub enum TokenCommand {
 /// Arguments of `sync`.
 #[derive(Debug, Args)]
 pub struct SyncArgs {
-    /// The users' telegram_ids; all users when there are none
+    /// The users' `telegram_ids`; all users when there are none
     #[arg(value_name = "ID", allow_negative_numbers = true)]
     pub ids: Vec<i64>,
     /// Change nothing; show each link as it is and as it would be, tokens masked
@@ -207,9 +211,14 @@ pub struct SyncArgs {
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// The issue's id in the bot's table
-    #[arg(value_name = "ISSUE", required_unless_present = "user", conflicts_with = "user", allow_negative_numbers = true)]
+    #[arg(
+        value_name = "ISSUE",
+        required_unless_present = "user",
+        conflicts_with = "user",
+        allow_negative_numbers = true
+    )]
     pub issue: Option<i64>,
-    /// A user's telegram_id
+    /// A user's `telegram_id`
     #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     pub user: Option<i64>,
 }
@@ -253,7 +262,6 @@ pub enum KeyCommand {
         destroy: bool,
     },
 }
-
 
 /// Does what was asked for; returns the exit status.
 ///

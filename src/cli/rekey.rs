@@ -24,7 +24,9 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
             output::warning(format!("user {user} was left: {reason}"));
         }
         if !presence::daemons(&workplace.session).await?.is_empty() {
-            output::line("a daemon is running: `systemctl reload relinkd`, if the keyring file has changed since it started");
+            output::line(
+                "a daemon is running: `systemctl reload relinkd`, if the keyring file has changed since it started",
+            );
         }
         Ok(if rekeyed.left.is_empty() { Exit::Done } else { Exit::Partly })
     })

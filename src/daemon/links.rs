@@ -17,8 +17,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Pauses between looks while still awake after the last change: a burst costs no ring.
-const LINGER: [Duration; 4] =
-    [Duration::from_millis(4), Duration::from_millis(8), Duration::from_millis(16), Duration::from_millis(32)];
+const LINGER: [Duration; 4] = [
+    Duration::from_millis(4),
+    Duration::from_millis(8),
+    Duration::from_millis(16),
+    Duration::from_millis(32),
+];
 /// The longest pause between looks while older transactions run.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// The poll behind the doorbell.
@@ -30,7 +34,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 const ONE_BY_ONE: usize = 64;
 
 /// Runs until the daemon stops.
-pub async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     while !shared.stop.is_set() {
         let Err(error) = connected(&shared, &mut backoff).await else { break };
@@ -76,7 +80,7 @@ async fn heartbeat(
 ) -> Result<(), DbError> {
     loop {
         tokio::select! {
-            ring = doorbell::rung(listener) => { ring?; rung.notify_one(); }
+            heard = doorbell::rung(listener) => { heard?; rung.notify_one(); }
             () = tokio::time::sleep(HEARTBEAT) => {
                 tokio::time::timeout(ANSWER, presence::beat(listener, &shared.id, mode))
                     .await

@@ -101,10 +101,6 @@ impl Shared {
         Arc::clone(&self.current().settings)
     }
 
-    fn keyring(&self) -> Arc<Keyring> {
-        Arc::clone(&self.current().keyring)
-    }
-
     fn current(&self) -> std::sync::MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,18 +149,18 @@ impl Shared {
                 }
                 self.current().keyring = Arc::new(keyring);
             }
-            Err(error) => log::error!("the keyring file cannot be read again, the old one stays in force: {error}"),
+            Err(error) => {
+                log::error!("the keyring file cannot be read again, the old one stays in force: {error}");
+            }
         }
     }
 
     /// Reads configuration and keyring again; bad ones leave the old ones in force.
     fn reload(&self) {
-        let loaded = config::load(&self.config)
-            .map_err(|error| error.to_string())
-            .and_then(|settings| {
-                let keyring = config::load_keyring(&settings.keyring, None).map_err(|error| error.to_string())?;
-                Ok((settings, keyring))
-            });
+        let loaded = config::load(&self.config).map_err(|error| error.to_string()).and_then(|settings| {
+            let keyring = config::load_keyring(&settings.keyring, None).map_err(|error| error.to_string())?;
+            Ok((settings, keyring))
+        });
         match loaded {
             Err(error) => {
                 for line in error.lines() {

@@ -112,7 +112,9 @@ async fn take(
         Fate::Applied => log::info!(file; "applied"),
         Fate::AppliedBefore => log::info!(file; "was applied before; cleared away"),
         Fate::Cleared => log::info!(file; "was settled before; cleared away"),
-        Fate::Rejected(faults) => log::warn!(file, faults; "rejected; see the .reason beside it in rejected/"),
+        Fate::Rejected(faults) => {
+            log::warn!(file, faults; "rejected; see the .reason beside it in rejected/");
+        }
     }
     Ok(())
 }

@@ -102,8 +102,10 @@ impl Connector {
         };
         let config = self.config(endpoint, role)?;
         let session = tokio::time::timeout(limit, self.open(&config, endpoint)).await.map_err(late)??;
-        let writable = session
-            .query_one("select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'", &[]);
+        let writable = session.query_one(
+            "select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'",
+            &[],
+        );
         let writable: bool = tokio::time::timeout(limit, writable).await.map_err(late)??.get(0);
         Ok(writable.then_some(session))
     }

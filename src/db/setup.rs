@@ -53,9 +53,7 @@ pub fn settings(tables: &Tables, role: Option<&str>) -> Vec<(&'static str, Strin
 /// The database's.
 pub async fn name(admin: &Session, tables: &Tables, role: Option<&str>) -> Result<(), DbError> {
     for (key, value) in settings(tables, role) {
-        admin
-            .query("select set_config($1, $2, false)", &[(&key, Type::TEXT), (&value, Type::TEXT)])
-            .await?;
+        admin.query("select set_config($1, $2, false)", &[(&key, Type::TEXT), (&value, Type::TEXT)]).await?;
     }
     Ok(())
 }
@@ -184,7 +182,9 @@ async fn patiently(admin: &Session, sql: &str) -> Result<(), DbError> {
 }
 
 fn locked(error: &DbError) -> bool {
-    [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].iter().any(|code| error.code() == Some(code))
+    [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED]
+        .iter()
+        .any(|code| error.code() == Some(code))
 }
 
 /// The statements of a file, each of which ends with a blank line.

@@ -56,7 +56,8 @@ fn trust(builder: &mut SslConnectorBuilder, tls: &Tls) -> Result<(), DbError> {
     match file {
         Some(file) => {
             // Only this file: the builder's default store is the system's.
-            let mut store = openssl::x509::store::X509StoreBuilder::new().map_err(|e| failed("OpenSSL", &e))?;
+            let mut store =
+                openssl::x509::store::X509StoreBuilder::new().map_err(|e| failed("OpenSSL", &e))?;
             store
                 .add_lookup(openssl::x509::store::X509Lookup::file())
                 .and_then(|lookup| lookup.load_cert_file(&file, SslFiletype::PEM))

@@ -240,7 +240,7 @@ pub async fn users(tx: &Tx<'_>, users: &[i64], primary_key: &str) -> Result<Vec<
     Ok(rows.iter().map(user_row).collect())
 }
 
-/// Users of the bot's table after this telegram_id, in order.
+/// Users of the bot's table after this `telegram_id`, in order.
 ///
 /// # Errors
 /// The database's.
@@ -263,7 +263,7 @@ pub async fn users_after(
     Ok(rows.iter().map(user_row).collect())
 }
 
-/// Users after this telegram_id who have a value in the token column, in order, with the value.
+/// Users after this `telegram_id` who have a value in the token column, in order, with the value.
 ///
 /// # Errors
 /// The database's.
@@ -477,7 +477,8 @@ pub async fn walks_of(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Walk>, DbError> 
 /// # Errors
 /// The database's.
 pub async fn forget_walks(tx: &Tx<'_>, users: &[i64]) -> Result<(), DbError> {
-    tx.execute("delete from relinkd.walk where telegram_id = any ($1)", &[(&users, Type::INT8_ARRAY)]).await?;
+    tx.execute("delete from relinkd.walk where telegram_id = any ($1)", &[(&users, Type::INT8_ARRAY)])
+        .await?;
     Ok(())
 }
 

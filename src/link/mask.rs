@@ -21,7 +21,8 @@ pub fn mask(written: &str) -> String {
 
 /// As [`crate::token::Token::masked`], for a text that may be no token.
 fn hint(value: &str) -> String {
-    let shown: String = if value.chars().count() >= 12 { value.chars().take(4).collect() } else { String::new() };
+    let shown: String =
+        if value.chars().count() >= 12 { value.chars().take(4).collect() } else { String::new() };
     shown + "…"
 }
 

@@ -139,7 +139,13 @@ impl Portal {
 /// What is to be done with the link `written` of this user. `strip`: the link loses a token whatever the setting,
 /// for the issue has changed hands or the user's token was removed.
 #[must_use]
-pub fn decide(portal: &Portal, written: &str, holder: &Holder<'_>, tokenless: Tokenless, strip: bool) -> Verdict {
+pub fn decide(
+    portal: &Portal,
+    written: &str,
+    holder: &Holder<'_>,
+    tokenless: Tokenless,
+    strip: bool,
+) -> Verdict {
     let Some(link) = portal.read(written) else { return Verdict::Leave };
     let strip = strip && link.token.is_some();
     let right = match (holder, tokenless) {

@@ -47,11 +47,7 @@ impl Origin {
             return Err(OriginFault::Credentials);
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(OriginFault::NotAUrl)?;
-        let origin = Self {
-            scheme: url.scheme().to_owned(),
-            host: host.to_owned(),
-            port: url.port(),
-        };
+        let origin = Self { scheme: url.scheme().to_owned(), host: host.to_owned(), port: url.port() };
         if rest.contains(['/', '?', '#']) {
             return Err(OriginFault::Rest(origin.to_string()));
         }

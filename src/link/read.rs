@@ -78,7 +78,8 @@ fn login(portal: &Portal, rest: &str) -> Option<Link> {
         }
     }
     let link = redirect_target(portal, &percent::decode(redirect?, is_forbidden))?;
-    let token = token.filter(|token| !token.is_empty()).map(|token| Zeroizing::new(percent::decode(token, nothing)));
+    let token =
+        token.filter(|token| !token.is_empty()).map(|token| Zeroizing::new(percent::decode(token, nothing)));
     Some(Link { shape: Shape::Login, token, ..link })
 }
 

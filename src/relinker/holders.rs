@@ -103,16 +103,22 @@ impl fmt::Display for Notice {
                 write!(f, "these users hold the same token: {}", ids.join(", "))
             }
             Self::NoRoomToSeal { telegram_id, limit } => {
-                write!(f, "the token of user {telegram_id} cannot be sealed: the column holds {limit} characters only")
+                write!(
+                    f,
+                    "the token of user {telegram_id} cannot be sealed: the column holds {limit} characters only"
+                )
             }
             Self::NoRoomForLink { issue_id, limit } => {
-                write!(f, "the new link of issue {issue_id} would not fit: the column holds {limit} characters only")
+                write!(
+                    f,
+                    "the new link of issue {issue_id} would not fit: the column holds {limit} characters only"
+                )
             }
         }
     }
 }
 
-/// Reads users by telegram_id. The caller holds their locks, if it means to write.
+/// Reads users by `telegram_id`. The caller holds their locks, if it means to write.
 ///
 /// # Errors
 /// The database's; [`RelinkError::UnknownKey`] for a key that is not yet known to be missing.
@@ -185,7 +191,9 @@ async fn seal(
 ) -> Result<Vec<i64>, RelinkError> {
     let mut sealings = Vec::new();
     for holding in holdings.values().filter(|h| h.to_seal(rules)) {
-        let (Holder::Token(token), Some(version)) = (holding.holder(), &holding.row.version) else { continue };
+        let (Holder::Token(token), Some(version)) = (holding.holder(), &holding.row.version) else {
+            continue;
+        };
         let telegram_id = holding.row.telegram_id;
         let sealed = rules.keyring.seal(token, telegram_id)?;
         match rules.token_limit {

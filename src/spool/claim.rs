@@ -141,7 +141,9 @@ fn dropped_name(directory: &Path) -> Result<OsString, SpoolError> {
     let file = names.iter().find(|name| name.as_bytes().ends_with(b".toml"));
     let other = names.iter().find_map(|name| {
         let name = name.as_bytes();
-        name.strip_suffix(b".json").or(name.strip_suffix(b".reason")).map(|stem| OsStr::from_bytes(stem).to_owned())
+        name.strip_suffix(b".json")
+            .or(name.strip_suffix(b".reason"))
+            .map(|stem| OsStr::from_bytes(stem).to_owned())
     });
     Ok(file.cloned().or(other).unwrap_or_default())
 }

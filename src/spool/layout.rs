@@ -25,7 +25,8 @@ pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
         }
     }
     let (incoming, claimed) = (root.join("incoming"), root.join("claimed"));
-    let device = |path: &Path| fs::metadata(path).map(|m| m.dev()).map_err(failed(path, "cannot be looked at"));
+    let device =
+        |path: &Path| fs::metadata(path).map(|m| m.dev()).map_err(failed(path, "cannot be looked at"));
     if device(&incoming)? != device(&claimed)? {
         return Err(SpoolError::OtherFileSystem(incoming));
     }
@@ -34,7 +35,8 @@ pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
 
 fn make(path: &Path, mode: u32) -> Result<(), SpoolError> {
     match fs::create_dir(path) {
-        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed(path, "its mode cannot be set")),
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode))
+            .map_err(failed(path, "its mode cannot be set")),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(failed(path, "cannot be made")(error)),
     }
@@ -62,7 +64,7 @@ pub fn counts(root: &Path) -> Result<Counts, SpoolError> {
             continue;
         }
         match judge(&path) {
-            Ok(_) => counts.waiting += 1,
+            Ok(()) => counts.waiting += 1,
             Err(_) => counts.not_taken += 1,
         }
     }
@@ -111,9 +113,10 @@ pub fn inspect(root: &Path) -> Vec<Finding> {
 
 fn finding(path: &Path, mode: Option<u32>, device: Option<u64>) -> Finding {
     let fault = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Some(format!("is missing; `mkdir -p {0}` (the package makes it: systemd-tmpfiles --create)", path.display()))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!(
+            "is missing; `mkdir -p {0}` (the package makes it: systemd-tmpfiles --create)",
+            path.display()
+        )),
         Err(error) => Some(format!("cannot be looked at: {error}")),
         Ok(metadata) if !metadata.is_dir() => Some("is no directory".to_owned()),
         Ok(metadata) if device.is_some_and(|device| device != metadata.dev()) => {
@@ -123,9 +126,16 @@ fn finding(path: &Path, mode: Option<u32>, device: Option<u64>) -> Finding {
             let open = metadata.mode() & 0o007;
             let others = mode.is_some() && open != 0;
             if others {
-                Some(format!("is open to others (mode {:o}); chmod o= {}", metadata.mode() & 0o7777, path.display()))
+                Some(format!(
+                    "is open to others (mode {:o}); chmod o= {}",
+                    metadata.mode() & 0o7777,
+                    path.display()
+                ))
             } else if nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_err() {
-                Some(format!("cannot be written; chown it to the user that relinkd runs as: chown relinkd {}", path.display()))
+                Some(format!(
+                    "cannot be written; chown it to the user that relinkd runs as: chown relinkd {}",
+                    path.display()
+                ))
             } else {
                 None
             }

@@ -118,7 +118,10 @@ impl Looks {
 
         match judge_as(path, &metadata) {
             Ok(()) if closed || still_for >= STILL => {
-                scan.ready.push(Arrival { name: name.to_owned(), arrived: (metadata.ctime(), metadata.ctime_nsec()) });
+                scan.ready.push(Arrival {
+                    name: name.to_owned(),
+                    arrived: (metadata.ctime(), metadata.ctime_nsec()),
+                });
             }
             Err(reason) if reason != Reason::HardLink || still_for >= STILL => {
                 let told = self.told.insert(name.to_owned(), (metadata.ino(), reason));
@@ -173,7 +176,11 @@ fn judge_as(path: &Path, metadata: &Metadata) -> Result<(), Reason> {
     if metadata.nlink() > 1 {
         return Err(Reason::HardLink);
     }
-    match open(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty()) {
+    match open(
+        path,
+        OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    ) {
         Err(Errno::EACCES | Errno::EPERM) => Err(Reason::Unreadable),
         Ok(_) | Err(_) => Ok(()),
     }

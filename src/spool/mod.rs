@@ -83,7 +83,13 @@ impl Spool {
     /// The operating system's; [`SpoolError::Owned`] where the new directory has an owner.
     pub fn scan(&mut self, now: std::time::SystemTime) -> Result<Scan, SpoolError> {
         layout::prepare(&self.root)?;
-        if identity(&self.root)? != self.lock.metadata().map(|m| (m.dev(), m.ino())).map_err(failed(&self.root, "cannot be looked at"))? {
+        if identity(&self.root)?
+            != self
+                .lock
+                .metadata()
+                .map(|m| (m.dev(), m.ino()))
+                .map_err(failed(&self.root, "cannot be looked at"))?
+        {
             self.lock = own(&self.root)?;
         }
         let incoming = self.root.join("incoming");

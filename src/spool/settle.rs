@@ -48,9 +48,10 @@ impl Spool {
     /// The operating system's; calling again goes on where it stopped.
     pub fn settle_rejected(&self, claim: &Claim, reason: &str) -> Result<(), SpoolError> {
         let rejected = self.root.join("rejected");
-        self.drop_drafts(claim)?;
+        drop_drafts(claim)?;
         let file = claim.file();
-        fs::set_permissions(&file, Permissions::from_mode(0o640)).map_err(failed(&file, "its mode cannot be set"))?;
+        fs::set_permissions(&file, Permissions::from_mode(0o640))
+            .map_err(failed(&file, "its mode cannot be set"))?;
         for number in 0.. {
             let name = numbered(claim.name(), number);
             let (target, beside) = (rejected.join(&name), rejected.join(ended(&name, ".reason")));
@@ -82,23 +83,14 @@ impl Spool {
         for draft in layout::entries(&claim.directory)? {
             match (draft.extension().and_then(OsStr::to_str), draft.file_name()) {
                 (Some("reason"), Some(name)) => {
-                    move_to(&draft, &rejected.join(name)).map_err(failed(&draft, "cannot be put in its place"))?;
+                    move_to(&draft, &rejected.join(name))
+                        .map_err(failed(&draft, "cannot be put in its place"))?;
                 }
                 _ => remove(&draft)?,
             }
         }
         flush(&rejected)?;
         self.clear(claim)
-    }
-
-    /// Takes away what an attempt before a crash prepared and did not use.
-    fn drop_drafts(&self, claim: &Claim) -> Result<(), SpoolError> {
-        for path in layout::entries(&claim.directory)? {
-            if path != claim.file() {
-                remove(&path)?;
-            }
-        }
-        Ok(())
     }
 
     fn clear(&self, claim: &Claim) -> Result<(), SpoolError> {
@@ -109,6 +101,16 @@ impl Spool {
             _ => flush(&self.root.join("claimed")),
         }
     }
+}
+
+/// Takes away what an attempt before a crash prepared and did not use.
+fn drop_drafts(claim: &Claim) -> Result<(), SpoolError> {
+    for path in layout::entries(&claim.directory)? {
+        if path != claim.file() {
+            remove(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Moves a draft to the first place that is free.
@@ -148,7 +150,9 @@ fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), SpoolError> {
 
 fn remove(path: &Path) -> Result<(), SpoolError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path, "cannot be removed")(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed(path, "cannot be removed")(error))
+        }
         _ => Ok(()),
     }
 }
