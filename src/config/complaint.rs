@@ -113,7 +113,11 @@ impl<'t> Page<'t> {
         let harmless = match standing {
             Standing::Key(section) => section != "database",
             Standing::Stranger(section) => !matches!(section, "database" | "keyring") && !hints_at_secret(written),
-            Standing::Unknown => self.is_known_setting(&line) || self.is_in_harmless_section(&line) && !hints_at_secret(written),
+            // A comment may be where the rest of a line went.
+            Standing::Unknown if written.contains('#') => false,
+            Standing::Unknown => {
+                self.is_known_setting(&line) || self.is_in_harmless_section(&line) && !hints_at_secret(written)
+            }
             Standing::Missing => false,
         };
         harmless && !written.to_lowercase().contains("database")
@@ -132,8 +136,9 @@ impl<'t> Page<'t> {
     /// The section whose header is the last one up to this line, if it is one of ours and written as it should be.
     fn section_above(&self, line: &Range<usize>) -> Option<&'static str> {
         let header = self.text[..line.end].lines().rev().map(str::trim).find(|line| line.starts_with('['))?;
-        let name = header.strip_prefix('[')?.split(['#', ']']).next()?.trim();
-        schema::section(name)
+        let (name, rest) = header.strip_prefix('[')?.split_once(']')?;
+        let rest = rest.trim_start();
+        schema::section(name.trim()).filter(|_| rest.is_empty() || rest.starts_with('#'))
     }
 }
 

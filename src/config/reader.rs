@@ -58,6 +58,8 @@ impl<'t> Reader<'t> {
     }
 
     fn complain(&mut self, span: Range<usize>, standing: Standing, key: Option<String>, what: String) {
+        // What recovery made of a damaged file says nothing of where a line belongs.
+        let standing = if self.damaged { Standing::Unknown } else { standing };
         self.complaints.push(self.page.complaint(span, standing, key, what));
     }
 
