@@ -95,7 +95,10 @@ impl<'t> Page<'t> {
             self.text[line.start..offset].chars().map(width).sum::<usize>()
         };
         let start = column(span.start);
-        Excerpt { underline: start..column(span.end).max(start + 1), line: text.chars().map(printable).collect() }
+        Excerpt {
+            underline: start..column(span.end).max(start + 1),
+            line: text.chars().map(printable).collect(),
+        }
     }
 
     /// Whether the line at `offset` can be shown to anybody.
@@ -112,11 +115,14 @@ impl<'t> Page<'t> {
         }
         let harmless = match standing {
             Standing::Key(section) => section != "database",
-            Standing::Stranger(section) => !matches!(section, "database" | "keyring") && !hints_at_secret(written),
+            Standing::Stranger(section) => {
+                !matches!(section, "database" | "keyring") && !hints_at_secret(written)
+            }
             // A comment may be where the rest of a line went.
             Standing::Unknown if written.contains('#') => false,
             Standing::Unknown => {
-                self.is_known_setting(&line) || self.is_in_harmless_section(&line) && !hints_at_secret(written)
+                self.is_known_setting(&line)
+                    || self.is_in_harmless_section(&line) && !hints_at_secret(written)
             }
             Standing::Missing => false,
         };
@@ -125,7 +131,8 @@ impl<'t> Page<'t> {
 
     /// Whether the line begins with a key of ours that is no secret, as far as its section can be told.
     fn is_known_setting(&self, line: &Range<usize>) -> bool {
-        let key = self.text[line.clone()].split(['=', ' ', '\t']).find(|word| !word.is_empty()).unwrap_or_default();
+        let key =
+            self.text[line.clone()].split(['=', ' ', '\t']).find(|word| !word.is_empty()).unwrap_or_default();
         self.section_above(line).is_some_and(|section| section != "database" && schema::has_key(section, key))
     }
 
@@ -152,7 +159,8 @@ fn is_header(line: &str) -> bool {
 /// token, many digits (a token), or a long word without a break (a key).
 fn looks_secret(line: &str) -> bool {
     let lower = line.to_lowercase();
-    let named = ["passw", "secret", "token=", "token%3d", "@", "bearer"].iter().any(|hint| lower.contains(hint));
+    let named =
+        ["passw", "secret", "token=", "token%3d", "@", "bearer"].iter().any(|hint| lower.contains(hint));
     let digits = line.chars().filter(char::is_ascii_digit).count();
     let part_of_key = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '+';
     let longest = line.split(|c| !part_of_key(c)).map(str::len).max().unwrap_or_default();
@@ -171,7 +179,8 @@ fn width(character: char) -> usize {
         '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}'
         | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{ffe0}'..='\u{ffe6}' | '\u{1f300}'..='\u{1f64f}'
         | '\u{1f680}'..='\u{1f6ff}' | '\u{1f900}'..='\u{1faff}' | '\u{20000}'..='\u{3fffd}');
-    let narrowless = matches!(character, '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{fe00}'..='\u{fe0f}');
+    let narrowless =
+        matches!(character, '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200f}' | '\u{fe00}'..='\u{fe0f}');
     if wide { 2 } else { usize::from(!narrowless) }
 }
 

@@ -101,7 +101,8 @@ mod tests {
         for text in ["", "keyring.toml", "./k", "~/k", "Credential:k", "/a\0b"] {
             assert_eq!(FileSource::parse(text, UNIT), Err(FileSourceFault::Relative), "{text:?}");
         }
-        for text in ["credential:", "credential:..", "credential:a/b", "credential:a b", "credential:/etc/k"] {
+        for text in ["credential:", "credential:..", "credential:a/b", "credential:a b", "credential:/etc/k"]
+        {
             assert_eq!(FileSource::parse(text, UNIT), Err(FileSourceFault::CredentialName), "{text:?}");
         }
     }

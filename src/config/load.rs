@@ -10,8 +10,8 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 use super::{
-    Database, Environment, FileSource, IssuesTable, PortalSettings, QualifiedName, Settings, SpoolSettings, Tables,
-    UsersTable,
+    Database, Environment, FileSource, IssuesTable, PortalSettings, QualifiedName, Settings, SpoolSettings,
+    Tables, UsersTable,
     complaint::Complaint,
     period,
     reader::{Reader, Section},
@@ -57,7 +57,8 @@ pub fn load_in(path: &Path, environment: &Environment) -> Result<Settings, Confi
         ConfigError::NotUtf8 { path: path.to_owned(), place: Place::of(&valid, fault.valid_up_to()) }
     })?;
     let surroundings = Surroundings { instance: instance(path), environment };
-    read(text, &surroundings).map_err(|complaints| ConfigError::Faults(Faults { path: path.to_owned(), complaints }))
+    read(text, &surroundings)
+        .map_err(|complaints| ConfigError::Faults(Faults { path: path.to_owned(), complaints }))
 }
 
 /// What the meaning of a file depends on, beside its text.
@@ -124,14 +125,18 @@ fn read(text: &str, surroundings: &Surroundings<'_>) -> Result<Settings, Vec<Com
     Ok(settings().expect("what is not there has been complained of"))
 }
 
-fn database(reader: &mut Reader<'_>, section: &Section<'_>, surroundings: &Surroundings<'_>) -> Option<Database> {
+fn database(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Option<Database> {
     let example = "postgresql://relinkd@localhost/okdesk_bot";
     let database = reader
         .required_text(section, "url", example, |text| Database::parse_in(text, surroundings.environment));
     let password_file =
         reader.optional_text(section, "password_file", |text| FileSource::parse(text, &surroundings.unit()));
     let mut database = database?;
-    database.password_file = password_file?;
+    database.password_file = password_file;
     Some(database)
 }
 
@@ -146,7 +151,7 @@ fn portal(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<PortalSettin
     let pattern = reader.optional_text(section, "token_pattern", |text| {
         TokenRule::new(Some(text)).map(|rule| (rule, text.to_owned())).map_err(|fault| format!("is {fault}"))
     });
-    let (aliases, (token_rule, token_pattern)) = (aliases?, pattern?.unzip());
+    let (aliases, (token_rule, token_pattern)) = (aliases?, pattern.unzip());
     Some(PortalSettings {
         portal: Portal::new(base?, aliases.clone()),
         aliases,
@@ -156,7 +161,11 @@ fn portal(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<PortalSettin
     })
 }
 
-fn spool(reader: &mut Reader<'_>, section: &Section<'_>, surroundings: &Surroundings<'_>) -> Option<SpoolSettings> {
+fn spool(
+    reader: &mut Reader<'_>,
+    section: &Section<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Option<SpoolSettings> {
     let directory = reader.text(section, "directory", &surroundings.spool(), |text| {
         let absolute = Path::new(text).is_absolute() && !text.contains('\0');
         if absolute { Ok(PathBuf::from(text)) } else { Err("must be an absolute path") }

@@ -19,8 +19,8 @@ mod table_name;
 
 pub use complaint::Complaint;
 pub use database::{
-    ClientCert, DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, Database, DatabaseFault, Endpoint, FoundPassword, Host,
-    Keepalives, PasswordError, RootCert, Target, Tls, TlsMode,
+    ClientCert, DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, Database, DatabaseFault, Endpoint, FoundPassword,
+    Host, Keepalives, PasswordError, RootCert, Target, Tls, TlsMode,
 };
 pub use environment::Environment;
 pub use file_source::{FileSource, FileSourceFault, NoCredential};

@@ -24,7 +24,8 @@ pub(super) fn parse(text: &str) -> Result<Duration, PeriodFault> {
     if number.is_empty() {
         return Err(PeriodFault::Form);
     }
-    let period = number.parse().ok().and_then(|number| unit.checked_mul(number)).ok_or(PeriodFault::TooLong)?;
+    let period =
+        number.parse().ok().and_then(|number| unit.checked_mul(number)).ok_or(PeriodFault::TooLong)?;
     if period.is_zero() {
         return Err(PeriodFault::Zero);
     }
@@ -51,8 +52,14 @@ mod tests {
 
     #[test]
     fn reads_the_four_units() {
-        let cases =
-            [("500ms", 500), ("1ms", 1), ("30s", 30_000), ("10m", 600_000), ("1h", 3_600_000), ("007s", 7000)];
+        let cases = [
+            ("500ms", 500),
+            ("1ms", 1),
+            ("30s", 30_000),
+            ("10m", 600_000),
+            ("1h", 3_600_000),
+            ("007s", 7000),
+        ];
         for (text, ms) in cases {
             assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }

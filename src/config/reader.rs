@@ -86,7 +86,13 @@ impl<'t> Reader<'t> {
         found
     }
 
-    fn unknown_section(&mut self, span: Range<usize>, above: &str, written: &str, value: &Spanned<DeValue<'_>>) {
+    fn unknown_section(
+        &mut self,
+        span: Range<usize>,
+        above: &str,
+        written: &str,
+        value: &Spanned<DeValue<'_>>,
+    ) {
         let below = schema::sections().filter_map(|name| match above {
             "" => name.split('.').next(),
             _ => name.strip_prefix(above)?.strip_prefix('.'),
@@ -102,7 +108,9 @@ impl<'t> Reader<'t> {
             Some(near) => format!("is not known; did you mean `{near}`?"),
             // A key that lost its section, most likely.
             None => match schema::sections().find(|section| schema::has_key(section, written)) {
-                Some(section) if !value.get_ref().is_table() => format!("is not known here; it belongs under [{section}]"),
+                Some(section) if !value.get_ref().is_table() => {
+                    format!("is not known here; it belongs under [{section}]")
+                }
                 _ => format!("is not known; there are {}", known.join(", ")),
             },
         };
@@ -132,7 +140,8 @@ impl<'t> Reader<'t> {
     /// The name of an unknown key, unless it may be a value that slipped out of its quotes, or looks like a secret.
     fn name(&self, standing: Standing, path: &str) -> Option<String> {
         let section = |name| matches!(standing, Standing::Key(section) | Standing::Stranger(section) if section == name);
-        let slipped = self.damaged && (standing == Standing::Unknown || section("database") || section("keyring"));
+        let slipped =
+            self.damaged && (standing == Standing::Unknown || section("database") || section("keyring"));
         let plain = path.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '-' | '.'));
         (!slipped && (plain || !self.damaged) && is_presentable(path)).then(|| path.to_owned())
     }
@@ -152,17 +161,14 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// As [`Reader::text`], for a key that may be left out: then nothing is read, and that is fine.
+    /// As [`Reader::text`], for a key that may be left out: nothing is then no fault.
     pub(super) fn optional_text<T, F: Display>(
         &mut self,
         section: &Section<'_>,
         key: &'static str,
         read: impl FnOnce(&str) -> Result<T, F>,
-    ) -> Option<Option<T>> {
-        match section.get(key) {
-            Some(value) => self.read(section, key, value, read).map(Some),
-            None => Some(None),
-        }
+    ) -> Option<T> {
+        self.read(section, key, section.get(key)?, read)
     }
 
     /// As [`Reader::text`], for a key that must be there; `example` shows how.
@@ -177,7 +183,8 @@ impl<'t> Reader<'t> {
             return self.read(section, key, value, read);
         }
         if !self.damaged {
-            let standing = if section.table.is_some() { Standing::Key(section.name) } else { Standing::Missing };
+            let standing =
+                if section.table.is_some() { Standing::Key(section.name) } else { Standing::Missing };
             let what = format!("is missing: write {key} = \"{example}\" under [{}]", section.name);
             self.complain(section.header.clone(), standing, Some(section.path(key)), what);
         }
@@ -225,13 +232,24 @@ impl<'t> Reader<'t> {
         match read(text) {
             Ok(meaning) => Some(meaning),
             Err(fault) => {
-                self.complain(value.span(), Standing::Key(section.name), Some(section.path(key)), fault.to_string());
+                self.complain(
+                    value.span(),
+                    Standing::Key(section.name),
+                    Some(section.path(key)),
+                    fault.to_string(),
+                );
                 None
             }
         }
     }
 
-    fn wrong_type(&mut self, section: &Section<'_>, key: &'static str, value: &Spanned<DeValue<'_>>, right: &str) {
+    fn wrong_type(
+        &mut self,
+        section: &Section<'_>,
+        key: &'static str,
+        value: &Spanned<DeValue<'_>>,
+        right: &str,
+    ) {
         let found = match value.get_ref() {
             DeValue::String(_) => "text",
             DeValue::Integer(_) | DeValue::Float(_) => "a number",
@@ -279,7 +297,9 @@ fn syntax(message: &str) -> &'static str {
     match message.split(',').next().unwrap_or_default() {
         "duplicate key" => "this key stands in the file a second time: keep one of them",
         "string values must be quoted" => "not TOML: text must stand in quotes",
-        "key with no value" | "missing value for key" | "missing value" => "not TOML: a key without `=` and a value",
+        "key with no value" | "missing value for key" | "missing value" => {
+            "not TOML: a key without `=` and a value"
+        }
         "unclosed table" | "unclosed array table" | "unclosed array" => "not TOML: a bracket is not closed",
         _ => "not TOML: is a quote, a bracket or `=` missing here, or one too many?",
     }

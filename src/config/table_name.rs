@@ -7,7 +7,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// The longest identifier, in bytes: PostgreSQL's `NAMEDATALEN` less one.
+/// The longest identifier, in bytes: Postgres' `NAMEDATALEN` less one.
 const MAX_BYTES: usize = 63;
 
 /// A table and its schema. It prints as SQL that names the table, quoted where that is needed.
@@ -111,8 +111,8 @@ pub enum NameFault {
     /// Nothing there.
     #[error("must not be empty, and neither may a part of it")]
     Empty,
-    /// Beyond PostgreSQL's limit.
-    #[error("must not have a name longer than 63 bytes, PostgreSQL's limit")]
+    /// Beyond Postgres' limit.
+    #[error("must not have a name longer than 63 bytes, Postgres' limit")]
     TooLong,
     /// A line end or the like.
     #[error("must not hold control characters")]

@@ -16,7 +16,9 @@ pub(super) fn parse(text: &str) -> Result<Parameters, DatabaseFault> {
     let mut trust = Trust::Named;
     let mut rest = text.trim_start_matches(BLANKS);
     if rest.is_empty() {
-        return Err(DatabaseFault::Form("is empty: write it as in \"postgresql://relinkd@localhost/okdesk_bot\""));
+        return Err(DatabaseFault::Form(
+            "is empty: write it as in \"postgresql://relinkd@localhost/okdesk_bot\"",
+        ));
     }
     while !rest.is_empty() {
         let (key, after) = key(rest).ok_or_else(|| no_equals(text))?;

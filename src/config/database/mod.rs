@@ -1,6 +1,6 @@
 //! How to reach the database: `database.url`, a URI or `key=value` text as psql takes it, made into plain values.
 //!
-//! The rules are libpq's (PostgreSQL manual, "Connection Strings" and "Parameter Key Words"), for the parameters of
+//! The rules are libpq's (Postgres manual, "Connection Strings" and "Parameter Key Words"), for the parameters of
 //! [`KEYS`] alone: one that is not obeyed must not be accepted. No fault repeats a value, and no part of the text that
 //! may be a stray piece of a password. The connection itself is not made here.
 
@@ -195,7 +195,7 @@ impl Database {
             Some(rest) => uri::parse(rest)?,
             None => keyword_value::parse(text)?,
         };
-        values::database(parameters, environment)
+        values::database(&parameters, environment)
     }
 
     /// The same database for a process that has become `os_user`: the role, and the database named after it, follow
@@ -245,7 +245,9 @@ pub enum DatabaseFault {
         nearest: Option<&'static str>,
     },
     /// A parameter that is not obeyed here and whose name may be part of a password.
-    #[error("has a parameter that relinkd does not know, after the password: is a quote or a backslash missing there, or a %-escape?")]
+    #[error(
+        "has a parameter that relinkd does not know, after the password: is a quote or a backslash missing there, or a %-escape?"
+    )]
     UnnamedKey,
     /// A parameter's value.
     #[error("has a wrong value for `{key}`: it must be {right}")]

@@ -36,9 +36,11 @@ pub(super) enum Ignored {
 
 /// Looks into the file at `path`. No line that fits is no password.
 pub(super) fn look(path: &Path, wanted: Wanted<'_>) -> Result<Option<Password>, Ignored> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ignored::Absent,
-        _ => Ignored::Because(format!("the password file {} cannot be read: {error}", path.display())),
+    let failed = |error: io::Error| {
+        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+            return Ignored::Absent;
+        }
+        Ignored::Because(format!("the password file {} cannot be read: {error}", path.display()))
     };
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
@@ -74,7 +76,10 @@ fn password(line: &[u8], wanted: Wanted<'_>) -> Option<Password> {
     while let Some(byte) = escaped.next() {
         bytes.extend(if *byte == b'\\' { escaped.next() } else { Some(byte) });
     }
-    std::str::from_utf8(&bytes).ok().filter(|text| !text.is_empty()).map(|text| Password::new(text.to_owned()))
+    std::str::from_utf8(&bytes)
+        .ok()
+        .filter(|text| !text.is_empty())
+        .map(|text| Password::new(text.to_owned()))
 }
 
 /// What follows the first field, where that is `*` or says `wanted`.

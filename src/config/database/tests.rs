@@ -14,7 +14,8 @@ fn parse(text: &str) -> Result<Database, DatabaseFault> {
 fn brief(text: &str) -> String {
     let database = parse(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
     let hosts: Vec<String> = database.hosts.iter().map(ToString::to_string).collect();
-    let password = database.password.as_ref().map(|password| format!(":{}", password.expose())).unwrap_or_default();
+    let password =
+        database.password.as_ref().map(|password| format!(":{}", password.expose())).unwrap_or_default();
     format!("{}{password}@{}/{}", database.user, hosts.join(","), database.dbname)
 }
 
@@ -30,8 +31,14 @@ fn reads_uris_as_libpq_does() {
         ("postgresql://localhost/mydb", "me@localhost:5432/mydb".to_owned()),
         ("postgresql://user@localhost", "user@localhost:5432/user".to_owned()),
         ("postgresql://user:secret@localhost", "user:secret@localhost:5432/user".to_owned()),
-        ("postgresql://other@localhost/otherdb?connect_timeout=10&application_name=myapp", "other@localhost:5432/otherdb".to_owned()),
-        ("postgresql://host1:123,host2:456/somedb?target_session_attrs=any", "me@host1:123,host2:456/somedb".to_owned()),
+        (
+            "postgresql://other@localhost/otherdb?connect_timeout=10&application_name=myapp",
+            "other@localhost:5432/otherdb".to_owned(),
+        ),
+        (
+            "postgresql://host1:123,host2:456/somedb?target_session_attrs=any",
+            "me@host1:123,host2:456/somedb".to_owned(),
+        ),
         ("postgresql:///mydb?host=localhost&port=5433", "me@localhost:5433/mydb".to_owned()),
         ("postgresql://[2001:db8::1234]/database", "me@[2001:db8::1234]:5432/database".to_owned()),
         ("postgresql:///dbname?host=/var/lib/postgresql", "me@/var/lib/postgresql:5432/dbname".to_owned()),
@@ -94,7 +101,12 @@ fn reads_every_parameter() {
     assert_eq!(database.target, Target::Writable);
     assert_eq!(
         database.keepalives,
-        Keepalives { enabled: Some(true), idle: Some(Duration::from_secs(10)), interval: None, count: Some(3) }
+        Keepalives {
+            enabled: Some(true),
+            idle: Some(Duration::from_secs(10)),
+            interval: None,
+            count: Some(3)
+        }
     );
     assert_eq!(database.tls.mode, TlsMode::VerifyFull);
     assert_eq!(database.tls.root_cert, Some(RootCert::File("/r.pem".into())));
@@ -116,8 +128,14 @@ fn reads_every_parameter() {
 #[test]
 fn names_a_parameter_that_is_not_known() {
     let cases = [
-        ("postgresql://h?sslmod=require", "has the parameter `sslmod`, which relinkd does not know (did you mean `sslmode`?)"),
-        ("postgresql://u:p@h?channel_binding=require", "has the parameter `channel_binding`, which relinkd does not know;"),
+        (
+            "postgresql://h?sslmod=require",
+            "has the parameter `sslmod`, which relinkd does not know (did you mean `sslmode`?)",
+        ),
+        (
+            "postgresql://u:p@h?channel_binding=require",
+            "has the parameter `channel_binding`, which relinkd does not know;",
+        ),
         ("host=h passfile=/p", "has the parameter `passfile`, which relinkd does not know;"),
         ("host=h bogus=1 password=p", "has the parameter `bogus`, which relinkd does not know;"),
         ("password=p gssencmode=disable", "has the parameter `gssencmode`, which"),
@@ -244,7 +262,10 @@ fn home() -> tempfile::TempDir {
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     };
-    write(".pgpass", "localhost:5432:*:u:of-localhost\n/run/other:*:*:u:of-other\n\\:\\:1:*:*:u:of-v6\n*:*:*:u:of-pgpass\n");
+    write(
+        ".pgpass",
+        "localhost:5432:*:u:of-localhost\n/run/other:*:*:u:of-other\n\\:\\:1:*:*:u:of-v6\n*:*:*:u:of-pgpass\n",
+    );
     write("passfile", "*:*:*:*:of-passfile\n");
     write("password", "of-file\n");
     home
@@ -315,7 +336,10 @@ fn a_password_file_that_is_ignored_is_noticed() {
     assert_eq!(found.password, None);
     assert_eq!(
         found.notice.unwrap(),
-        format!("the password file {0} is ignored, since group or others may use it: chmod 0600 {0}", path.display())
+        format!(
+            "the password file {0} is ignored, since group or others may use it: chmod 0600 {0}",
+            path.display()
+        )
     );
 }
 
@@ -329,7 +353,9 @@ fn the_file_of_a_password_holds_one_line() {
         std::fs::write(&path, content).unwrap();
         database.configured_password(&environment()).map(|password| password.unwrap().expose().to_owned())
     };
-    for (content, password) in [("x", "x"), ("x\n", "x"), ("x\r\n", "x"), (" x \n", " x "), ("пароль", "пароль")] {
+    for (content, password) in
+        [("x", "x"), ("x\n", "x"), ("x\r\n", "x"), (" x \n", " x "), ("пароль", "пароль")]
+    {
         assert_eq!(read(content.as_bytes()).unwrap(), password);
     }
     for content in ["", "\n", "a\nb\n", "x\n\n"] {
@@ -343,7 +369,7 @@ fn the_file_of_a_password_holds_one_line() {
 proptest! {
     #[test]
     fn what_is_encoded_is_read(user in "[^\0]{1,12}", password in "[^\0]{1,12}", dbname in "[^\0]{1,12}") {
-        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
         let quote = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
         let uri = format!("postgresql://{}:{}@h/{}", encode(&user), encode(&password), encode(&dbname));
         let pairs = format!("user={} password={} dbname={} host=h", quote(&user), quote(&password), quote(&dbname));

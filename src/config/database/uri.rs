@@ -34,10 +34,10 @@ pub(super) fn parse(rest: &str) -> Result<Parameters, DatabaseFault> {
     self::hosts(hosts, &mut parameters)?;
     parameters.set("dbname", decode(dbname)?, Trust::Named)?;
     for pair in query.into_iter().flat_map(|query| query.split('&')).filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair
-            .split_once('=')
-            .filter(|(_, value)| !value.contains('='))
-            .ok_or(DatabaseFault::Form("must have `key=value` between each `&` after its `?`, and `=` in a value as %3D"))?;
+        let (key, value) =
+            pair.split_once('=').filter(|(_, value)| !value.contains('=')).ok_or(DatabaseFault::Form(
+                "must have `key=value` between each `&` after its `?`, and `=` in a value as %3D",
+            ))?;
         parameters.set(&decode(key)?, decode(value)?, Trust::Named)?;
     }
     Ok(parameters)
@@ -59,7 +59,9 @@ fn hosts(mut rest: &str, parameters: &mut Parameters) -> Result<(), DatabaseFaul
                     .split_once(']')
                     .filter(|(address, _)| !address.is_empty())
                     .filter(|(_, after)| after.is_empty() || after.starts_with([':', ',']))
-                    .ok_or(DatabaseFault::Form("must have an IPv6 address as its host in brackets, as in [::1]"))?;
+                    .ok_or(DatabaseFault::Form(
+                        "must have an IPv6 address as its host in brackets, as in [::1]",
+                    ))?;
                 (address, after)
             }
             None => rest.split_at(rest.find([':', ',']).unwrap_or(rest.len())),

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 use zeroize::Zeroizing;
 
 use super::{
-    ClientCert, DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, Database, DatabaseFault, Endpoint, Host, Implied, KEYS,
-    Keepalives, RootCert, Target, Tls, TlsMode,
+    ClientCert, DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, Database, DatabaseFault, Endpoint, Host, Implied,
+    KEYS, Keepalives, RootCert, Target, Tls, TlsMode,
 };
 use crate::config::{Environment, Password, nearest::nearest};
 
@@ -25,7 +25,12 @@ pub(super) enum Trust {
 
 impl Parameters {
     /// Keeps a value; of several for one key the last one, as libpq has it.
-    pub(super) fn set(&mut self, key: &str, value: Zeroizing<String>, trust: Trust) -> Result<(), DatabaseFault> {
+    pub(super) fn set(
+        &mut self,
+        key: &str,
+        value: Zeroizing<String>,
+        trust: Trust,
+    ) -> Result<(), DatabaseFault> {
         let Some(key) = KEYS.into_iter().find(|known| *known == key) else {
             return Err(unknown(key, trust));
         };
@@ -71,7 +76,9 @@ impl Parameters {
 
     /// An absolute path: a daemon has no working directory worth the name.
     fn path(&self, key: &'static str) -> Result<Option<PathBuf>, DatabaseFault> {
-        self.value(key, "an absolute path", |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()))
+        self.value(key, "an absolute path", |text| {
+            Some(PathBuf::from(text)).filter(|path| path.is_absolute())
+        })
     }
 }
 
@@ -116,21 +123,24 @@ const LIBPQ_KEYS: [&str; 26] = [
 ];
 
 /// Makes the parameters of a text a database.
-pub(super) fn database(parameters: Parameters, environment: &Environment) -> Result<Database, DatabaseFault> {
+pub(super) fn database(
+    parameters: &Parameters,
+    environment: &Environment,
+) -> Result<Database, DatabaseFault> {
     let given = parameters.owned("user").or_else(|| environment.pg_user.clone());
     let user = given.clone().or_else(|| environment.os_user.clone()).ok_or(DatabaseFault::Form(
         "names no user, and this process's user has no name: write it as in \"postgresql://relinkd@localhost/okdesk_bot\"",
     ))?;
     let dbname = parameters.owned("dbname").or_else(|| environment.pg_database.clone());
     Ok(Database {
-        hosts: hosts(&parameters)?,
+        hosts: hosts(parameters)?,
         implied: Implied { user: given.is_none(), dbname: dbname.is_none() },
         dbname: dbname.unwrap_or_else(|| user.clone()),
         user,
         application_name: parameters.owned("application_name"),
         connect_timeout: parameters.seconds("connect_timeout")?,
         options: parameters.owned("options"),
-        target: target(&parameters)?.unwrap_or_default(),
+        target: target(parameters)?.unwrap_or_default(),
         keepalives: Keepalives {
             enabled: parameters.value("keepalives", "0 or 1", |text| match text {
                 "0" => Some(false),
@@ -141,7 +151,7 @@ pub(super) fn database(parameters: Parameters, environment: &Environment) -> Res
             interval: parameters.seconds("keepalives_interval")?,
             count: parameters.number("keepalives_count")?.filter(|number| *number > 0),
         },
-        tls: tls(&parameters)?,
+        tls: tls(parameters)?,
         password: parameters.owned("password").map(Password::new),
         password_file: None,
     })
@@ -168,11 +178,8 @@ fn tls(parameters: &Parameters) -> Result<Tls, DatabaseFault> {
         _ => None,
     })?;
     let system = parameters.get("sslrootcert") == Some("system");
-    let root_cert = if system {
-        Some(RootCert::System)
-    } else {
-        parameters.path("sslrootcert")?.map(RootCert::File)
-    };
+    let root_cert =
+        if system { Some(RootCert::System) } else { parameters.path("sslrootcert")?.map(RootCert::File) };
     // As libpq has it: whom everybody trusts vouches for nothing but a name.
     let mode = mode.unwrap_or(if system { TlsMode::VerifyFull } else { TlsMode::default() });
     if system && mode != TlsMode::VerifyFull {
@@ -188,7 +195,8 @@ fn tls(parameters: &Parameters) -> Result<Tls, DatabaseFault> {
 
 /// Pairs hosts, addresses and ports: as many of each, or one port for all.
 fn hosts(parameters: &Parameters) -> Result<Vec<Endpoint>, DatabaseFault> {
-    let list = |key| -> Vec<&str> { parameters.get(key).map(|text| text.split(',').collect()).unwrap_or_default() };
+    let list =
+        |key| -> Vec<&str> { parameters.get(key).map(|text| text.split(',').collect()).unwrap_or_default() };
     let (names, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
     if !names.is_empty() && !addresses.is_empty() && names.len() != addresses.len() {
         return Err(DatabaseFault::Value { key: "hostaddr", right: "as many addresses as there are hosts" });
@@ -216,7 +224,10 @@ fn host(text: &str, hostaddr: Option<IpAddr>) -> Result<Host, DatabaseFault> {
         (directory, _) if directory.starts_with('/') => Ok(Host::Socket(directory.into())),
         // An abstract socket, a slip in a URI, or a piece of a password: hosts are shown to people.
         (name, _) if name.contains(|c: char| matches!(c, '@' | '/' | '\\') || c <= ' ' || c == '\x7f') => {
-            Err(DatabaseFault::Value { key: "host", right: "a host's name or address, or the directory of a socket" })
+            Err(DatabaseFault::Value {
+                key: "host",
+                right: "a host's name or address, or the directory of a socket",
+            })
         }
         (name, _) => Ok(Host::Name(name.to_owned())),
     }

@@ -2,13 +2,7 @@
 //! are read already.
 
 use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs::File,
-    io::Read as _,
-    ops::Range,
-    path::Path,
+    borrow::Cow, collections::BTreeMap, fmt::Write as _, fs::File, io::Read as _, ops::Range, path::Path,
 };
 
 use thiserror::Error;
@@ -34,7 +28,9 @@ type At = (Range<usize>, ContentFault);
 pub(super) fn read(file: &mut File, path: &Path) -> Result<Keyring, KeyringError> {
     // With room for all of it, so that it does not grow, which would leave copies of keys behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES + 2));
-    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(KeyringError::system(path, "cannot be read"))?;
+    file.take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(KeyringError::system(path, "cannot be read"))?;
     let content = |place, fault| KeyringError::Content { path: path.to_owned(), place, fault };
     if bytes.len() > MAX_BYTES {
         return Err(content(Place::START, ContentFault::TooLarge));

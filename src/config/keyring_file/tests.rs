@@ -55,9 +55,10 @@ fn reads_what_it_writes() {
         assert_eq!(read.active()[&id("a")].encode().as_str(), A);
     }
     assert_eq!(written.retired()[&id("b")].encode().as_str(), B);
-    assert!(grammar::write(&written).ends_with(&format!(
-        "\n\nprimary = \"a\"\n\n[keys]\na = \"{A}\"\n\n[retired]\nb = \"{B}\"\n"
-    )));
+    assert!(
+        grammar::write(&written)
+            .ends_with(&format!("\n\nprimary = \"a\"\n\n[keys]\na = \"{A}\"\n\n[retired]\nb = \"{B}\"\n"))
+    );
 }
 
 #[test]
@@ -65,7 +66,10 @@ fn a_wrong_file_is_refused_with_the_place_alone() {
     let zeros = "A".repeat(43);
     let cases = [
         (String::new(), "1:1: `primary` is missing: it names the key that seals, above [keys]"),
-        (format!("[keys]\na = \"{A}\""), "1:1: `primary` is missing: it names the key that seals, above [keys]"),
+        (
+            format!("[keys]\na = \"{A}\""),
+            "1:1: `primary` is missing: it names the key that seals, above [keys]",
+        ),
         (format!("primary = \"b\"\n[keys]\na = \"{A}\""), "1:11: the primary key `b` is not under [keys]"),
         ("primary = \"a\"".to_owned(), "1:11: the primary key `a` is not under [keys]"),
         (
@@ -76,10 +80,22 @@ fn a_wrong_file_is_refused_with_the_place_alone() {
             format!("primary = \"a\"\n[keys]\na = \"{A}\"\nb = \"{B}\"\n[retired]\nb = \"{B}\""),
             "1:11: the key id `b` stands under [keys] and under [retired]",
         ),
-        (format!("primary = \"a\"\n[keys]\na = \"{A}\"\na = \"{B}\""), "4:1: this id stands here a second time"),
-        (format!("primary = \"{A}\"\n[keys]\na = \"{A}\""), "1:11: `primary` must be the id of a key, in quotes: 1 to 16 of a-z and 0-9"),
-        (format!("primary = \"a\"\n[keys]\nA = \"{A}\""), "3:1: the id of a key must be 1 to 16 of a-z and 0-9"),
-        (format!("primary = \"a\"\n[keys]\n{A} = \"a\""), "3:1: the id of a key must be 1 to 16 of a-z and 0-9"),
+        (
+            format!("primary = \"a\"\n[keys]\na = \"{A}\"\na = \"{B}\""),
+            "4:1: this id stands here a second time",
+        ),
+        (
+            format!("primary = \"{A}\"\n[keys]\na = \"{A}\""),
+            "1:11: `primary` must be the id of a key, in quotes: 1 to 16 of a-z and 0-9",
+        ),
+        (
+            format!("primary = \"a\"\n[keys]\nA = \"{A}\""),
+            "3:1: the id of a key must be 1 to 16 of a-z and 0-9",
+        ),
+        (
+            format!("primary = \"a\"\n[keys]\n{A} = \"a\""),
+            "3:1: the id of a key must be 1 to 16 of a-z and 0-9",
+        ),
         (format!("primary = \"a\"\n[keys]\na = \"{}\"", &A[1..]), "3:5: a key is 43 characters long"),
         (format!("primary = \"a\"\n[keys]\na = \"{A}=\""), "3:5: a key is 43 characters long"),
         (
@@ -93,8 +109,14 @@ fn a_wrong_file_is_refused_with_the_place_alone() {
             format!("primary = \"a\"\nother = \"{A}\"\n[keys]\na = \"{A}\""),
             "2:1: a keyring has `primary`, [keys] and [retired], and nothing else",
         ),
-        (format!("primary = \"a\"\n[keys]\na = {A}"), "3:5: not TOML: is a quote, a bracket or `=` missing here?"),
-        (format!("primary = \"a\"\n[keys]\na = \"{A}"), "3:49: not TOML: is a quote, a bracket or `=` missing here?"),
+        (
+            format!("primary = \"a\"\n[keys]\na = {A}"),
+            "3:5: not TOML: is a quote, a bracket or `=` missing here?",
+        ),
+        (
+            format!("primary = \"a\"\n[keys]\na = \"{A}"),
+            "3:49: not TOML: is a quote, a bracket or `=` missing here?",
+        ),
     ];
     let (_home, path) = home();
     for (text, expected) in cases {
@@ -162,20 +184,22 @@ fn only_a_regular_file_is_a_keyring() {
     symlink(&path, beside("link")).unwrap();
     nix::unistd::mkfifo(&beside("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
     fs::create_dir(beside("directory")).unwrap();
-    for (name, found) in [
-        ("link", "a symbolic link"),
-        ("fifo", "a device, a pipe or a socket"),
-        ("directory", "a directory"),
-    ] {
+    for (name, found) in
+        [("link", "a symbolic link"), ("fifo", "a device, a pipe or a socket"), ("directory", "a directory")]
+    {
         let path = beside(name);
-        assert_eq!(refusal(&path), format!("the keyring {} is {found}: it must be a regular file", path.display()));
+        assert_eq!(
+            refusal(&path),
+            format!("the keyring {} is {found}: it must be a regular file", path.display())
+        );
     }
     let absent = beside("absent");
     assert_eq!(
         refusal(&absent),
         format!("there is no keyring {}: make one with `relinkd key generate`", absent.display())
     );
-    assert!(matches!(load_at(Path::new("/nonexistent/keyring"), None), Err(KeyringError::Absent(_))));
+    let nowhere = "keyring /nonexistent/keyring: its directory cannot be looked up: No such file or directory (os error 2)";
+    assert_eq!(refusal(Path::new("/nonexistent/keyring")), nowhere);
     assert!(matches!(load_at(Path::new("/"), None), Err(KeyringError::Distrusted(_))));
 }
 
@@ -225,7 +249,7 @@ fn create_makes_a_file_that_can_be_read_and_never_overwrites() {
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft is left");
 
     let absent = path.with_file_name("none").join("keyring.toml");
-    assert!(create(&absent, &two()).unwrap_err().to_string().contains("its directory is not there"));
+    assert!(create(&absent, &two()).unwrap_err().to_string().contains("its directory cannot be looked up"));
     set_mode(path.parent().unwrap(), 0o777);
     assert!(matches!(create(&path.with_file_name("k"), &two()), Err(KeyringError::Distrusted(_))));
 }
@@ -279,8 +303,10 @@ fn edits_at_the_same_time_lose_no_key() {
         for n in 0..8 {
             let path = &path;
             scope.spawn(move || {
-                edit(path, None, |ring| add(ring, id(&format!("n{n}")), Key::generate().unwrap()).map_err(Either::Edit))
-                    .unwrap();
+                edit(path, None, |ring| {
+                    add(ring, id(&format!("n{n}")), Key::generate().unwrap()).map_err(Either::Edit)
+                })
+                .unwrap();
             });
         }
     });
@@ -318,10 +344,10 @@ fn ids_follow_the_year_and_the_alphabet() {
     assert_eq!(next_id(None, 2026).unwrap(), id("k2026a"));
     assert_eq!(next_id(Some(&two()), 2026).unwrap(), id("k2026a"));
     let mut ring = two();
-    for expected in (b'a'..=b'z').map(|letter| format!("k2026{}", char::from(letter))).chain([
-        "k2026aa".to_owned(),
-        "k2026ab".to_owned(),
-    ]) {
+    for expected in (b'a'..=b'z')
+        .map(|letter| format!("k2026{}", char::from(letter)))
+        .chain(["k2026aa".to_owned(), "k2026ab".to_owned()])
+    {
         let next = next_id(Some(&ring), 2026).unwrap();
         assert_eq!(next.as_str(), expected);
         ring = add(&ring, next, Key::generate().unwrap()).unwrap();

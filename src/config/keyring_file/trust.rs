@@ -21,15 +21,16 @@ pub(super) fn open(path: &Path, accept_owner: Option<u32>) -> Result<(File, Meta
     let path = &settled(path)?;
     // O_NONBLOCK: opening a FIFO must not wait for somebody to write into it.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = File::options().read(true).custom_flags(flags.bits()).open(path).map_err(|error| {
-        match error.raw_os_error() {
-            Some(code) if Errno::from_raw(code) == Errno::ELOOP => {
-                Distrust::NotRegular { path: path.clone(), found: "a symbolic link" }.into()
+    let file =
+        File::options().read(true).custom_flags(flags.bits()).open(path).map_err(|error| {
+            match error.raw_os_error() {
+                Some(code) if Errno::from_raw(code) == Errno::ELOOP => {
+                    Distrust::NotRegular { path: path.clone(), found: "a symbolic link" }.into()
+                }
+                _ if error.kind() == io::ErrorKind::NotFound => KeyringError::Absent(path.clone()),
+                _ => KeyringError::system(path, "cannot be opened")(error),
             }
-            _ if error.kind() == io::ErrorKind::NotFound => KeyringError::Absent(path.clone()),
-            _ => KeyringError::system(path, "cannot be opened")(error),
-        }
-    })?;
+        })?;
     let metadata = file.metadata().map_err(KeyringError::system(path, "cannot be looked at"))?;
     judge(path, &metadata, accept_owner)?;
     directories(path)?;
@@ -43,8 +44,7 @@ pub(super) fn settled(path: &Path) -> Result<PathBuf, KeyringError> {
     };
     match fs::canonicalize(directory) {
         Ok(directory) => Ok(directory.join(name)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KeyringError::Absent(path.to_owned())),
-        Err(error) => Err(KeyringError::system(path, "its directory cannot be reached")(error)),
+        Err(error) => Err(KeyringError::system(path, "its directory cannot be looked up")(error)),
     }
 }
 
@@ -68,11 +68,17 @@ fn judge(path: &Path, metadata: &Metadata, accept_owner: Option<u32>) -> Result<
 /// Judges every directory above a settled path.
 pub(super) fn directories(path: &Path) -> Result<(), KeyringError> {
     for directory in path.ancestors().skip(1) {
-        let metadata = fs::metadata(directory).map_err(KeyringError::system(path, "a directory above it cannot be looked at"))?;
+        let metadata = fs::metadata(directory)
+            .map_err(KeyringError::system(path, "a directory above it cannot be looked at"))?;
         let mode = metadata.mode();
         let sticky = mode & 0o1000 != 0 && metadata.uid() == 0;
         if mode & 0o022 != 0 && !sticky {
-            return Err(Distrust::Directory { path: path.to_owned(), directory: directory.to_owned(), mode: mode & 0o7777 }.into());
+            return Err(Distrust::Directory {
+                path: path.to_owned(),
+                directory: directory.to_owned(),
+                mode: mode & 0o7777,
+            }
+            .into());
         }
     }
     Ok(())

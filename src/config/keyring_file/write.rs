@@ -44,14 +44,16 @@ impl Access {
 /// # Errors
 /// There is a file already, its directory is open to others, or the system refuses.
 pub fn create(path: &Path, keyring: &Keyring) -> Result<(), KeyringError> {
-    let path = &present_directory(path)?;
+    let path = &trust::settled(path)?;
     trust::directories(path)?;
     let _lock = lock(path)?;
     let draft = Draft::write(path, keyring, Access::for_daemon())?;
     // A link, since a rename would overwrite.
-    fs::hard_link(&draft.path, path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => KeyringError::Present(path.clone()),
-        _ => KeyringError::system(path, "cannot be made")(error),
+    fs::hard_link(&draft.path, path).map_err(|error| {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            return KeyringError::Present(path.clone());
+        }
+        KeyringError::system(path, "cannot be made")(error)
     })?;
     drop(draft);
     flush_directory(path)
@@ -81,20 +83,10 @@ fn replace(path: &Path, keyring: &Keyring, access: Access) -> Result<(), Keyring
     flush_directory(path)
 }
 
-/// The settled path of a file that need not be there, in a directory that must.
-fn present_directory(path: &Path) -> Result<PathBuf, KeyringError> {
-    trust::settled(path).map_err(|error| match error {
-        KeyringError::Absent(path) => {
-            let source = io::Error::from(io::ErrorKind::NotFound);
-            KeyringError::System { path, what: "its directory is not there", source }
-        }
-        other => other,
-    })
-}
-
 /// Waits until no other command works in the file's directory, and keeps them out while the result lives.
 fn lock(path: &Path) -> Result<Flock<File>, KeyringError> {
-    let directory = File::open(directory(path)).map_err(KeyringError::system(path, "its directory cannot be opened"))?;
+    let directory =
+        File::open(directory(path)).map_err(KeyringError::system(path, "its directory cannot be opened"))?;
     Flock::lock(directory, FlockArg::LockExclusive)
         .map_err(|(_, errno)| KeyringError::system(path, "its directory cannot be locked")(errno.into()))
 }
@@ -122,7 +114,8 @@ impl Draft {
         // The lock is ours: a draft of this name is what a command of the same id left when it was killed.
         let _ = fs::remove_file(&path);
         let failed = KeyringError::system(target, "cannot be written");
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(&failed)?;
+        let mut file =
+            File::options().write(true).create_new(true).mode(0o600).open(&path).map_err(&failed)?;
         let draft = Self { path };
         let mut written = || -> io::Result<()> {
             if let Some((uid, gid)) = access.owner {
