@@ -325,6 +325,7 @@ fn a_line_that_may_hold_a_secret_is_not_shown() {
         "database = { url = hunter2 }",
         "[[database]]\nurl = \"hunter2\"",
         "[database]\npas\n [spool]sword = \"hunter2\"",
+        "[database]\nurl = \"\"\"\n[spool]\nrescan = \"\"\" hunter2",
         // Nor is what nobody can know.
         "\"hunter2",
         "x = \"\"\"\nhunter2\n\"\"\"\nhunter2",
