@@ -19,7 +19,9 @@ mod uninstall;
 
 pub use output::Exit;
 
+use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
+use log::LevelFilter;
 use std::path::PathBuf;
 
 /// Keeps helpdesk links in Postgres in step with the portal tokens of their users.
@@ -269,8 +271,15 @@ pub enum KeyCommand {
 /// With the exit status, the cause, and what to do next.
 pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
     let config = crate::config::path(cli.config);
+    let usual = if matches!(cli.command, Command::Run) { LevelFilter::Info } else { LevelFilter::Warn };
+    telemetry::init(match (cli.quiet, cli.verbose) {
+        (true, _) => LevelFilter::Warn,
+        (false, 0) => usual,
+        (false, 1) => LevelFilter::Debug,
+        (false, _) => LevelFilter::Trace,
+    });
     match cli.command {
-        Command::Run => run::run(&config, cli.verbose, cli.quiet),
+        Command::Run => run::run(&config),
         Command::Install(args) => install::run(&config, &args, cli.quiet),
         Command::Uninstall(args) => uninstall::run(&config, &args),
         Command::Token(command) => token::run(&config, command),

@@ -3,7 +3,7 @@
 //! Every connection begins with a drain: a gap in listening is a gap in hints.
 
 use super::board::Room;
-use super::{Shared, notices};
+use super::{Shared, in_time, notices};
 use crate::backoff::Backoff;
 use crate::db::doorbell::{self, Release};
 use crate::db::presence::{self, Mode};
@@ -46,6 +46,19 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// One connection's life. Returns when the daemon stops.
 async fn connected(shared: &Shared, backoff: &mut Backoff) -> Result<(), DbError> {
     shared.board.beat(Room::Links);
+    let (mut listener, mut work) = in_time(prepare(shared)).await?;
+    shared.connected();
+    backoff.reset();
+    let (rung, mode) = (Arc::clone(&work.rung), work.mode);
+    tokio::select! {
+        end = work.run() => end?,
+        end = heartbeat(&mut listener, &rung, shared, mode) => end?,
+    }
+    presence::leave(&listener, &shared.id).await
+}
+
+/// Two sessions, one that listens and one that works, and all that is to be done before the first drain.
+async fn prepare(shared: &Shared) -> Result<(Session, Work<'_>), DbError> {
     let mut listener = shared.connector.connect(Role::Listener).await?;
     let worker = shared.connector.connect(Role::Worker).await?;
     let facts = schema::verify(&worker, &shared.tables).await?;
@@ -58,17 +71,11 @@ async fn connected(shared: &Shared, backoff: &mut Backoff) -> Result<(), DbError
         );
     }
     presence::enter(&listener, &shared.id, mode).await?;
-    let rung = Notify::new();
-    let mut work = Work { shared, worker, rung: &rung, mode, facts, missing: BTreeSet::new() };
+    let mut work =
+        Work { shared, worker, rung: Arc::new(Notify::new()), mode, facts, missing: BTreeSet::new() };
     work.catch_up().await?;
     log::info!(server = work.worker.endpoint.as_str(), mode = mode.name(); "connected");
-    shared.connected();
-    backoff.reset();
-    tokio::select! {
-        end = work.run() => end?,
-        end = heartbeat(&mut listener, &rung, shared, mode) => end?,
-    }
-    presence::leave(&listener, &shared.id).await
+    Ok((listener, work))
 }
 
 /// Listens and answers for the listening session.
@@ -93,7 +100,7 @@ async fn heartbeat(
 struct Work<'a> {
     shared: &'a Shared,
     worker: Session,
-    rung: &'a Notify,
+    rung: Arc<Notify>,
     mode: Mode,
     facts: schema::Facts,
     /// Keys that were looked for in the keyring file and are not there.

@@ -24,8 +24,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How long the way out may take.
+/// How long the way out may take: half of it for links, then half for the spool.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
+/// How long a database may be silent in the middle of a piece of work; longer than any statement is allowed to take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(45);
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -211,8 +213,9 @@ pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), Da
     log::info!(version = env!("CARGO_PKG_VERSION"); "relinkd starts");
     runtime.block_on(supervise(&shared, scanned));
     systemd::stopping();
-    if spool_thread.is_finished() {
-        let _ = spool_thread.join();
+    let told = std::time::Instant::now();
+    while !spool_thread.is_finished() && told.elapsed() < STOP_WITHIN / 2 {
+        std::thread::sleep(Duration::from_millis(5));
     }
     log::info!("relinkd has stopped");
     Ok(())
@@ -233,7 +236,7 @@ async fn supervise(shared: &Arc<Shared>, scanned: Flag) {
     shared.stop.wait().await;
     feeding.abort();
     audits.abort();
-    if tokio::time::timeout(STOP_WITHIN, links).await.is_err() {
+    if tokio::time::timeout(STOP_WITHIN / 2, links).await.is_err() {
         log::warn!("the transaction in hand did not end in time: the server rolls it back");
     }
 }
@@ -246,6 +249,14 @@ async fn feed_watchdog(shared: Arc<Shared>) {
             systemd::alive();
         }
         tokio::time::sleep(interval).await;
+    }
+}
+
+/// Work with a database that answers in time, or an error that says it did not.
+async fn in_time<T, E: From<DbError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    match tokio::time::timeout(ANSWER_WITHIN, work).await {
+        Ok(done) => done,
+        Err(_) => Err(DbError::Silent(ANSWER_WITHIN).into()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! It waits for disks and for the database on a runtime of its own, so that no slow disk delays a link.
 
 use super::board::Room;
-use super::{Flag, Shared};
+use super::{Flag, Shared, in_time};
 use crate::assign::AssignError;
 use crate::backoff::Backoff;
 use crate::db::connect::Role;
@@ -82,7 +82,7 @@ async fn round(shared: &Shared, spool: &mut Spool, scanned: &Flag) -> Result<Dur
     }
 
     let mut session = shared.connector.connect(Role::Intake).await?;
-    let facts = schema::verify(&session, &shared.tables).await?;
+    let facts = in_time(schema::verify(&session, &shared.tables)).await?;
     for claim in leftovers {
         take(shared, spool, &mut session, &facts, &claim).await?;
     }
@@ -108,7 +108,7 @@ async fn take(
     let name = claim.name().to_string_lossy();
     let file = name.as_ref();
     shared.board.say(Room::Spool, "taking a file");
-    match intake::take(session, &shared.rules(facts), spool, claim).await? {
+    match in_time(intake::take(session, &shared.rules(facts), spool, claim)).await? {
         Fate::Applied => log::info!(file; "applied"),
         Fate::AppliedBefore => log::info!(file; "was applied before; cleared away"),
         Fate::Cleared => log::info!(file; "was settled before; cleared away"),
