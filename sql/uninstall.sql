@@ -1,7 +1,5 @@
--- The way back: triggers first, so that the bot is free of relinkd before anything else happens, then the index, then
--- the schema with everything in it, the grants included. Sealed tokens, links and the role stay.
-select relinkd.detach(t.on_table) from (select distinct o.on_table from relinkd.own_trigger o) t;
-
+-- The second half of the way back, after sql/disarm.sql: the index, then the schema with everything in it. Sealed tokens,
+-- links and the role stay.
 do $index$
 declare
     index_name text;
@@ -16,14 +14,5 @@ begin
         execute 'drop index ' || index_name;
     end loop;
 end $index$;
-
-do $connect$
-declare
-    grantee name;
-begin
-    for grantee in select m.granted_connect_to from relinkd.meta m where m.granted_connect_to is not null loop
-        execute format('revoke connect on database %I from %I', current_database(), grantee);
-    end loop;
-end $connect$;
 
 drop schema relinkd cascade;

@@ -12,7 +12,6 @@ use crate::envelope::{Keyring, Mark, SealFault};
 use crate::token::{Token, TokenRule};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use zeroize::Zeroizing;
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -65,6 +64,7 @@ struct Receipt<'a> {
 ///
 /// # Errors
 /// Whatever is not the batch's own fault; trying again later is right.
+#[expect(clippy::missing_panics_doc, reason = "numbers and texts always make JSON")]
 pub async fn assign(
     session: &mut Session,
     keyring: &Keyring,
@@ -139,7 +139,7 @@ async fn faults(tx: &Tx<'_>, keyring: &Keyring, batch: &[Assignment]) -> Result<
 
     let held = held(tx, keyring, batch, &ids).await?;
     faults.extend(batch.iter().filter_map(|assignment| match &assignment.change {
-        Change::Set(token) if held.contains(token.expose()) => {
+        Change::Set(token) if held.contains(token) => {
             Some(Fault::new(assignment.change_place, FaultKind::TokenHeld))
         }
         Change::Set(_) | Change::Remove => None,
@@ -154,14 +154,16 @@ async fn held(
     keyring: &Keyring,
     batch: &[Assignment],
     ids: &[i64],
-) -> Result<HashSet<Zeroizing<String>>, DbError> {
+) -> Result<HashSet<Token>, DbError> {
     let wanted: HashMap<&str, Vec<Mark>> = batch
         .iter()
         .filter_map(|assignment| match &assignment.change {
             Change::Set(token) => Some(token),
             Change::Remove => None,
         })
-        .map(|token: &Token| (token.expose(), keyring.marks(token).into_iter().map(|(_, mark)| mark).collect()))
+        .map(|token: &Token| {
+            (token.expose(), keyring.marks(token).into_iter().map(|(_, mark)| mark).collect())
+        })
         .collect();
     if wanted.is_empty() {
         return Ok(HashSet::new());
@@ -183,10 +185,9 @@ async fn held(
             if let Some(token) = stored.token()
                 && wanted.contains_key(token.expose())
             {
-                held.insert(Zeroizing::new(token.expose().to_owned()));
+                held.insert(token.clone());
             }
         }
     }
     Ok(held)
 }
-

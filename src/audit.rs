@@ -78,7 +78,10 @@ async fn links(session: &mut Session, rules: &Rules) -> Result<usize, RelinkErro
     }
 }
 
-async fn queue(session: &mut Session, changes: &[(i64, Option<i64>, Option<i64>)]) -> Result<(), RelinkError> {
+async fn queue(
+    session: &mut Session,
+    changes: &[(i64, Option<i64>, Option<i64>)],
+) -> Result<(), RelinkError> {
     if !changes.is_empty() {
         let tx = session.begin(Purpose::Relink).await?;
         work::append_changes(&tx, changes).await?;

@@ -71,7 +71,8 @@ impl Forecast {
         ];
         if self.lose > 0 && settings.portal.tokenless == Tokenless::Plain {
             lines.push(
-                "  (to leave login links of users without a token alone, set portal.tokenless = \"keep\")".to_owned(),
+                "  (to leave login links of users without a token alone, set portal.tokenless = \"keep\")"
+                    .to_owned(),
             );
         }
         let ids = |ids: Vec<String>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };

@@ -19,6 +19,8 @@ pub enum Fate {
     Applied,
     /// It was in force already; only the clearing away was left to do.
     AppliedBefore,
+    /// It had been settled already, but for clearing away.
+    Cleared,
     /// It lies in `rejected/`, with this many faults.
     Rejected(usize),
 }
@@ -55,6 +57,10 @@ pub async fn take(
         return Ok(Fate::AppliedBefore);
     }
     let batch = match spool.read(claim, assignment::MAX_BYTES)? {
+        Content::Gone => {
+            spool.settle_gone(claim)?;
+            return Ok(Fate::Cleared);
+        }
         Content::TooLarge => return reject(spool, claim, &[Fault::new(Place::START, FaultKind::TooLarge)]),
         Content::Bytes(bytes) => match assignment::parse(&bytes, &rules.token_rule) {
             Ok(batch) => batch,

@@ -38,15 +38,15 @@ pub fn advice(error: &DbError) -> Option<&'static str> {
             Some("another, newer relinkd uses this database: upgrade this one")
         }
         DbError::WrongVersion { .. } => Some("run `relinkd install` to upgrade it"),
-        DbError::OtherTables { .. } => {
-            Some("correct [tables] in the configuration, or run `relinkd install` to move relinkd to these tables")
-        }
+        DbError::OtherTables { .. } => Some(
+            "correct [tables] in the configuration, or run `relinkd install` to move relinkd to these tables",
+        ),
         DbError::ReadOnly(_) => Some("name the primary in database.url"),
         DbError::Tls(_) => Some("see sslmode, sslrootcert, sslcert and sslkey in database.url"),
         DbError::Password(_) => Some("see database.password_file, PGPASSFILE or ~/.pgpass"),
-        DbError::Connect { code: None, .. } => {
-            Some("see whether Postgres runs there and database.url names it rightly; `relinkd check` tells more")
-        }
+        DbError::Connect { code: None, .. } => Some(
+            "see whether Postgres runs there and database.url names it rightly; `relinkd check` tells more",
+        ),
         DbError::Connect { code: Some(code), .. } | DbError::Server { code, .. } => advice_by_code(code),
         DbError::Lost(_) | DbError::Silent(_) => None,
     }
@@ -54,13 +54,21 @@ pub fn advice(error: &DbError) -> Option<&'static str> {
 
 fn advice_by_code(code: &SqlState) -> Option<&'static str> {
     match code.code() {
-        "28P01" => Some("the password is wrong: see database.url, database.password_file, PGPASSFILE or ~/.pgpass"),
-        "28000" => Some("the server refuses this user: see pg_hba.conf, and that the role exists (`relinkd install` creates it)"),
+        "28P01" => {
+            Some("the password is wrong: see database.url, database.password_file, PGPASSFILE or ~/.pgpass")
+        }
+        "28000" => Some(
+            "the server refuses this user: see pg_hba.conf, and that the role exists (`relinkd install` creates it)",
+        ),
         "3D000" => Some("there is no such database: see database.url"),
         "42501" => Some("the role lacks a privilege: run `relinkd install --role ROLE` as the tables' owner"),
-        "42P01" | "42703" | "42883" | "3F000" => Some("run `relinkd install`: the schema is not as this relinkd needs it"),
+        "42P01" | "42703" | "42883" | "3F000" => {
+            Some("run `relinkd install`: the schema is not as this relinkd needs it")
+        }
         "53100" => Some("the disk of the database server is full"),
-        "53300" => Some("the server has no connection left: raise max_connections, or the role's connection limit"),
+        "53300" => {
+            Some("the server has no connection left: raise max_connections, or the role's connection limit")
+        }
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What systemd wants to be told (sd_notify(3)): ready, status, reloading, stopping, and that the watchdog may rest.
+//! What systemd wants to be told (`sd_notify(3))`: ready, status, reloading, stopping, and that the watchdog may rest.
 //!
 //! Without `NOTIFY_SOCKET` every call does nothing.
 

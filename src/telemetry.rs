@@ -28,7 +28,10 @@ fn journal_reads_stderr() -> bool {
 /// Says that the program has a bug, and where; a panic's own message may quote a value, and is not printed.
 pub fn panicked(place: &str) {
     let prefix = if journal_reads_stderr() { "<2>" } else { "" };
-    let _ = writeln!(std::io::stderr().lock(), "{prefix}relinkd: a bug: it panicked{place}; please report this line");
+    let _ = writeln!(
+        std::io::stderr().lock(),
+        "{prefix}relinkd: a bug: it panicked{place}; please report this line"
+    );
 }
 
 fn priority(level: Level) -> u8 {
@@ -90,7 +93,8 @@ mod tests {
     use super::*;
 
     fn written(journal: bool) -> String {
-        let fields: [(&str, Value); 2] = [("telegram_id", Value::from(5)), ("reason", Value::from("two words"))];
+        let fields: [(&str, Value); 2] =
+            [("telegram_id", Value::from(5)), ("reason", Value::from("two words"))];
         line(
             &Record::builder()
                 .level(Level::Warn)

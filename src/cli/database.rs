@@ -1,9 +1,9 @@
 //! What every command does before it can speak to the database: read the configuration, become the spool's owner,
 //! read the keyring, connect.
 
-use super::output::{Exit, Failure};
+use super::output::Failure;
 use crate::config::{self, Settings};
-use crate::db::connect::{Environment, Role};
+use crate::db::connect::Role;
 use crate::db::{Connector, Session, schema};
 use crate::envelope::Keyring;
 use crate::relinker::Rules;
@@ -20,34 +20,33 @@ pub(super) fn settings(config: &Path) -> Result<Settings, Failure> {
 
 /// The keyring. A command that root runs accepts one that the spool's owner owns.
 pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
-    let accept = nix::unistd::Uid::effective().is_root().then(|| spool_owner(settings)).flatten();
-    config::load_keyring(&settings.keyring, accept.map(|(uid, _)| uid))
-        .map_err(|error| Failure::new(Exit::Key, error))
+    Ok(config::load_keyring(&settings.keyring, spool_owner_for_root(settings))?)
 }
 
-fn spool_owner(settings: &Settings) -> Option<(u32, u32)> {
+/// The owner of the spool, if root asks.
+pub(super) fn spool_owner_for_root(settings: &Settings) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(&settings.spool.directory).ok().map(|meta| (meta.uid(), meta.gid()))
+    if !nix::unistd::Uid::effective().is_root() {
+        return None;
+    }
+    std::fs::metadata(&settings.spool.directory).ok().map(|metadata| metadata.uid())
 }
 
 /// Root becomes the owner of the spool, so that peer authentication sees the daemon's user, and nothing that a
 /// command does can be done to root.
-pub(super) fn become_spool_owner(settings: &Settings) -> Result<(), Failure> {
+pub(super) fn become_spool_owner(settings: &mut Settings) -> Result<(), Failure> {
     use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
-    if !Uid::effective().is_root() {
-        return Ok(());
-    }
-    let Some((uid, _)) = spool_owner(settings) else { return Ok(()) };
-    if uid == 0 {
-        return Ok(());
-    }
+    let Some(uid) = spool_owner_for_root(settings).filter(|uid| *uid != 0) else { return Ok(()) };
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    let gid = user.map_or(Gid::from_raw(uid), |user| user.gid);
+    let gid = user.as_ref().map_or(Gid::from_raw(uid), |user| user.gid);
     setgroups(&[gid])
         .and_then(|()| setgid(gid))
         .and_then(|()| setuid(Uid::from_raw(uid)))
         .map_err(|error| Failure::refused(format!("cannot become the spool's owner (uid {uid}): {error}")))?;
     crate::process::harden();
+    if let Some(user) = user {
+        settings.database = settings.database.clone().with_os_user(&user.name);
+    }
     Ok(())
 }
 
@@ -62,10 +61,10 @@ pub(super) struct Workplace {
 impl Workplace {
     /// Reads what there is to read as whoever runs the command, then becomes the spool's owner and connects.
     pub(super) async fn open(config: &Path) -> Result<Self, Failure> {
-        let settings = settings(config)?;
+        let mut settings = settings(config)?;
         let keyring = Arc::new(keyring(&settings)?);
-        let connector = Connector::new(&settings.database, Environment::of_process())?;
-        become_spool_owner(&settings)?;
+        become_spool_owner(&mut settings)?;
+        let connector = Connector::new(&settings.database)?;
         let session = connector.connect(Role::Command).await?;
         let facts = schema::verify(&session, &settings.tables).await?;
         Ok(Self { settings, keyring, session, facts })

@@ -94,19 +94,18 @@ async fn due(tx: &Tx<'_>, issues: Vec<IssueRow>) -> Result<Vec<Due>, DbError> {
     let waiting = work::changes_of(tx, &users).await?;
     for change in waiting {
         let Some(upto) = change.strip_upto else { continue };
-        match change.issue_id {
-            Some(issue) => drop(single.insert(issue)),
-            None => {
-                let entry = whole.entry(change.telegram_id).or_insert(upto);
-                *entry = upto.max(*entry);
-            }
+        if let Some(issue) = change.issue_id {
+            single.insert(issue);
+        } else {
+            let entry = whole.entry(change.telegram_id).or_insert(upto);
+            *entry = upto.max(*entry);
         }
     }
     Ok(issues
         .into_iter()
         .map(|issue| {
-            let strip =
-                single.contains(&issue.id) || whole.get(&issue.telegram_id).is_some_and(|upto| issue.id <= *upto);
+            let strip = single.contains(&issue.id)
+                || whole.get(&issue.telegram_id).is_some_and(|upto| issue.id <= *upto);
             Due { issue, strip }
         })
         .collect())

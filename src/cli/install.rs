@@ -3,8 +3,8 @@
 use super::InstallArgs;
 use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
-use crate::config::{Database, Settings};
-use crate::db::connect::{Environment, Role};
+use crate::config::{Database, Environment, Settings};
+use crate::db::connect::Role;
 use crate::db::{Connector, DbError, Session, roles, schema, setup};
 use crate::forecast;
 use crate::relinker::Rules;
@@ -38,14 +38,16 @@ pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit
 /// Connects as the admin: with the URL given, else as database.url says. Its password may be typed.
 pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Result<Session, Failure> {
     let Some(url) = admin_url else {
-        let connector = Connector::new(&settings.database, Environment::of_process())?;
+        let connector = Connector::new(&settings.database)?;
         return Ok(connector.connect(Role::Admin).await?);
     };
-    let database = Database::parse(url)
-        .map_err(|fault| Failure::new(Exit::Usage, format!("--admin-url: {fault}")))?;
-    let connector = Connector::new(&database, Environment::of_process())?;
+    let database =
+        Database::parse(url).map_err(|fault| Failure::new(Exit::Usage, format!("--admin-url: {fault}")))?;
+    let connector = Connector::new(&database)?;
     match connector.connect(Role::Admin).await {
-        Err(error) if roles::wants_password(&error) && std::io::IsTerminal::is_terminal(&std::io::stdin()) => {
+        Err(error)
+            if roles::wants_password(&error) && std::io::IsTerminal::is_terminal(&std::io::stdin()) =>
+        {
             let password = rpassword::prompt_password(format!("Password of {}: ", database.user))
                 .map_err(|error| Failure::refused(format!("the password cannot be read: {error}")))?;
             Ok(connector.with_password(password).connect(Role::Admin).await?)
@@ -79,13 +81,24 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<boo
             roles::quiet_command(role)
         ));
     }
-    output::line(format!("schema relinkd is installed in database {}, role {role} may use it", settings.database.dbname));
+    output::line(format!(
+        "schema relinkd is installed in database {}, role {role} may use it",
+        settings.database.dbname
+    ));
     Ok(partly)
 }
 
 async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result<(), Failure> {
-    let password = (role == settings.database.user).then(|| settings.database.password()).flatten();
-    match roles::create(admin, role, password.as_ref().map(|p| p.as_bytes())).await {
+    let environment = Environment::of_process();
+    let password = if role == settings.database.user {
+        settings
+            .database
+            .configured_password(&environment)
+            .map_err(|error| Failure::new(Exit::Configuration, error))?
+    } else {
+        None
+    };
+    match roles::create(admin, role, password.as_ref().map(|p| p.expose().as_bytes())).await {
         Ok(()) => {
             output::line(format!("created role {role}"));
             Ok(())
@@ -106,9 +119,13 @@ fn explain(error: DbError) -> Failure {
             "connect as the owner of both tables, who may create a schema, or as a superuser: \
              relinkd install --admin-url postgresql://OWNER@HOST/DATABASE",
         ),
-        Some("42P01" | "42703" | "3F000" | "42704") => Some("correct [tables] in the configuration: it must name the bot's tables and columns"),
+        Some("42P01" | "42703" | "3F000" | "42704") => {
+            Some("correct [tables] in the configuration: it must name the bot's tables and columns")
+        }
         Some("42809") => Some("partitioned tables and views are not supported"),
-        Some("55P03") => Some("a long transaction holds the bot's tables: run `relinkd install` again when it is over"),
+        Some("55P03") => {
+            Some("a long transaction holds the bot's tables: run `relinkd install` again when it is over")
+        }
         _ => None,
     };
     let failure = Failure::from(error);
@@ -120,7 +137,9 @@ fn explain(error: DbError) -> Failure {
 
 /// The SQL for a DBA, to be run with psql as the tables' owner.
 fn print(settings: &Settings, role: &str) {
-    output::line("-- relinkd: run with psql, as the owner of the bot's tables (or a superuser), in the bot's database.");
+    output::line(
+        "-- relinkd: run with psql, as the owner of the bot's tables (or a superuser), in the bot's database.",
+    );
     output::line("\\set ON_ERROR_STOP on\n");
     output::line(format!("-- If the role is missing: {}\n", roles::create_command(role)));
     for (key, value) in setup::settings(&settings.tables, Some(role)) {

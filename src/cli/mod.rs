@@ -3,18 +3,25 @@
 //! Help, man pages and completions come from the definitions here.
 
 mod database;
+mod diff;
+mod explain;
 mod install;
 mod keys;
 mod output;
+mod progress;
+mod rekey;
 mod run;
 mod status;
 mod sync;
+mod table;
 mod token;
 mod uninstall;
 
 pub use output::Exit;
 
+use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
+use log::LevelFilter;
 use std::path::PathBuf;
 
 /// Keeps helpdesk links in Postgres in step with the portal tokens of their users.
@@ -66,7 +73,9 @@ pub enum Command {
     )]
     Install(InstallArgs),
     /// Remove every trace from the database but the sealed tokens, the links and the role
-    #[command(after_help = "Examples:\n  relinkd uninstall --unseal\n  relinkd uninstall --keep-sealed --admin-url postgresql://postgres@/okdesk_bot")]
+    #[command(
+        after_help = "Examples:\n  relinkd uninstall --unseal\n  relinkd uninstall --keep-sealed --admin-url postgresql://postgres@/okdesk_bot"
+    )]
     Uninstall(UninstallArgs),
     /// Set, show, list and remove tokens
     #[command(subcommand, after_help = "Example:\n  relinkd token list")]
@@ -77,12 +86,22 @@ pub enum Command {
         after_help = "Examples:\n  relinkd sync --dry-run\n  relinkd sync 413129274"
     )]
     Sync(SyncArgs),
+    /// Say why a link looks as it does, and what relinkd would write
+    #[command(after_help = "Examples:\n  relinkd explain 17\n  relinkd explain --user 413129274")]
+    Explain(ExplainArgs),
     /// Say how things stand: server, daemons, backlog, tokens, spool, audit
     #[command(after_help = "Examples:\n  relinkd status\n  relinkd status --json")]
     Status(StatusArgs),
     /// Make, list, promote and retire keys
     #[command(subcommand, after_help = "Example:\n  relinkd key list")]
     Key(KeyCommand),
+    /// Seal every token anew under the primary key
+    #[command(
+        long_about = "Seals every token anew under the primary key, beside a running bot and daemon. Cut short, it goes on \
+            where it was when it is run again.",
+        after_help = "Example:\n  relinkd rekey"
+    )]
+    Rekey,
 }
 
 /// Who speaks to the database, where that is not the daemon's role.
@@ -135,7 +154,7 @@ pub enum TokenCommand {
         after_help = "Examples:\n  relinkd token set 413129274\n  relinkd token set 413129274 < token.txt"
     )]
     Set {
-        /// The user's telegram_id
+        /// The user's `telegram_id`
         #[arg(value_name = "ID", allow_negative_numbers = true)]
         id: i64,
         /// Do not wait for the daemon
@@ -146,9 +165,11 @@ pub enum TokenCommand {
         token: Option<String>,
     },
     /// Show a user's token, masked
-    #[command(after_help = "Examples:\n  relinkd token show 413129274\n  relinkd token show 413129274 --reveal")]
+    #[command(
+        after_help = "Examples:\n  relinkd token show 413129274\n  relinkd token show 413129274 --reveal"
+    )]
     Show {
-        /// The user's telegram_id
+        /// The user's `telegram_id`
         #[arg(value_name = "ID", allow_negative_numbers = true)]
         id: i64,
         /// Show all of it
@@ -165,7 +186,7 @@ pub enum TokenCommand {
     /// Remove a user's token; their links become plain
     #[command(after_help = "Example:\n  relinkd token remove 413129274")]
     Remove {
-        /// The user's telegram_id
+        /// The user's `telegram_id`
         #[arg(value_name = "ID", allow_negative_numbers = true)]
         id: i64,
         /// Do not wait for the daemon
@@ -177,7 +198,7 @@ pub enum TokenCommand {
 /// Arguments of `sync`.
 #[derive(Debug, Args)]
 pub struct SyncArgs {
-    /// The users' telegram_ids; all users when there are none
+    /// The users' `telegram_ids`; all users when there are none
     #[arg(value_name = "ID", allow_negative_numbers = true)]
     pub ids: Vec<i64>,
     /// Change nothing; show each link as it is and as it would be, tokens masked
@@ -186,6 +207,22 @@ pub struct SyncArgs {
     /// Write JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The issue's id in the bot's table
+    #[arg(
+        value_name = "ISSUE",
+        required_unless_present = "user",
+        conflicts_with = "user",
+        allow_negative_numbers = true
+    )]
+    pub issue: Option<i64>,
+    /// A user's `telegram_id`
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<i64>,
 }
 
 /// Arguments of `status`.
@@ -228,20 +265,28 @@ pub enum KeyCommand {
     },
 }
 
-
 /// Does what was asked for; returns the exit status.
 ///
 /// # Errors
 /// With the exit status, the cause, and what to do next.
 pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
     let config = crate::config::path(cli.config);
+    let usual = if matches!(cli.command, Command::Run) { LevelFilter::Info } else { LevelFilter::Warn };
+    telemetry::init(match (cli.quiet, cli.verbose) {
+        (true, _) => LevelFilter::Warn,
+        (false, 0) => usual,
+        (false, 1) => LevelFilter::Debug,
+        (false, _) => LevelFilter::Trace,
+    });
     match cli.command {
-        Command::Run => run::run(&config, cli.verbose, cli.quiet),
+        Command::Run => run::run(&config),
         Command::Install(args) => install::run(&config, &args, cli.quiet),
         Command::Uninstall(args) => uninstall::run(&config, &args),
         Command::Token(command) => token::run(&config, command),
         Command::Sync(args) => sync::run(&config, &args),
         Command::Status(args) => status::run(&config, &args),
         Command::Key(command) => keys::run(&config, command),
+        Command::Explain(args) => explain::run(&config, &args),
+        Command::Rekey => rekey::run(&config),
     }
 }

@@ -15,6 +15,8 @@ pub enum Exit {
     Done = 0,
     /// Failed, or refused.
     Failed = 1,
+    /// Wrong usage.
+    Usage = 2,
     /// `--dry-run` found changes.
     Changes = 3,
     /// The configuration.
@@ -100,14 +102,42 @@ impl From<AssignError> for Failure {
         match error {
             AssignError::Database(error) => error.into(),
             AssignError::Seal(error) => Self::new(Exit::Key, error),
-            AssignError::NoRoom { .. } => {
-                Self::new(Exit::Database, error).next("`relinkd check` shows the command that widens the column")
-            }
+            AssignError::NoRoom { .. } => Self::new(Exit::Database, error)
+                .next("`relinkd check` shows the command that widens the column"),
         }
     }
 }
 
 /// Writes a line of a result. A reader that has gone (a closed pipe) is no failure.
-pub fn line(text: impl Display) {
+pub(super) fn line(text: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Writes a line of what is amiss, without failing, to standard error.
+pub(super) fn warning(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "relinkd: warning: {text}");
+}
+
+/// A number with its thousands apart.
+pub(super) fn count(number: impl TryInto<i128>) -> String {
+    let digits = number.try_into().unwrap_or_default().to_string();
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).expect("digits are ASCII"))
+        .collect();
+    format!("{sign}{}", groups.join(","))
+}
+
+/// Leaves a line in the system's log (syslog(3), facility authpriv), for who looks at secrets.
+pub(super) fn audit_line(text: &str) {
+    let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| {
+        socket.send_to(format!("<85>relinkd[{}]: {text}", std::process::id()).as_bytes(), "/dev/log")
+    });
+    if sent.is_err() {
+        // No log here: whoever reads standard error sees it at least.
+        warning(text);
+    }
 }

@@ -76,25 +76,34 @@ impl View {
         let Self { standing, survey, spool, .. } = self;
         let row = |name: &str, value: String| output::line(format!("{name:<12} {value}"));
         row("server", format!("{}, Postgres {}", workplace.session.endpoint, standing.server_version));
-        row("daemon", match (self.daemons.len(), self.mode()) {
-            (0, _) => "none is running".to_owned(),
-            (count, mode) => format!("{count} connected, mode {}", mode.unwrap_or("unknown")),
-        });
-        row("backlog", match standing.oldest_seconds {
-            Some(age) if standing.changes > 0 => {
-                format!("{} changes waiting, the oldest for {age:.0} s", output::count(standing.changes))
-            }
-            _ => "nothing is waiting".to_owned(),
-        });
+        row(
+            "daemon",
+            match (self.daemons.len(), self.mode()) {
+                (0, _) => "none is running".to_owned(),
+                (count, mode) => format!("{count} connected, mode {}", mode.unwrap_or("unknown")),
+            },
+        );
+        row(
+            "backlog",
+            match standing.oldest_seconds {
+                Some(age) if standing.changes > 0 => {
+                    format!("{} changes waiting, the oldest for {age:.0} s", output::count(standing.changes))
+                }
+                _ => "nothing is waiting".to_owned(),
+            },
+        );
         for held in &standing.set_aside {
             row("", format!("user {} failed {} times: {}", held.telegram_id, held.attempts, held.reason));
         }
-        row("tokens", format!(
-            "{} users have one: {} sealed, {} in plaintext",
-            output::count(survey.with_token),
-            output::count(survey.sealed),
-            output::count(survey.plaintext)
-        ));
+        row(
+            "tokens",
+            format!(
+                "{} users have one: {} sealed, {} in plaintext",
+                output::count(survey.with_token),
+                output::count(survey.sealed),
+                output::count(survey.plaintext)
+            ),
+        );
         for (id, reason) in &survey.unusable {
             row("", format!("user {id}: unusable ({reason})"));
         }
@@ -103,20 +112,32 @@ impl View {
             row("", format!("these users share tokens with each other: {}", ids.join(", ")));
         }
         let keys: Vec<String> = survey.keys.iter().map(|(key, count)| format!("{key}: {count}")).collect();
-        row("keys", format!("primary {}; in use: {}", workplace.keyring.primary(), match keys.is_empty() {
-            true => "none".to_owned(),
-            false => keys.join(", "),
-        }));
-        row("spool", spool.as_ref().map_or_else(
-            || "cannot be read by this user".to_owned(),
-            |counts| format!(
-                "{} waiting, {} rejected, {} not taken",
-                counts.waiting, counts.rejected, counts.not_taken
+        row(
+            "keys",
+            format!(
+                "primary {}; in use: {}",
+                workplace.keyring.primary(),
+                if keys.is_empty() { "none".to_owned() } else { keys.join(", ") }
             ),
-        ));
-        row("audit", match (&standing.audit_finished_at, standing.audit_found) {
-            (Some(at), Some(found)) => format!("last finished {at}, found {found} to mend"),
-            _ => "none yet".to_owned(),
-        });
+        );
+        row(
+            "spool",
+            spool.as_ref().map_or_else(
+                || "cannot be read by this user".to_owned(),
+                |counts| {
+                    format!(
+                        "{} waiting, {} rejected, {} not taken",
+                        counts.waiting, counts.rejected, counts.not_taken
+                    )
+                },
+            ),
+        );
+        row(
+            "audit",
+            match (&standing.audit_finished_at, standing.audit_found) {
+                (Some(at), Some(found)) => format!("last finished {at}, found {found} to mend"),
+                _ => "none yet".to_owned(),
+            },
+        );
     }
 }

@@ -22,7 +22,8 @@ pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
 
 async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failure> {
     let rules = workplace.rules();
-    let users = if args.ids.is_empty() { work::everyone(&workplace.session).await? } else { args.ids.clone() };
+    let users =
+        if args.ids.is_empty() { work::everyone(&workplace.session).await? } else { args.ids.clone() };
     let progress = Progress::new("users", users.len());
     let mut total = Synced::default();
     for together in users.chunks(TOGETHER) {

@@ -154,7 +154,10 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
     let stored = workplace.keyring.read(row.stored.as_ref().map(|s| s.as_str()), id, rule);
     match stored.token() {
         Some(token) if reveal => {
-            output::audit_line(&format!("relinkd: token of user {id} revealed by uid {}", nix::unistd::Uid::current()));
+            output::audit_line(&format!(
+                "relinkd: token of user {id} revealed by uid {}",
+                nix::unistd::Uid::current()
+            ));
             output::line(token.expose());
         }
         Some(token) => output::line(format!("{} ({})", token.masked(), describe(&stored))),

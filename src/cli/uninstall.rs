@@ -24,15 +24,20 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
         }
         let sealed = unseal::count(&admin).await?;
         if sealed > 0 && !args.keep_sealed && !args.unseal {
-            return Err(Failure::refused(format!("{sealed} tokens are sealed: without relinkd the bot cannot read them"))
-                .next("add --unseal to write them back in plaintext, or --keep-sealed to leave them"));
+            return Err(Failure::refused(format!(
+                "{sealed} tokens are sealed: without relinkd the bot cannot read them"
+            ))
+            .next("add --unseal to write them back in plaintext, or --keep-sealed to leave them"));
         }
         if let Some(keyring) = &keyring {
             let closed = unseal::closed(&mut admin, keyring).await?;
             if !closed.is_empty() {
                 let ids: Vec<String> = closed.iter().map(ToString::to_string).collect();
-                return Err(Failure::new(Exit::Key, format!("the tokens of these users do not open: {}", ids.join(", ")))
-                    .next("find the keyring that sealed them, or remove them with `relinkd token remove ID`"));
+                return Err(Failure::new(
+                    Exit::Key,
+                    format!("the tokens of these users do not open: {}", ids.join(", ")),
+                )
+                .next("find the keyring that sealed them, or remove them with `relinkd token remove ID`"));
             }
         }
         setup::name(&admin, &settings.tables, Some(&settings.database.user)).await?;
@@ -43,7 +48,11 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
         }
         setup::remove(&admin).await?;
         output::line(format!("relinkd is gone from database {}", settings.database.dbname));
-        output::line(format!("the role {0} is left; to drop it: {1}", settings.database.user, roles::drop_command(&settings.database.user)));
+        output::line(format!(
+            "the role {0} is left; to drop it: {1}",
+            settings.database.user,
+            roles::drop_command(&settings.database.user)
+        ));
         Ok(Exit::Done)
     })
 }

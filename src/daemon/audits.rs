@@ -17,7 +17,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
             return;
         }
         match once(&shared).await {
-            Ok(Some(found)) if found == audit::Found::default() => log::debug!("the audit found all in order"),
+            Ok(Some(found)) if found == audit::Found::default() => {
+                log::debug!("the audit found all in order");
+            }
             Ok(Some(found)) => {
                 log::info!(links = found.links, users = found.users; "the audit found changes that no trigger saw");
             }

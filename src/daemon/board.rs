@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The loops that must make progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Room {
+pub(super) enum Room {
     /// Changes to links.
     Links,
     /// Drop files to tokens.
@@ -31,26 +31,26 @@ struct Lines {
 }
 
 /// The board; shared by all tasks.
-pub struct Board {
+pub(super) struct Board {
     lines: Mutex<Lines>,
 }
 
 impl Board {
     /// A board on which everything is starting.
     #[must_use]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let starting = || Line { text: "starting".to_owned(), heard: Instant::now() };
         Self { lines: Mutex::new(Lines { links: starting(), spool: starting(), written: 0 }) }
     }
 
     /// A loop says that it goes on.
-    pub fn beat(&self, room: Room) {
+    pub(super) fn beat(&self, room: Room) {
         self.with(|lines| lines.of(room).heard = Instant::now());
     }
 
     /// A loop says what it is doing now. When it is something else than before, systemd hears of it, and the answer
     /// is true.
-    pub fn say(&self, room: Room, text: &str) -> bool {
+    pub(super) fn say(&self, room: Room, text: &str) -> bool {
         let changed = self.with(|lines| {
             let line = lines.of(room);
             line.heard = Instant::now();
@@ -67,25 +67,25 @@ impl Board {
     }
 
     /// Counts links written.
-    pub fn wrote(&self, links: usize) {
+    pub(super) fn wrote(&self, links: usize) {
         self.with(|lines| lines.written += links as u64);
     }
 
     /// Links written since the start.
     #[must_use]
-    pub fn written(&self) -> u64 {
+    pub(super) fn written(&self) -> u64 {
         self.with(|lines| lines.written)
     }
 
     /// The line for people.
     #[must_use]
-    pub fn status(&self) -> String {
+    pub(super) fn status(&self) -> String {
         self.with(|lines| lines.status())
     }
 
     /// Whether all loops have been heard of lately.
     #[must_use]
-    pub fn healthy(&self) -> bool {
+    pub(super) fn healthy(&self) -> bool {
         self.with(|lines| lines.links.heard.elapsed() < SILENCE && lines.spool.heard.elapsed() < SILENCE)
     }
 

@@ -3,7 +3,7 @@
 //! Every connection begins with a drain: a gap in listening is a gap in hints.
 
 use super::board::Room;
-use super::{Shared, notices};
+use super::{Shared, in_time, notices};
 use crate::backoff::Backoff;
 use crate::db::doorbell::{self, Release};
 use crate::db::presence::{self, Mode};
@@ -17,8 +17,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Pauses between looks while still awake after the last change: a burst costs no ring.
-const LINGER: [Duration; 4] =
-    [Duration::from_millis(4), Duration::from_millis(8), Duration::from_millis(16), Duration::from_millis(32)];
+const LINGER: [Duration; 4] = [
+    Duration::from_millis(4),
+    Duration::from_millis(8),
+    Duration::from_millis(16),
+    Duration::from_millis(32),
+];
 /// The longest pause between looks while older transactions run.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// The poll behind the doorbell.
@@ -30,7 +34,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 const ONE_BY_ONE: usize = 64;
 
 /// Runs until the daemon stops.
-pub async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     while !shared.stop.is_set() {
         let Err(error) = connected(&shared, &mut backoff).await else { break };
@@ -42,6 +46,19 @@ pub async fn run(shared: Arc<Shared>) {
 /// One connection's life. Returns when the daemon stops.
 async fn connected(shared: &Shared, backoff: &mut Backoff) -> Result<(), DbError> {
     shared.board.beat(Room::Links);
+    let (mut listener, mut work) = in_time(prepare(shared)).await?;
+    shared.connected();
+    backoff.reset();
+    let (rung, mode) = (Arc::clone(&work.rung), work.mode);
+    tokio::select! {
+        end = work.run() => end?,
+        end = heartbeat(&mut listener, &rung, shared, mode) => end?,
+    }
+    presence::leave(&listener, &shared.id).await
+}
+
+/// Two sessions, one that listens and one that works, and all that is to be done before the first drain.
+async fn prepare(shared: &Shared) -> Result<(Session, Work<'_>), DbError> {
     let mut listener = shared.connector.connect(Role::Listener).await?;
     let worker = shared.connector.connect(Role::Worker).await?;
     let facts = schema::verify(&worker, &shared.tables).await?;
@@ -54,17 +71,11 @@ async fn connected(shared: &Shared, backoff: &mut Backoff) -> Result<(), DbError
         );
     }
     presence::enter(&listener, &shared.id, mode).await?;
-    let rung = Notify::new();
-    let mut work = Work { shared, worker, rung: &rung, mode, facts, missing: BTreeSet::new() };
+    let mut work =
+        Work { shared, worker, rung: Arc::new(Notify::new()), mode, facts, missing: BTreeSet::new() };
     work.catch_up().await?;
     log::info!(server = work.worker.endpoint.as_str(), mode = mode.name(); "connected");
-    shared.connected();
-    backoff.reset();
-    tokio::select! {
-        end = work.run() => end?,
-        end = heartbeat(&mut listener, &rung, shared, mode) => end?,
-    }
-    presence::leave(&listener, &shared.id).await
+    Ok((listener, work))
 }
 
 /// Listens and answers for the listening session.
@@ -76,7 +87,7 @@ async fn heartbeat(
 ) -> Result<(), DbError> {
     loop {
         tokio::select! {
-            ring = doorbell::rung(listener) => { ring?; rung.notify_one(); }
+            heard = doorbell::rung(listener) => { heard?; rung.notify_one(); }
             () = tokio::time::sleep(HEARTBEAT) => {
                 tokio::time::timeout(ANSWER, presence::beat(listener, &shared.id, mode))
                     .await
@@ -89,7 +100,7 @@ async fn heartbeat(
 struct Work<'a> {
     shared: &'a Shared,
     worker: Session,
-    rung: &'a Notify,
+    rung: Arc<Notify>,
     mode: Mode,
     facts: schema::Facts,
     /// Keys that were looked for in the keyring file and are not there.

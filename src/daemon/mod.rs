@@ -11,7 +11,7 @@ mod signals;
 mod spooling;
 
 use crate::config::{self, Settings, Tables};
-use crate::db::{Connector, DbError, connect, schema};
+use crate::db::{Connector, DbError, schema};
 use crate::envelope::{KeyId, Keyring};
 use crate::policy;
 use crate::relinker::Rules;
@@ -24,8 +24,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How long the way out may take.
+/// How long the way out may take: half of it for links, then half for the spool.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
+/// How long a database may be silent in the middle of a piece of work; longer than any statement is allowed to take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(45);
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,10 +103,6 @@ impl Shared {
         Arc::clone(&self.current().settings)
     }
 
-    fn keyring(&self) -> Arc<Keyring> {
-        Arc::clone(&self.current().keyring)
-    }
-
     fn current(&self) -> std::sync::MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,18 +151,18 @@ impl Shared {
                 }
                 self.current().keyring = Arc::new(keyring);
             }
-            Err(error) => log::error!("the keyring file cannot be read again, the old one stays in force: {error}"),
+            Err(error) => {
+                log::error!("the keyring file cannot be read again, the old one stays in force: {error}");
+            }
         }
     }
 
     /// Reads configuration and keyring again; bad ones leave the old ones in force.
     fn reload(&self) {
-        let loaded = config::load(&self.config)
-            .map_err(|error| error.to_string())
-            .and_then(|settings| {
-                let keyring = config::load_keyring(&settings.keyring, None).map_err(|error| error.to_string())?;
-                Ok((settings, keyring))
-            });
+        let loaded = config::load(&self.config).map_err(|error| error.to_string()).and_then(|settings| {
+            let keyring = config::load_keyring(&settings.keyring, None).map_err(|error| error.to_string())?;
+            Ok((settings, keyring))
+        });
         match loaded {
             Err(error) => {
                 for line in error.lines() {
@@ -199,7 +197,7 @@ pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), Da
         .map_err(system("cannot start the runtime"))?;
     let shared = Arc::new(Shared {
         config: config.to_owned(),
-        connector: Connector::new(&settings.database, connect::Environment::of_process())?,
+        connector: Connector::new(&settings.database)?,
         tables: settings.tables.clone(),
         current: Mutex::new(Current { settings: Arc::new(settings), keyring: Arc::new(keyring) }),
         board: Board::new(),
@@ -215,8 +213,9 @@ pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), Da
     log::info!(version = env!("CARGO_PKG_VERSION"); "relinkd starts");
     runtime.block_on(supervise(&shared, scanned));
     systemd::stopping();
-    if spool_thread.is_finished() {
-        let _ = spool_thread.join();
+    let told = std::time::Instant::now();
+    while !spool_thread.is_finished() && told.elapsed() < STOP_WITHIN / 2 {
+        std::thread::sleep(Duration::from_millis(5));
     }
     log::info!("relinkd has stopped");
     Ok(())
@@ -237,7 +236,7 @@ async fn supervise(shared: &Arc<Shared>, scanned: Flag) {
     shared.stop.wait().await;
     feeding.abort();
     audits.abort();
-    if tokio::time::timeout(STOP_WITHIN, links).await.is_err() {
+    if tokio::time::timeout(STOP_WITHIN / 2, links).await.is_err() {
         log::warn!("the transaction in hand did not end in time: the server rolls it back");
     }
 }
@@ -250,6 +249,14 @@ async fn feed_watchdog(shared: Arc<Shared>) {
             systemd::alive();
         }
         tokio::time::sleep(interval).await;
+    }
+}
+
+/// Work with a database that answers in time, or an error that says it did not.
+async fn in_time<T, E: From<DbError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    match tokio::time::timeout(ANSWER_WITHIN, work).await {
+        Ok(done) => done,
+        Err(_) => Err(DbError::Silent(ANSWER_WITHIN).into()),
     }
 }
 

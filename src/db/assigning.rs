@@ -26,7 +26,8 @@ pub async fn lock(tx: &Tx<'_>) -> Result<(), DbError> {
 /// # Errors
 /// The database's.
 pub async fn receipt(session: &Session, claim: &str) -> Result<Option<String>, DbError> {
-    let rows = session.query("select receipt from relinkd.ledger where claim = $1", &[(&claim, Type::TEXT)]).await?;
+    let rows =
+        session.query("select receipt from relinkd.ledger where claim = $1", &[(&claim, Type::TEXT)]).await?;
     Ok(rows.first().map(|row| row.get(0)))
 }
 

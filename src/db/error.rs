@@ -96,9 +96,12 @@ impl From<tokio_postgres::Error> for DbError {
 /// A server's message and the objects it names. A login link in it, should a trigger of somebody's raise one, is masked.
 fn server_message(db: &tokio_postgres::error::DbError) -> String {
     let mut text = link::mask(db.message());
-    for (kind, name) in
-        [("table", db.table()), ("column", db.column()), ("constraint", db.constraint()), ("type", db.datatype())]
-    {
+    for (kind, name) in [
+        ("table", db.table()),
+        ("column", db.column()),
+        ("constraint", db.constraint()),
+        ("type", db.datatype()),
+    ] {
         if let Some(name) = name {
             let quoted = format!("\"{name}\"");
             if !text.contains(&quoted) {

@@ -71,7 +71,8 @@ pub async fn shared_with(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Vec<i64>>, Db
     for row in &rows {
         groups.entry(row.get(0)).or_insert_with(|| BTreeSet::from([row.get(0)])).insert(row.get(1));
     }
-    let distinct: BTreeSet<Vec<i64>> = groups.into_values().map(|group| group.into_iter().collect()).collect();
+    let distinct: BTreeSet<Vec<i64>> =
+        groups.into_values().map(|group| group.into_iter().collect()).collect();
     Ok(distinct.into_iter().collect())
 }
 

@@ -72,7 +72,8 @@ pub async fn leave(session: &Session, id: &str) -> Result<(), DbError> {
 /// # Errors
 /// The database's.
 pub async fn daemons(session: &Session) -> Result<Vec<String>, DbError> {
-    let rows =
-        session.query("select d.mode from relinkd.daemon d where relinkd.alive(d) order by d.started_at", &[]).await?;
+    let rows = session
+        .query("select d.mode from relinkd.daemon d where relinkd.alive(d) order by d.started_at", &[])
+        .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }

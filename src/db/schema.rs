@@ -68,7 +68,10 @@ pub fn names(tables: &Tables) -> Vec<String> {
 }
 
 fn describe(names: &[String]) -> String {
-    format!("{} ({}, {}) and {} ({}, {}, {})", names[0], names[1], names[2], names[3], names[4], names[5], names[6])
+    format!(
+        "{} ({}, {}) and {} ({}, {}, {})",
+        names[0], names[1], names[2], names[3], names[4], names[5], names[6]
+    )
 }
 
 async fn facts(session: &Session) -> Result<Facts, DbError> {
@@ -117,7 +120,10 @@ pub async fn try_audit(session: &Session) -> Result<bool, DbError> {
 pub async fn audit_finished(session: &Session, found: usize) -> Result<(), DbError> {
     let found = i64::try_from(found).unwrap_or(i64::MAX);
     session
-        .execute("update relinkd.meta set audit_finished_at = now(), audit_found = $1", &[(&found, Type::INT8)])
+        .execute(
+            "update relinkd.meta set audit_finished_at = now(), audit_found = $1",
+            &[(&found, Type::INT8)],
+        )
         .await?;
     Ok(())
 }

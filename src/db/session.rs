@@ -57,7 +57,7 @@ impl Session {
                      set local idle_in_transaction_session_timeout = '30s'"
                 }
                 Purpose::Assign => {
-                    "set local statement_timeout = '60s'; set local lock_timeout = '5s';
+                    "set local statement_timeout = '40s'; set local lock_timeout = '5s';
                      set local idle_in_transaction_session_timeout = '30s'"
                 }
                 Purpose::Read => {

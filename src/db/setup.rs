@@ -20,7 +20,9 @@ pub const ATTACH: &str = include_str!("../../sql/attach.sql");
 pub const GRANTS: &str = include_str!("../../sql/grants.sql");
 /// Settings that keep tokens out of the server's log.
 pub const QUIET: &str = include_str!("../../sql/quiet.sql");
-/// The way back.
+/// The way back: triggers and grants.
+pub const DISARM: &str = include_str!("../../sql/disarm.sql");
+/// The way back: everything else.
 pub const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
 /// How often a lock is asked for.
@@ -51,9 +53,7 @@ pub fn settings(tables: &Tables, role: Option<&str>) -> Vec<(&'static str, Strin
 /// The database's.
 pub async fn name(admin: &Session, tables: &Tables, role: Option<&str>) -> Result<(), DbError> {
     for (key, value) in settings(tables, role) {
-        admin
-            .query("select set_config($1, $2, false)", &[(&key, Type::TEXT), (&value, Type::TEXT)])
-            .await?;
+        admin.query("select set_config($1, $2, false)", &[(&key, Type::TEXT), (&value, Type::TEXT)]).await?;
     }
     Ok(())
 }
@@ -130,7 +130,27 @@ pub async fn queue_everyone(admin: &Session) -> Result<(), DbError> {
     admin.query("select relinkd.queue_everyone(), relinkd.ring()::text", &[]).await.map(drop)
 }
 
-/// Removes triggers, index and schema.
+/// Whether schema `relinkd` is there.
+///
+/// # Errors
+/// The database's.
+pub async fn is_installed(admin: &Session) -> Result<bool, DbError> {
+    let sql = "select exists (select from pg_namespace where nspname = 'relinkd')";
+    Ok(admin.query_one(sql, &[]).await?.get(0))
+}
+
+/// The first half of the way back: triggers and grants. The bot is free of relinkd, and no daemon can work any more.
+///
+/// # Errors
+/// The database's.
+pub async fn disarm(admin: &Session) -> Result<(), DbError> {
+    for statement in statements(DISARM) {
+        patiently(admin, statement).await?;
+    }
+    Ok(())
+}
+
+/// The second half: index and schema.
 ///
 /// # Errors
 /// The database's.
@@ -162,7 +182,9 @@ async fn patiently(admin: &Session, sql: &str) -> Result<(), DbError> {
 }
 
 fn locked(error: &DbError) -> bool {
-    [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].iter().any(|code| error.code() == Some(code))
+    [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED]
+        .iter()
+        .any(|code| error.code() == Some(code))
 }
 
 /// The statements of a file, each of which ends with a blank line.

@@ -1,6 +1,8 @@
 //! How the work stands, in numbers.
 
-use super::{DbError, Session};
+use super::{DbError, Session, Tx};
+use std::fmt;
+use tokio_postgres::types::Type;
 
 /// What waits, what is held up, and when the last audit was.
 #[derive(Debug)]
@@ -65,4 +67,48 @@ pub async fn read(session: &Session) -> Result<Standing, DbError> {
         audit_finished_at: row.get(3),
         audit_found: row.get(4),
     })
+}
+
+/// What waits for a user.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Changes of single issues (of the one asked for, where one was), and of the user.
+    pub changes: i64,
+    /// Whether the user's issues are being walked.
+    pub walking: bool,
+    /// Why the user is set aside.
+    pub held_up: Option<String>,
+    /// Whether what waits takes a token from links whatever the setting.
+    pub strips: bool,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.held_up, self.changes, self.walking) {
+            (Some(reason), _, _) => write!(f, "set aside after an error, tried again later: {reason}"),
+            (None, 0, false) => f.write_str("nothing"),
+            (None, 0, true) => f.write_str("the user's links are being rewritten"),
+            (None, changes, _) => write!(f, "{changes} changes not yet in links"),
+        }
+    }
+}
+
+/// What waits for a user, or for one issue of theirs.
+///
+/// # Errors
+/// The database's.
+pub async fn waiting(tx: &Tx<'_>, telegram_id: i64, issue: Option<i64>) -> Result<Waiting, DbError> {
+    let row = tx
+        .query_one(
+            "with c as (select strip_upto from relinkd.change
+                         where telegram_id = $1 and ($2::int8 is null or issue_id is null or issue_id = $2)),
+                  w as (select strip_upto, attempts, last_error from relinkd.walk where telegram_id = $1)
+             select (select count(*) from c), exists (select from w),
+                    (select last_error from w where attempts > 0),
+                    exists (select from c where strip_upto is not null)
+                 or exists (select from w where strip_upto is not null)",
+            &[(&telegram_id, Type::INT8), (&issue, Type::INT8)],
+        )
+        .await?;
+    Ok(Waiting { changes: row.get(0), walking: row.get(1), held_up: row.get(2), strips: row.get(3) })
 }

@@ -44,7 +44,7 @@ impl Walk {
 }
 
 /// What was picked, and how much of it belongs to users whom another session is working on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Picked<T> {
     /// Rows whose user's lock this transaction now holds.
     pub ours: Vec<T>,
@@ -107,7 +107,7 @@ pub async fn pick_changes(tx: &Tx<'_>, limit: i64) -> Result<Picked<Change>, DbE
             &[(&limit, Type::INT8)],
         )
         .await?;
-    let mut picked = Picked::default();
+    let mut picked = Picked { ours: Vec::new(), contended: 0 };
     for row in &rows {
         if row.get(4) {
             picked.ours.push(change(row));
@@ -134,7 +134,7 @@ pub async fn pick_walks(tx: &Tx<'_>, limit: i64) -> Result<Picked<Walk>, DbError
             &[(&limit, Type::INT8)],
         )
         .await?;
-    let mut picked = Picked::default();
+    let mut picked = Picked { ours: Vec::new(), contended: 0 };
     for row in &rows {
         if row.get(4) {
             picked.ours.push(walk(row));
@@ -240,7 +240,7 @@ pub async fn users(tx: &Tx<'_>, users: &[i64], primary_key: &str) -> Result<Vec<
     Ok(rows.iter().map(user_row).collect())
 }
 
-/// Users of the bot's table after this telegram_id, in order.
+/// Users of the bot's table after this `telegram_id`, in order.
 ///
 /// # Errors
 /// The database's.
@@ -263,7 +263,7 @@ pub async fn users_after(
     Ok(rows.iter().map(user_row).collect())
 }
 
-/// Users after this telegram_id who have a value in the token column, in order, with the value.
+/// Users after this `telegram_id` who have a value in the token column, in order, with the value.
 ///
 /// # Errors
 /// The database's.
@@ -477,7 +477,8 @@ pub async fn walks_of(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Walk>, DbError> 
 /// # Errors
 /// The database's.
 pub async fn forget_walks(tx: &Tx<'_>, users: &[i64]) -> Result<(), DbError> {
-    tx.execute("delete from relinkd.walk where telegram_id = any ($1)", &[(&users, Type::INT8_ARRAY)]).await?;
+    tx.execute("delete from relinkd.walk where telegram_id = any ($1)", &[(&users, Type::INT8_ARRAY)])
+        .await?;
     Ok(())
 }
 

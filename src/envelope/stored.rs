@@ -63,6 +63,15 @@ impl Reason {
             ) => "bad_plaintext",
         }
     }
+
+    /// The key that is missing, where that is the reason.
+    #[must_use]
+    pub fn unknown_key(&self) -> Option<&KeyId> {
+        match self {
+            Self::Sealed(OpenFault::UnknownKey(key)) => Some(key),
+            Self::Sealed(_) | Self::Plaintext(_) => None,
+        }
+    }
 }
 
 impl Keyring {

@@ -9,6 +9,7 @@ use crate::db::{Tx, marks, work};
 use crate::envelope::{KeyId, Reason, Stored};
 use crate::link::Holder;
 use std::collections::HashMap;
+use std::fmt;
 
 /// A user's row, read and opened.
 pub struct Holding {
@@ -91,7 +92,33 @@ pub enum Notice {
     },
 }
 
-/// Reads users by telegram_id. The caller holds their locks, if it means to write.
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable { telegram_id, reason } => {
+                write!(f, "the stored token of user {telegram_id} changes no link: {reason}")
+            }
+            Self::Shared { telegram_ids } => {
+                let ids: Vec<String> = telegram_ids.iter().map(ToString::to_string).collect();
+                write!(f, "these users hold the same token: {}", ids.join(", "))
+            }
+            Self::NoRoomToSeal { telegram_id, limit } => {
+                write!(
+                    f,
+                    "the token of user {telegram_id} cannot be sealed: the column holds {limit} characters only"
+                )
+            }
+            Self::NoRoomForLink { issue_id, limit } => {
+                write!(
+                    f,
+                    "the new link of issue {issue_id} would not fit: the column holds {limit} characters only"
+                )
+            }
+        }
+    }
+}
+
+/// Reads users by `telegram_id`. The caller holds their locks, if it means to write.
 ///
 /// # Errors
 /// The database's; [`RelinkError::UnknownKey`] for a key that is not yet known to be missing.
@@ -164,7 +191,9 @@ async fn seal(
 ) -> Result<Vec<i64>, RelinkError> {
     let mut sealings = Vec::new();
     for holding in holdings.values().filter(|h| h.to_seal(rules)) {
-        let (Holder::Token(token), Some(version)) = (holding.holder(), &holding.row.version) else { continue };
+        let (Holder::Token(token), Some(version)) = (holding.holder(), &holding.row.version) else {
+            continue;
+        };
         let telegram_id = holding.row.telegram_id;
         let sealed = rules.keyring.seal(token, telegram_id)?;
         match rules.token_limit {

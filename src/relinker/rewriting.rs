@@ -3,8 +3,8 @@
 use super::{Holding, Notice, Rules};
 use crate::db::work::{IssueRow, Rewrite};
 use crate::db::{DbError, Tx, marks};
-use crate::link::{self, Holder, Link, Tokenless, Verdict};
 use crate::envelope::Mark;
+use crate::link::{self, Holder, Link, Tokenless, Verdict};
 use crate::token::Token;
 use std::collections::{BTreeSet, HashMap};
 

@@ -118,9 +118,8 @@ async fn claim(tx: &Tx<'_>, load: Load) -> Result<Claim, DbError> {
             walks.insert(walk.telegram_id, walk);
         }
         for change in starting {
-            let walk = walks
-                .entry(change.telegram_id)
-                .or_insert_with(|| Walk::from_start(change.telegram_id, None));
+            let walk =
+                walks.entry(change.telegram_id).or_insert_with(|| Walk::from_start(change.telegram_id, None));
             walk.cursor = i64::MIN;
             walk.strip_upto = walk.strip_upto.max(change.strip_upto);
         }

@@ -8,11 +8,11 @@ use crate::db::{Tx, marks};
 use std::collections::{HashMap, HashSet};
 
 /// How many links one transaction should look at: about 20 ms of work.
-pub const CHUNK: usize = 2048;
+pub(super) const CHUNK: usize = 2048;
 
 /// What a chunk did.
 #[derive(Default)]
-pub struct Walked {
+pub(super) struct Walked {
     /// Walks that are not at their end, with their new cursors.
     pub unfinished: Vec<Walk>,
     /// Users whose walk is at its end.
@@ -32,7 +32,7 @@ pub struct Walked {
 ///
 /// # Errors
 /// The database's; [`RelinkError::UnknownKey`].
-pub async fn walk_users(
+pub(super) async fn walk_users(
     tx: &Tx<'_>,
     rules: &Rules,
     walks: Vec<Walk>,
@@ -73,7 +73,7 @@ pub async fn walk_users(
 }
 
 /// An issue to look at besides the walks.
-pub struct Extra {
+pub(super) struct Extra {
     /// The user it was found under.
     pub telegram_id: i64,
     /// Whether its link loses a token whatever the setting.
@@ -140,9 +140,9 @@ async fn forget_marks_of_the_tokenless(
         .copied()
         .filter(|user| !busy.contains(user))
         .filter(|user| {
-            holdings.get(user).is_some_and(|h| {
-                h.row.mark.is_some() && matches!(h.stored, crate::envelope::Stored::None)
-            })
+            holdings
+                .get(user)
+                .is_some_and(|h| h.row.mark.is_some() && matches!(h.stored, crate::envelope::Stored::None))
         })
         .collect();
     if !gone.is_empty() {

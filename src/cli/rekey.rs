@@ -1,0 +1,33 @@
+//! `relinkd rekey`: every token sealed anew under the primary key.
+
+use super::database::{self, Workplace};
+use super::output::{self, Exit, Failure};
+use super::progress::Progress;
+use crate::db::presence;
+use crate::rekey;
+use std::path::Path;
+
+pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
+    database::block_on(async {
+        let mut workplace = Workplace::open(config).await?;
+        let rules = workplace.rules();
+        let total = crate::db::work::everyone(&workplace.session).await?.len();
+        let progress = Progress::new("users", total);
+        let rekeyed = rekey::rekey(&mut workplace.session, &rules, |seen| progress.advance(seen)).await?;
+        progress.finish();
+        output::line(format!(
+            "{} tokens sealed anew under {}",
+            output::count(rekeyed.sealed),
+            workplace.keyring.primary()
+        ));
+        for (user, reason) in &rekeyed.left {
+            output::warning(format!("user {user} was left: {reason}"));
+        }
+        if !presence::daemons(&workplace.session).await?.is_empty() {
+            output::line(
+                "a daemon is running: `systemctl reload relinkd`, if the keyring file has changed since it started",
+            );
+        }
+        Ok(if rekeyed.left.is_empty() { Exit::Done } else { Exit::Partly })
+    })
+}

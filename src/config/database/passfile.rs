@@ -1,0 +1,166 @@
+//! The password file (libpq, "The Password File"): `host:port:database:user:password`, `*` for any, `\` before a colon
+//! or a backslash. The first line that fits counts. A file that others may read is ignored, with a notice.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+use zeroize::Zeroizing;
+
+use crate::config::Password;
+
+/// More than any password file: whatever is larger is something else.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What a line is looked for with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'w> {
+    /// The host; `localhost` for the default socket.
+    pub(super) host: &'w str,
+    pub(super) port: u16,
+    pub(super) dbname: &'w str,
+    pub(super) user: &'w str,
+}
+
+/// Why a password file does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ignored {
+    /// There is none.
+    Absent,
+    /// It is there, and this is wrong with it.
+    Because(String),
+}
+
+/// Looks into the file at `path`. No line that fits is no password.
+pub(super) fn look(path: &Path, wanted: Wanted<'_>) -> Result<Option<Password>, Ignored> {
+    let failed = |error: io::Error| {
+        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+            return Ignored::Absent;
+        }
+        Ignored::Because(format!("the password file {} cannot be read: {error}", path.display()))
+    };
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(Ignored::Because(format!(
+            "the password file {} is ignored: it is not a plain file",
+            path.display()
+        )));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(Ignored::Because(format!(
+            "the password file {0} is ignored, since group or others may use it: chmod 0600 {0}",
+            path.display()
+        )));
+    }
+    let size = usize::try_from(metadata.len().min(MAX_BYTES)).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
+    fs::File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(bytes.split(|byte| *byte == b'\n').find_map(|line| password(line, wanted)))
+}
+
+/// The password of this line, where it fits.
+fn password(line: &[u8], wanted: Wanted<'_>) -> Option<Password> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.starts_with(b"#") {
+        return None;
+    }
+    let rest = field(line, wanted.host)?;
+    let rest = field(rest, &wanted.port.to_string())?;
+    let rest = field(rest, wanted.dbname)?;
+    let rest = field(rest, wanted.user)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(rest.len()));
+    let mut escaped = rest.iter();
+    while let Some(byte) = escaped.next() {
+        bytes.extend(if *byte == b'\\' { escaped.next() } else { Some(byte) });
+    }
+    std::str::from_utf8(&bytes)
+        .ok()
+        .filter(|text| !text.is_empty())
+        .map(|text| Password::new(text.to_owned()))
+}
+
+/// What follows the first field, where that is `*` or says `wanted`.
+fn field<'l>(line: &'l [u8], wanted: &str) -> Option<&'l [u8]> {
+    if let Some(rest) = line.strip_prefix(b"*:") {
+        return Some(rest);
+    }
+    let mut wanted = wanted.bytes();
+    let mut line = line;
+    loop {
+        line = match line {
+            [b':', rest @ ..] => return wanted.next().is_none().then_some(rest),
+            [b'\\', byte, rest @ ..] | [byte, rest @ ..] if wanted.next() == Some(*byte) => rest,
+            _ => return None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: Wanted<'_> = Wanted { host: "db", port: 5432, dbname: "okdesk_bot", user: "relinkd" };
+
+    fn file(text: &str, mode: u32) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+        file
+    }
+
+    fn found(text: &str, wanted: Wanted<'_>) -> Option<String> {
+        let file = file(text, 0o600);
+        look(file.path(), wanted).unwrap().map(|password| password.expose().to_owned())
+    }
+
+    #[test]
+    fn takes_the_first_line_that_fits() {
+        let cases = [
+            ("db:5432:okdesk_bot:relinkd:one\n", Some("one")),
+            ("db:5433:okdesk_bot:relinkd:no\n*:*:*:relinkd:two\n*:*:*:*:three", Some("two")),
+            ("# db:5432:okdesk_bot:relinkd:no\r\n\r\n*:*:*:*:crlf\r\n", Some("crlf")),
+            ("*:*:*:*:a\\:b\\\\c:d\n", Some("a:b\\c:d")),
+            ("d\\b:5432:okdesk_bot:relinkd:escaped", Some("escaped")),
+            ("*:*:*:*: blanks stay ", Some(" blanks stay ")),
+            ("*:*:*:*:пароль", Some("пароль")),
+            ("*:*:*:*:", None),
+            ("db:5432:okdesk_bot:relinkd", None),
+            ("dbx:5432:okdesk_bot:relinkd:no", None),
+            ("d:5432:okdesk_bot:relinkd:no", None),
+            ("**:5432:okdesk_bot:relinkd:no", None),
+            ("\\*:5432:okdesk_bot:relinkd:no", None),
+            ("", None),
+        ];
+        for (text, password) in cases {
+            assert_eq!(found(text, WANTED).as_deref(), password, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_with_colons_are_escaped() {
+        let wanted = Wanted { host: "::1", dbname: "a\\b", ..WANTED };
+        assert_eq!(found("\\:\\:1:5432:a\\\\b:relinkd:x", wanted).as_deref(), Some("x"));
+        assert_eq!(found("::1:5432:a\\\\b:relinkd:x", wanted), None);
+    }
+
+    #[test]
+    fn ignores_a_file_that_others_may_use() {
+        for mode in [0o640, 0o604, 0o610, 0o660] {
+            let file = file("*:*:*:*:x", mode);
+            let Err(Ignored::Because(notice)) = look(file.path(), WANTED) else { panic!("{mode:o}") };
+            assert!(notice.contains("chmod 0600"), "{notice}");
+        }
+        for mode in [0o600, 0o400] {
+            assert!(look(file("*:*:*:*:x", mode).path(), WANTED).is_ok());
+        }
+    }
+
+    #[test]
+    fn absence_is_no_news() {
+        assert_eq!(look(Path::new("/nonexistent/pgpass"), WANTED), Err(Ignored::Absent));
+        assert!(matches!(look(Path::new("/dev/null"), WANTED), Err(Ignored::Because(_))));
+    }
+}

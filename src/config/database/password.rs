@@ -1,0 +1,131 @@
+//! Where the password is: in `database.url`, in `database.password_file`, in `PGPASSWORD`, or in a password file.
+//!
+//! Looked up for each connection, so that a password that changes in a file is found.
+
+use std::{
+    fs, io,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::{
+    DEFAULT_SOCKET_DIRECTORY, Database, Endpoint, Host,
+    passfile::{self, Ignored, Wanted},
+};
+use crate::config::{Environment, NoCredential, Password};
+
+/// The longest password, in bytes, that a file may hold.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundPassword {
+    /// The password, if there is one.
+    pub password: Option<Password>,
+    /// What an operator should hear of: a password file that was there and was ignored.
+    pub notice: Option<String>,
+}
+
+impl Database {
+    /// The password for a connection to `endpoint`: of `database.url`, else of `database.password_file`, else of
+    /// `PGPASSWORD`, else of the password file in `PGPASSFILE`, else of `~/.pgpass`.
+    ///
+    /// # Errors
+    /// `database.password_file` is set and cannot be read, or holds no password.
+    pub fn password_for(
+        &self,
+        endpoint: &Endpoint,
+        environment: &Environment,
+    ) -> Result<FoundPassword, PasswordError> {
+        let configured = self.configured_password(environment)?;
+        if let Some(password) = configured.or_else(|| environment.pg_password.clone()) {
+            return Ok(FoundPassword { password: Some(password), notice: None });
+        }
+        let home = || environment.home.as_ref().map(|home| home.join(".pgpass"));
+        let Some(path) = environment.pg_passfile.clone().or_else(home) else {
+            return Ok(FoundPassword::default());
+        };
+        let wanted = Wanted {
+            host: &endpoint.passfile_host(),
+            port: endpoint.port,
+            dbname: &self.dbname,
+            user: &self.user,
+        };
+        Ok(match passfile::look(&path, wanted) {
+            Ok(password) => FoundPassword { password, notice: None },
+            Err(Ignored::Absent) => FoundPassword::default(),
+            Err(Ignored::Because(notice)) => FoundPassword { password: None, notice: Some(notice) },
+        })
+    }
+
+    /// The password that the configuration itself has, in `database.url` or `database.password_file`.
+    ///
+    /// # Errors
+    /// As [`Database::password_for`].
+    pub fn configured_password(&self, environment: &Environment) -> Result<Option<Password>, PasswordError> {
+        if self.password.is_some() {
+            return Ok(self.password.clone());
+        }
+        let Some(source) = &self.password_file else { return Ok(None) };
+        read(&source.path(environment)?).map(Some)
+    }
+}
+
+impl Endpoint {
+    /// What a password file calls this host.
+    fn passfile_host(&self) -> String {
+        match &self.host {
+            Host::Name(name) => name.clone(),
+            Host::Socket(directory) if is_default(directory) => "localhost".to_owned(),
+            Host::Socket(directory) => directory.to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// `/var/run` is `/run` on Debian.
+fn is_default(directory: &Path) -> bool {
+    directory == Path::new(DEFAULT_SOCKET_DIRECTORY) || directory == Path::new("/run/postgresql")
+}
+
+/// The password in a file of its own; one line end after it does not belong to it.
+fn read(path: &Path) -> Result<Password, PasswordError> {
+    let failed = |source| PasswordError::Unreadable { path: path.to_owned(), source };
+    let file = fs::File::open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(PasswordError::NoPassword { path: path.to_owned() });
+    }
+    // As long as it can get: growing would leave copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MAX_BYTES).unwrap_or_default() + 1));
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(failed)?;
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    if password.is_empty() || password.contains(['\n', '\0']) {
+        return Err(PasswordError::NoPassword { path: path.to_owned() });
+    }
+    Ok(Password::new(password.to_owned()))
+}
+
+/// Why `database.password_file` gives no password.
+#[derive(Debug, Error)]
+pub enum PasswordError {
+    /// A credential of another process.
+    #[error("database.password_file: {0}")]
+    Credential(#[from] NoCredential),
+    /// The file cannot be read.
+    #[error("database.password_file {} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("database.password_file {} must hold the password on a single line, and nothing else", path.display())]
+    NoPassword {
+        /// The file.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,29 @@
+//! A password: a type that cannot be printed.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// A database password. No `Display`, a silent `Debug`, wiped memory; [`Password::expose`] is the one way to the text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Takes the text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text, for the connection alone.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}

@@ -1,0 +1,76 @@
+//! TLS towards the server, as libpq's `sslmode` promises it (Postgres manual, 34.19), over the system's OpenSSL.
+//!
+//! `prefer` and `require` encrypt and check nothing; `verify-ca` checks who signed the certificate, `verify-full` the
+//! host's name as well. As in libpq, `require` with a root certificate is `verify-ca`.
+
+use super::DbError;
+use crate::config::{RootCert, Tls, TlsMode};
+use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode};
+use postgres_openssl::MakeTlsConnector;
+use std::path::PathBuf;
+
+/// The connector for these settings.
+///
+/// # Errors
+/// [`DbError::Tls`] for a file that cannot be read or does not fit.
+pub(super) fn connector(tls: &Tls) -> Result<MakeTlsConnector, DbError> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|e| failed("OpenSSL", &e))?;
+    let (verify, hostname) = match tls.mode {
+        TlsMode::VerifyFull => (true, true),
+        TlsMode::VerifyCa => (true, false),
+        TlsMode::Require => (tls.root_cert.is_some(), false),
+        TlsMode::Disable | TlsMode::Allow | TlsMode::Prefer => (false, false),
+    };
+    builder.set_verify(if verify { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
+    if verify {
+        trust(&mut builder, tls)?;
+    }
+    if let Some(client) = &tls.client {
+        builder
+            .set_certificate_chain_file(&client.cert)
+            .map_err(|e| failed(&format!("sslcert {}", client.cert.display()), &e))?;
+        builder
+            .set_private_key_file(&client.key, SslFiletype::PEM)
+            .and_then(|()| builder.check_private_key())
+            .map_err(|e| failed(&format!("sslkey {}", client.key.display()), &e))?;
+    }
+    let mut connector = MakeTlsConnector::new(builder.build());
+    connector.set_callback(move |connection, _| {
+        connection.set_verify_hostname(hostname);
+        Ok(())
+    });
+    Ok(connector)
+}
+
+/// Whom to trust: the file named, libpq's own place for it, else the system's certificates (also `sslrootcert=system`).
+fn trust(builder: &mut SslConnectorBuilder, tls: &Tls) -> Result<(), DbError> {
+    let usual = || {
+        let path = PathBuf::from(std::env::var_os("HOME")?).join(".postgresql/root.crt");
+        path.exists().then_some(path)
+    };
+    let file = match &tls.root_cert {
+        Some(RootCert::System) => None,
+        Some(RootCert::File(path)) => Some(path.clone()),
+        None => usual(),
+    };
+    match file {
+        Some(file) => {
+            // Only this file: the builder's default store is the system's.
+            let mut store =
+                openssl::x509::store::X509StoreBuilder::new().map_err(|e| failed("OpenSSL", &e))?;
+            store
+                .add_lookup(openssl::x509::store::X509Lookup::file())
+                .and_then(|lookup| lookup.load_cert_file(&file, SslFiletype::PEM))
+                .map_err(|e| failed(&format!("sslrootcert {}", file.display()), &e))?;
+            builder.set_cert_store(store.build());
+            Ok(())
+        }
+        None => builder.set_default_verify_paths().map_err(|e| failed("the system's certificates", &e)),
+    }
+}
+
+fn failed(what: &str, error: &openssl::error::ErrorStack) -> DbError {
+    let reasons: Vec<&str> = error.errors().iter().filter_map(openssl::error::Error::reason).collect();
+    let reasons = if reasons.is_empty() { "cannot be used".to_owned() } else { reasons.join(", ") };
+    DbError::Tls(format!("{what}: {reasons}"))
+}

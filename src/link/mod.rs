@@ -1,0 +1,158 @@
+//! Links to the portal: whether one is ours, what it says, and the two forms that relinkd writes.
+//!
+//! A link is judged byte for byte as it is written. The `url` crate mends what it reads, so it serves only to check
+//! the configuration's origins ([`Origin`]); a link that needs mending is not ours and is left alone.
+
+mod mask;
+mod origin;
+mod percent;
+mod read;
+#[cfg(test)]
+mod tests;
+
+pub use mask::mask;
+pub use origin::{Origin, OriginFault};
+
+use crate::token::Token;
+use percent::Set;
+use zeroize::Zeroizing;
+
+/// The portal: one origin to write, others to recognise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portal {
+    base: Origin,
+    aliases: Vec<Origin>,
+}
+
+/// How an issue link is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `BASE/issues/123`
+    Plain,
+    /// `BASE/api/v1/issues/123`
+    Api,
+    /// `BASE/login?…&redirect=/issues/123`
+    Login,
+}
+
+/// What an issue link of ours says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Link {
+    shape: Shape,
+    number: String,
+    /// Query and fragment of the plain form, as written, with their `?` and `#`.
+    tail: String,
+    token: Option<Zeroizing<String>>,
+}
+
+impl Link {
+    /// How it is written.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The issue's number, as written.
+    #[must_use]
+    pub fn number(&self) -> &str {
+        &self.number
+    }
+
+    /// The token in it, percent-decoded; none where there is none or an empty one.
+    #[must_use]
+    pub fn carried_token(&self) -> Option<Zeroizing<String>> {
+        self.token.clone()
+    }
+}
+
+/// What becomes of links of users without a token (`portal.tokenless`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tokenless {
+    /// They get the plain form.
+    Plain,
+    /// They are left alone.
+    Keep,
+}
+
+/// The user of a link, as far as links are concerned.
+#[derive(Debug, Clone, Copy)]
+pub enum Holder<'a> {
+    /// Has this token.
+    Token(&'a Token),
+    /// Has none, or is no user of the bot's.
+    None,
+    /// Has a value that is no usable token.
+    Unusable,
+}
+
+/// What is to be done with a link.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Leave,
+    /// This is to be written over it.
+    Write(String),
+}
+
+impl Portal {
+    /// A portal with the origin that is written, and others that are recognised.
+    #[must_use]
+    pub fn new(base: Origin, aliases: Vec<Origin>) -> Self {
+        Self { base, aliases }
+    }
+
+    /// The origin that is written.
+    #[must_use]
+    pub fn base(&self) -> &Origin {
+        &self.base
+    }
+
+    /// What `written` says, if it is an issue link of ours.
+    #[must_use]
+    pub fn read(&self, written: &str) -> Option<Link> {
+        read::link(self, written)
+    }
+
+    /// The form without a token.
+    #[must_use]
+    pub fn plain(&self, link: &Link) -> String {
+        format!("{}/issues/{}{}", self.base, link.number, link.tail)
+    }
+
+    /// The form that logs the user in.
+    #[must_use]
+    pub fn login(&self, link: &Link, token: &Token) -> String {
+        format!(
+            "{}/login?token={}&redirect=/issues/{}{}",
+            self.base,
+            percent::encode(token.expose(), Set::Token),
+            link.number,
+            percent::encode(&link.tail, Set::Redirect),
+        )
+    }
+
+    fn is_ours(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        std::iter::once(&self.base).chain(&self.aliases).any(|origin| origin.has(scheme, host, port))
+    }
+}
+
+/// What is to be done with the link `written` of this user. `strip`: the link loses a token whatever the setting,
+/// for the issue has changed hands or the user's token was removed.
+#[must_use]
+pub fn decide(
+    portal: &Portal,
+    written: &str,
+    holder: &Holder<'_>,
+    tokenless: Tokenless,
+    strip: bool,
+) -> Verdict {
+    let Some(link) = portal.read(written) else { return Verdict::Leave };
+    let strip = strip && link.token.is_some();
+    let right = match (holder, tokenless) {
+        (Holder::Token(token), _) => portal.login(&link, token),
+        (Holder::None, Tokenless::Plain) => portal.plain(&link),
+        (Holder::None | Holder::Unusable, _) if strip => portal.plain(&link),
+        (Holder::None, Tokenless::Keep) | (Holder::Unusable, _) => return Verdict::Leave,
+    };
+    if right == written { Verdict::Leave } else { Verdict::Write(right) }
+}

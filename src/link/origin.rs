@@ -1,0 +1,83 @@
+//! Origins (RFC 6454): scheme, host, and a port where it is not the scheme's own.
+
+use std::fmt;
+use url::Url;
+
+/// An origin from the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    /// Lower-case ASCII; an international name in punycode.
+    host: String,
+    port: Option<u16>,
+}
+
+/// Why a text is no origin. The text itself is not quoted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OriginFault {
+    /// It is no URL at all.
+    #[error("is not a URL; write scheme and host, as in https://portal.example.org")]
+    NotAUrl,
+    /// Neither http nor https.
+    #[error("must begin with https:// or http://")]
+    Scheme,
+    /// There is something after host and port.
+    #[error("must end after the host (or the port), without a path, a query or a slash: {0}")]
+    Rest(String),
+    /// User name or password.
+    #[error("must not hold a user name or a password")]
+    Credentials,
+}
+
+impl Origin {
+    /// Reads an origin.
+    ///
+    /// # Errors
+    /// Says what would be right.
+    pub fn parse(text: &str) -> Result<Self, OriginFault> {
+        if text.chars().any(|c| c <= ' ' || c == '\u{7f}' || c == '\\') {
+            return Err(OriginFault::NotAUrl);
+        }
+        let url = Url::parse(text).map_err(|_| OriginFault::NotAUrl)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(OriginFault::Scheme);
+        }
+        let (_, rest) = text.split_once("://").ok_or(OriginFault::NotAUrl)?;
+        if rest.contains('@') {
+            return Err(OriginFault::Credentials);
+        }
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(OriginFault::NotAUrl)?;
+        let origin = Self { scheme: url.scheme().to_owned(), host: host.to_owned(), port: url.port() };
+        if rest.contains(['/', '?', '#']) {
+            return Err(OriginFault::Rest(origin.to_string()));
+        }
+        Ok(origin)
+    }
+
+    /// Whether a link with this scheme (lower case), host (as written) and port is of this origin. The scheme's own
+    /// port counts as none, and http and https are the same portal.
+    pub(super) fn has(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        let own = if scheme == "https" { 443 } else { 80 };
+        let port = port.filter(|port| *port != own);
+        port == self.port && (host.eq_ignore_ascii_case(&self.host) || self.is_spelt(host))
+    }
+}
+
+impl Origin {
+    /// Whether `host` is the international spelling of this origin's punycode name.
+    fn is_spelt(&self, host: &str) -> bool {
+        self.host.contains("xn--")
+            && !host.is_ascii()
+            && url::Host::parse(host).is_ok_and(|parsed| parsed.to_string() == self.host)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}

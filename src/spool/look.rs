@@ -1,0 +1,187 @@
+//! Looking through `incoming/`: what is ready, what is still being written, what is no file to take.
+
+use super::{SpoolError, failed};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// How long a file must look the same, where nobody said that it is closed; also the grace for a second hard link.
+pub(super) const STILL: Duration = Duration::from_secs(2);
+
+/// A file to be claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its name in `incoming/`.
+    pub name: OsString,
+    /// When it arrived: its ctime, seconds and nanoseconds.
+    pub arrived: (i64, i64),
+}
+
+/// Why something in `incoming/` is no file to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It is something else than a regular file.
+    NoFile(&'static str),
+    /// It has a second hard link: somebody can still change it.
+    HardLink,
+    /// This user may not read it.
+    Unreadable,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFile(what) => write!(f, "it is a {what}, not a regular file"),
+            Self::HardLink => f.write_str("it has a second hard link"),
+            Self::Unreadable => f.write_str("relinkd may not read it (chmod g+r)"),
+        }
+    }
+}
+
+/// Something that is not taken; told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// Its name.
+    pub name: OsString,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What a look found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Files that are complete, in order of arrival.
+    pub ready: Vec<Arrival>,
+    /// When files that may not be complete are worth another look.
+    pub look_again_in: Option<Duration>,
+    /// What will not be taken, as far as it was not told before.
+    pub not_taken: Vec<NotTaken>,
+}
+
+/// A file as it looked, and since when.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Look {
+    inode: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// What earlier looks saw.
+#[derive(Default)]
+pub(super) struct Looks {
+    seen: HashMap<OsString, (Look, SystemTime)>,
+    told: HashMap<OsString, (u64, Reason)>,
+}
+
+impl Looks {
+    pub(super) fn scan(
+        &mut self,
+        incoming: &Path,
+        now: SystemTime,
+        closed: &HashSet<OsString>,
+    ) -> Result<Scan, SpoolError> {
+        let mut scan = Scan::default();
+        let mut present = HashSet::new();
+        for entry in fs::read_dir(incoming).map_err(failed(incoming, "cannot be read"))? {
+            let path = entry.map_err(failed(incoming, "cannot be read"))?.path();
+            let (true, Some(name)) = (is_named_for_us(&path), path.file_name()) else { continue };
+            present.insert(name.to_owned());
+            self.look(&path, name, now, closed.contains(name), &mut scan);
+        }
+        self.seen.retain(|name, _| present.contains(name));
+        self.told.retain(|name, _| present.contains(name));
+        scan.ready.sort_by(|a, b| (a.arrived, &a.name).cmp(&(b.arrived, &b.name)));
+        Ok(scan)
+    }
+
+    fn look(&mut self, path: &Path, name: &OsStr, now: SystemTime, closed: bool, scan: &mut Scan) {
+        let Ok(metadata) = fs::symlink_metadata(path) else { return };
+        let look = Look {
+            inode: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        };
+        let since = match self.seen.get(name) {
+            Some((before, since)) if *before == look && *since <= now => *since,
+            _ => now,
+        };
+        self.seen.insert(name.to_owned(), (look, since));
+        let still_for = now.duration_since(since).unwrap_or_default();
+
+        match judge_as(path, &metadata) {
+            Ok(()) if closed || still_for >= STILL => {
+                scan.ready.push(Arrival {
+                    name: name.to_owned(),
+                    arrived: (metadata.ctime(), metadata.ctime_nsec()),
+                });
+            }
+            Err(reason) if reason != Reason::HardLink || still_for >= STILL => {
+                let told = self.told.insert(name.to_owned(), (metadata.ino(), reason));
+                if told != Some((metadata.ino(), reason)) {
+                    scan.not_taken.push(NotTaken { name: name.to_owned(), reason });
+                }
+            }
+            Ok(()) | Err(_) => {
+                let left = STILL.saturating_sub(still_for);
+                scan.look_again_in = Some(scan.look_again_in.map_or(left, |soon| soon.min(left)));
+            }
+        }
+    }
+}
+
+/// Whether a name is one that is picked up: it ends in `.toml` and does not begin with a dot.
+pub(super) fn is_named_for_us(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.as_bytes();
+        name.ends_with(b".toml") && !name.starts_with(b".")
+    })
+}
+
+/// Whether this is a file to take.
+pub(super) fn judge(path: &Path) -> Result<(), Reason> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => judge_as(path, &metadata),
+        // Gone since it was listed, or in a directory that may not be searched.
+        Err(_) => Err(Reason::Unreadable),
+    }
+}
+
+/// Only what is known to be a regular file is opened, and even then without following or waiting.
+fn judge_as(path: &Path, metadata: &Metadata) -> Result<(), Reason> {
+    let kind = metadata.file_type();
+    let what = if kind.is_symlink() {
+        "symbolic link"
+    } else if kind.is_dir() {
+        "directory"
+    } else if kind.is_fifo() {
+        "FIFO"
+    } else if kind.is_socket() {
+        "socket"
+    } else if kind.is_file() {
+        ""
+    } else {
+        "device"
+    };
+    if !what.is_empty() {
+        return Err(Reason::NoFile(what));
+    }
+    if metadata.nlink() > 1 {
+        return Err(Reason::HardLink);
+    }
+    match open(
+        path,
+        OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    ) {
+        Err(Errno::EACCES | Errno::EPERM) => Err(Reason::Unreadable),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

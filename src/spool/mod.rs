@@ -1,0 +1,119 @@
+//! The spool: files that operators drop, found, claimed and settled so that each takes effect exactly once.
+//!
+//! `incoming/` is theirs, `claimed/` ours: a claim is a directory of its own with the file in it, so that a name of any
+//! length keeps. A file is never followed, never opened before it is known to be one, never overwritten. What a file
+//! says is not known here, nor what becomes of it in the database.
+
+mod claim;
+mod layout;
+mod look;
+mod settle;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use claim::{Claim, Content};
+pub use layout::{Counts, Finding, counts, inspect};
+pub use look::{Arrival, NotTaken, Scan};
+
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What keeps the spool from working. The files in it stay where they are.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another daemon works here.
+    #[error("another relinkd owns the spool {}", .0.display())]
+    Owned(PathBuf),
+    /// A file cannot be moved from one to the other in one go.
+    #[error("{} is on another file system than the spool: bring both onto one", .0.display())]
+    OtherFileSystem(PathBuf),
+    /// The operating system refuses.
+    #[error("{}: {what}: {source}", path.display())]
+    System {
+        /// Where.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// For `map_err`: an operating system's error, with where and what.
+fn failed<'a>(path: &'a Path, what: &'static str) -> impl FnOnce(io::Error) -> SpoolError + use<'a> {
+    move |source| SpoolError::System { path: path.to_owned(), what, source }
+}
+
+/// A spool, owned by this process as long as the value lives.
+pub struct Spool {
+    root: PathBuf,
+    lock: Flock<File>,
+    watch: watch::Watch,
+    looks: look::Looks,
+}
+
+impl Spool {
+    /// Takes ownership of the spool in this directory, and makes what is missing in it.
+    ///
+    /// # Errors
+    /// [`SpoolError::Owned`] where another daemon has it; the operating system's.
+    pub fn open(root: &Path) -> Result<Self, SpoolError> {
+        layout::prepare(root)?;
+        Ok(Self {
+            lock: own(root)?,
+            root: root.to_owned(),
+            watch: watch::Watch::default(),
+            looks: look::Looks::default(),
+        })
+    }
+
+    /// From now on calls `wake` whenever something happens in `incoming/`.
+    pub fn watch(&mut self, wake: impl Fn() + Send + Sync + 'static) {
+        self.watch = watch::Watch::new(wake);
+    }
+
+    /// Looks through `incoming/`. The directory may have been replaced since the last look: then what is missing is
+    /// made and the new one is watched.
+    ///
+    /// # Errors
+    /// The operating system's; [`SpoolError::Owned`] where the new directory has an owner.
+    pub fn scan(&mut self, now: std::time::SystemTime) -> Result<Scan, SpoolError> {
+        layout::prepare(&self.root)?;
+        if identity(&self.root)?
+            != self
+                .lock
+                .metadata()
+                .map(|m| (m.dev(), m.ino()))
+                .map_err(failed(&self.root, "cannot be looked at"))?
+        {
+            self.lock = own(&self.root)?;
+        }
+        let incoming = self.root.join("incoming");
+        self.watch.follow(&incoming, identity(&incoming)?);
+        self.looks.scan(&incoming, now, &self.watch.closed())
+    }
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> Result<(u64, u64), SpoolError> {
+    let metadata = std::fs::metadata(path).map_err(failed(path, "cannot be looked at"))?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// The lock of a spool is on the directory itself (flock(2)).
+fn own(root: &Path) -> Result<Flock<File>, SpoolError> {
+    let directory = File::open(root).map_err(failed(root, "cannot be opened"))?;
+    Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        nix::errno::Errno::EWOULDBLOCK => SpoolError::Owned(root.to_owned()),
+        other => failed(root, "cannot be locked")(other.into()),
+    })
+}
+
+/// Makes what was done in a directory last (fsync(2)).
+fn flush(directory: &Path) -> Result<(), SpoolError> {
+    File::open(directory).and_then(|d| d.sync_all()).map_err(failed(directory, "cannot be flushed"))
+}

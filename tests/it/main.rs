@@ -1,0 +1,8 @@
+//! Behaviour tests: the real binary against a real Postgres, each test in a database of its own.
+//!
+//! One test binary, so that all of them share one private cluster. A missing Postgres fails them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod bench;
+mod house;
+mod support;
