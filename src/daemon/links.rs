@@ -25,6 +25,8 @@ const LINGER: [Duration; 4] = [
 ];
 /// The longest pause between looks while older transactions run.
 const SETTLE_MAX: Duration = Duration::from_secs(1);
+/// The longest pause while all that is due belongs to users whom another session is working on.
+const CONTENDED_MAX: Duration = Duration::from_millis(100);
 /// The poll behind the doorbell.
 const POLL: Duration = Duration::from_secs(1);
 /// How often the listening session is tried, and how long it may take to answer.
@@ -117,6 +119,7 @@ impl Work<'_> {
             }
             let awake = self.mode == Mode::Listen && doorbell::wake(&self.worker).await?;
             self.linger().await?;
+            self.say_up_to_date();
             if awake {
                 let release = doorbell::release(&self.worker).await?;
                 self.settle(&release).await?;
@@ -157,7 +160,7 @@ impl Work<'_> {
     /// Goes on looking until every writer that may have seen this daemon awake is done.
     async fn settle(&mut self, release: &Release) -> Result<(), DbError> {
         let mut pause = Duration::from_millis(1);
-        while !self.shared.stop.is_set() {
+        while !self.shared.stop.is_set() && !self.shared.reloaded.is_set() {
             let settled = doorbell::settled(&self.worker, release).await?;
             self.drain().await?;
             if settled {
@@ -172,13 +175,16 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Sleeps until a ring, the poll, or the next thing put off.
-    async fn sleep(&mut self) -> Result<(), DbError> {
+    fn say_up_to_date(&self) {
         let mut line = format!("up to date, {} links written since the start", self.shared.board.written());
         if self.mode == Mode::Poll {
             line.push_str(" (polling)");
         }
         self.shared.board.say(Room::Links, &line);
+    }
+
+    /// Sleeps until a ring, the poll, or the next thing put off.
+    async fn sleep(&mut self) -> Result<(), DbError> {
         loop {
             let poll = POLL.mul_f64(0.75 + 0.5 * super::jitter());
             let nap = work::next_due(&self.worker).await?.map_or(poll, |due| due.min(poll));
@@ -209,7 +215,7 @@ impl Work<'_> {
                 }
                 Ok(step) if step.contended > 0 => {
                     self.shared.pause(contended).await;
-                    contended = (contended * 2).min(POLL);
+                    contended = (contended * 2).min(CONTENDED_MAX);
                 }
                 Ok(_) => break,
                 Err(error) => self.recover(error).await?,

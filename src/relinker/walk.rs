@@ -51,7 +51,13 @@ pub(super) async fn walk_users(
     };
 
     let mut due = due_of_walks(tx, walks, &mut walked).await?;
-    due.extend(due_of_issues(tx, extra).await?);
+    let places: HashMap<i64, usize> = due.iter().enumerate().map(|(at, d)| (d.issue.id, at)).collect();
+    for single in due_of_issues(tx, extra).await? {
+        match places.get(&single.issue.id) {
+            Some(at) => due[*at].strip |= single.strip,
+            None => due.push(single),
+        }
+    }
     walked.looked_at = due.len();
     let strips: HashMap<i64, bool> = due.iter().map(|d| (d.issue.id, d.strip)).collect();
 

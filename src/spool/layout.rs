@@ -79,7 +79,12 @@ pub fn counts(root: &Path) -> Result<Counts, SpoolError> {
 pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     let failed_here = || failed(directory, "cannot be read");
     let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed_here())? {
+    let listing = match fs::read_dir(directory) {
+        // Not made yet, or being replaced: nothing lies there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(paths),
+        listing => listing.map_err(failed_here())?,
+    };
+    for entry in listing {
         paths.push(entry.map_err(failed_here())?.path());
     }
     Ok(paths)
