@@ -35,11 +35,13 @@ pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
 
 fn make(path: &Path, mode: u32) -> Result<(), SpoolError> {
     match fs::create_dir(path) {
-        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode))
-            .map_err(failed(path, "its mode cannot be set")),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(failed(path, "cannot be made")(error)),
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(failed(path, "cannot be made")(error)),
     }
+    let set = |mode| fs::set_permissions(path, Permissions::from_mode(mode));
+    // Under RestrictSUIDSGID= the group's bit cannot be set: systemd-tmpfiles sets it then.
+    set(mode).or_else(|_| set(mode & !0o2000)).map_err(failed(path, "its mode cannot be set"))
 }
 
 /// How many files lie where.
