@@ -5,4 +5,5 @@
 
 mod bench;
 mod house;
+mod story;
 mod support;
