@@ -5,6 +5,8 @@
 
 mod bench;
 mod dropping;
+mod giants;
 mod house;
+mod secrecy;
 mod story;
 mod support;
