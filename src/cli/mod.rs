@@ -2,6 +2,7 @@
 //!
 //! Help, man pages and completions come from the definitions here.
 
+mod check;
 mod database;
 mod diff;
 mod explain;
@@ -64,6 +65,15 @@ pub enum Command {
     /// Run the daemon in the foreground
     #[command(after_help = "Example:\n  relinkd run")]
     Run,
+    /// Say what is right and what is not, each with the command that mends it
+    #[command(
+        long_about = "Says, line by line, what is right and what is not with the configuration, the keyring, the spool and \
+            the database, each fault and warning with the command that mends it (of the shell, or SQL where it ends with \
+            a semicolon). Changes nothing. Warnings do not change the exit status; of several faults the first group \
+            decides: configuration 4, keyring 6, spool 1, database 5.",
+        after_help = "Examples:\n  relinkd check\n  relinkd check --offline"
+    )]
+    Check(CheckArgs),
     /// Create or upgrade schema relinkd, its triggers and the daemon's grants
     #[command(
         long_about = "Creates or upgrades schema relinkd and the triggers, grants the daemon's role what it needs and \
@@ -102,6 +112,14 @@ pub enum Command {
         after_help = "Example:\n  relinkd rekey"
     )]
     Rekey,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Leave the database out
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// Who speaks to the database, where that is not the daemon's role.
@@ -270,6 +288,8 @@ pub enum KeyCommand {
 /// # Errors
 /// With the exit status, the cause, and what to do next.
 pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
+    // The environment's is there for the next command, too.
+    let named = cli.config.is_some() && std::env::var_os("RELINKD_CONFIG").map(PathBuf::from) != cli.config;
     let config = crate::config::path(cli.config);
     let usual = if matches!(cli.command, Command::Run) { LevelFilter::Info } else { LevelFilter::Warn };
     telemetry::init(match (cli.quiet, cli.verbose) {
@@ -279,6 +299,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         (false, _) => LevelFilter::Trace,
     });
     match cli.command {
+        Command::Check(args) => check::run(&config, &args, named, cli.quiet),
         Command::Run => run::run(&config),
         Command::Install(args) => install::run(&config, &args, cli.quiet),
         Command::Uninstall(args) => uninstall::run(&config, &args),
