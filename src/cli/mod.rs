@@ -8,6 +8,7 @@ mod diff;
 mod explain;
 mod install;
 mod keys;
+mod manual;
 mod output;
 mod progress;
 mod rekey;
@@ -112,6 +113,26 @@ pub enum Command {
         after_help = "Example:\n  relinkd rekey"
     )]
     Rekey,
+    /// Write the completions of a shell to standard output
+    #[command(
+        after_help = "Examples:\n  relinkd completions bash\n  relinkd completions zsh\n  relinkd completions fish"
+    )]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual: relinkd(1) to standard output, or every page into a directory
+    #[command(after_help = "Examples:\n  relinkd man\n  relinkd man --dir man")]
+    Man(ManArgs),
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write relinkd(1), a page for each command, relinkd-config(5) and relinkd-assignment(5) into this directory
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// Arguments of `check`.
@@ -309,5 +330,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         Command::Key(command) => keys::run(&config, command),
         Command::Explain(args) => explain::run(&config, &args),
         Command::Rekey => rekey::run(&config),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man(args) => manual::man(&args),
     }
 }
