@@ -61,11 +61,11 @@ impl Forecast {
     pub fn lines(&self, settings: &Settings) -> Vec<String> {
         let mut lines = vec![
             "what will change when the daemon runs:".to_owned(),
-            format!("  links that get a token       {}", self.gain),
+            format!("  links that get a token        {}", self.gain),
             format!("  login links that become plain {}", self.lose),
-            format!("  links that change otherwise  {}", self.other),
+            format!("  links that change otherwise   {}", self.other),
             format!(
-                "  tokens to seal               {}",
+                "  tokens to seal                {}",
                 if settings.seal_plaintext { self.tokens.plaintext } else { 0 }
             ),
         ];
@@ -77,11 +77,11 @@ impl Forecast {
         }
         let ids = |ids: Vec<String>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
         lines.push(format!(
-            "  users who share a token      {}",
+            "  users who share a token       {}",
             ids(self.tokens.duplicated.iter().map(ToString::to_string).collect())
         ));
         lines.push(format!(
-            "  users with an unusable value {}",
+            "  users with an unusable value  {}",
             ids(self.tokens.unusable.iter().map(|(id, reason)| format!("{id} ({reason})")).collect())
         ));
         lines

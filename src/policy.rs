@@ -44,6 +44,16 @@ pub fn advice(error: &DbError) -> Option<&'static str> {
         DbError::ReadOnly(_) => Some("name the primary in database.url"),
         DbError::Tls(_) => Some("see sslmode, sslrootcert, sslcert and sslkey in database.url"),
         DbError::Password(_) => Some("see database.password_file, PGPASSFILE or ~/.pgpass"),
+        DbError::Connect { code: None, reason, .. } if reason.contains("password") => {
+            Some("the server asks for a password: see database.password_file, PGPASSFILE or ~/.pgpass")
+        }
+        DbError::Connect { code: None, reason, .. }
+            if reason.contains("certificate") || reason.contains("TLS") =>
+        {
+            Some(
+                "see sslmode and sslrootcert in database.url: that root must have signed the server's certificate, which must name the host for verify-full",
+            )
+        }
         DbError::Connect { code: None, .. } => Some(
             "see whether Postgres runs there and database.url names it rightly; `relinkd check` tells more",
         ),
@@ -58,7 +68,7 @@ fn advice_by_code(code: &SqlState) -> Option<&'static str> {
             Some("the password is wrong: see database.url, database.password_file, PGPASSFILE or ~/.pgpass")
         }
         "28000" => Some(
-            "the server refuses this user: see pg_hba.conf, and that the role exists (`relinkd install` creates it)",
+            "the server refuses this user: see pg_hba.conf and that the role exists (`relinkd install` creates it); with peer authentication run the command as that user of the system: runuser -u USER -- relinkd …",
         ),
         "3D000" => Some("there is no such database: see database.url"),
         "42501" => Some("the role lacks a privilege: run `relinkd install --role ROLE` as the tables' owner"),

@@ -14,15 +14,15 @@ const PAGE: i64 = 5_000;
 pub struct Survey {
     /// Users with a usable token.
     pub with_token: u64,
-    /// Values sealed, usable or not.
+    /// Of these, sealed.
     pub sealed: u64,
-    /// Usable tokens in plaintext.
+    /// Of these, in plaintext.
     pub plaintext: u64,
     /// Users whose value is no usable token, with the reason in a word.
     pub unusable: BTreeMap<i64, &'static str>,
     /// Users who share their token with another.
     pub duplicated: BTreeSet<i64>,
-    /// Sealed values by the key they name.
+    /// Sealed values, usable or not, by the key they name.
     pub keys: BTreeMap<String, u64>,
     /// Of these, the keys that are not in the keyring, for values that are whole but for that.
     pub missing_keys: BTreeMap<String, u64>,
@@ -60,7 +60,6 @@ impl Survey {
         holders: &mut HashMap<Mark, Vec<i64>>,
     ) {
         if let Some(named) = value.strip_prefix("relinkd:v1:").and_then(|rest| rest.split(':').next()) {
-            self.sealed += 1;
             *self.keys.entry(named.to_owned()).or_default() += 1;
         }
         let stored = keyring.read(Some(value), telegram_id, rule);
@@ -76,7 +75,8 @@ impl Survey {
                 }
                 self.unusable.insert(telegram_id, reason.code());
             }
-            Stored::None | Stored::Sealed { .. } => {}
+            Stored::Sealed { .. } => self.sealed += 1,
+            Stored::None => {}
         }
     }
 }

@@ -6,7 +6,6 @@ use log::kv::{Key, Value, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt;
 
 struct Sink {
     journal: bool,
@@ -21,8 +20,8 @@ pub fn init(level: LevelFilter) {
 /// Whether standard error is the journal's stream: `JOURNAL_STREAM` holds its device and inode (systemd.exec(5)).
 fn journal_reads_stderr() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
-    stream == format!("{}:{}", stderr.dev(), stderr.ino())
+    let Ok(stderr) = nix::sys::stat::fstat(std::io::stderr()) else { return false };
+    stream == format!("{}:{}", stderr.st_dev, stderr.st_ino)
 }
 
 /// Says that the program has a bug, and where; a panic's own message may quote a value, and is not printed.

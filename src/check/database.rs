@@ -153,14 +153,13 @@ impl Subject<'_> {
         let advice = policy::advice(error).map(|advice| format!(" # {advice}")).unwrap_or_default();
         let user = &self.database.user;
         match error.code().map(tokio_postgres::error::SqlState::code) {
-            // pg_hba.conf, or a role that is not there, which `install` makes.
-            Some("28000") => self.install(None),
+            // pg_hba.conf, or a role or a privilege that is not there, which `install` gives.
+            Some("28000" | "42501") => self.install(None),
             Some("28P01") => format!(
                 "psql -c '\\password {user}' # or {}, if the role is missing; then see the password in {}",
                 self.install(None),
                 self.commands.config.display()
             ),
-            Some("42501") => self.install(None),
             Some("53300") => {
                 format!("alter role {} connection limit -1; -- or raise max_connections", identifier(user))
             }

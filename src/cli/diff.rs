@@ -52,9 +52,9 @@ pub(super) async fn run(workplace: &mut Workplace, args: &SyncArgs) -> Result<Ex
         output::line(json!({"version": 1, "links": looked_at, "changes": changes}));
     } else {
         output::line(format!(
-            "{} of {} links would be rewritten",
+            "{} of {} would be rewritten",
             output::count(found),
-            output::count(looked_at)
+            output::things(looked_at, "link")
         ));
     }
     Ok(if found == 0 { Exit::Done } else { Exit::Changes })

@@ -23,6 +23,10 @@ pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit
         let mut admin = connect(&settings, args.admin.admin_url.as_deref()).await?;
         let partly = install(&admin, &settings, &role).await?;
         if !quiet {
+            output::line(format!(
+                "schema relinkd is installed in database {}, role {role} may use it",
+                settings.database.dbname
+            ));
             let facts = schema::verify(&admin, &settings.tables).await?;
             let rules = Rules::new(&settings, keyring, &facts);
             let forecast = forecast::forecast(&mut admin, &rules).await?;
@@ -81,10 +85,6 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<boo
             roles::quiet_command(role)
         ));
     }
-    output::line(format!(
-        "schema relinkd is installed in database {}, role {role} may use it",
-        settings.database.dbname
-    ));
     Ok(partly)
 }
 
@@ -116,8 +116,8 @@ async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result
 fn explain(error: DbError) -> Failure {
     let next = match error.code().map(tokio_postgres::error::SqlState::code) {
         Some("42501") => Some(
-            "connect as the owner of both tables, who may create a schema, or as a superuser: \
-             relinkd install --admin-url postgresql://OWNER@HOST/DATABASE",
+            "connect as the owner of both tables (who may create a schema, and who ran the first install, if there \
+             was one), or as a superuser: relinkd install --admin-url postgresql://OWNER@HOST/DATABASE",
         ),
         Some("42P01" | "42703" | "3F000" | "42704") => {
             Some("correct [tables] in the configuration: it must name the bot's tables and columns")

@@ -138,6 +138,12 @@ pub(super) fn audit_line(text: &str) {
     });
     if sent.is_err() {
         // No log here: whoever reads standard error sees it at least.
-        warning(text);
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
+}
+
+/// A number of things: `1 link`, `2,000 links`.
+pub(super) fn things(number: impl TryInto<i128> + Copy, thing: &str) -> String {
+    let plural = if number.try_into().unwrap_or_default() == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", count(number))
 }

@@ -16,8 +16,8 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
         let rekeyed = rekey::rekey(&mut workplace.session, &rules, |seen| progress.advance(seen)).await?;
         progress.finish();
         output::line(format!(
-            "{} tokens sealed anew under {}",
-            output::count(rekeyed.sealed),
+            "{} sealed anew under {}",
+            output::things(rekeyed.sealed, "token"),
             workplace.keyring.primary()
         ));
         for (user, reason) in &rekeyed.left {

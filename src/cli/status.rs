@@ -87,7 +87,10 @@ impl View {
             "backlog",
             match standing.oldest_seconds {
                 Some(age) if standing.changes > 0 => {
-                    format!("{} changes waiting, the oldest for {age:.0} s", output::count(standing.changes))
+                    format!(
+                        "{} waiting, the oldest for {age:.0} s",
+                        output::things(standing.changes, "change")
+                    )
                 }
                 _ => "nothing is waiting".to_owned(),
             },
@@ -98,8 +101,8 @@ impl View {
         row(
             "tokens",
             format!(
-                "{} users have one: {} sealed, {} in plaintext",
-                output::count(survey.with_token),
+                "{}: {} sealed, {} in plaintext",
+                output::things(survey.with_token, "usable token"),
                 output::count(survey.sealed),
                 output::count(survey.plaintext)
             ),

@@ -48,10 +48,10 @@ fn report(total: &Synced, users: usize, json: bool) {
         return;
     }
     output::line(format!(
-        "{} of {} links of {} users rewritten",
+        "{} of {} of {} rewritten",
         output::count(total.written),
-        output::count(total.looked_at),
-        output::count(users)
+        output::things(total.looked_at, "link"),
+        output::things(users, "user")
     ));
     for notice in &total.notices {
         output::warning(notice);

@@ -142,7 +142,11 @@ async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
             with_token += usize::from(link.carried_token().is_some());
         }
     }
-    Ok(format!("{} links follow, {} of them with a token", output::count(ours), output::count(with_token)))
+    Ok(format!(
+        "{} of the user in form, {} with a token",
+        output::things(ours, "link"),
+        output::count(with_token)
+    ))
 }
 
 async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, Failure> {

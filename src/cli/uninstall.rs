@@ -4,7 +4,7 @@ use super::UninstallArgs;
 use super::database::{self, block_on};
 use super::install;
 use super::output::{self, Exit, Failure};
-use crate::db::{presence, roles, setup};
+use crate::db::{DbError, presence, roles, setup};
 use crate::unseal;
 use std::path::Path;
 
@@ -41,12 +41,12 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
             }
         }
         setup::name(&admin, &settings.tables, Some(&settings.database.user)).await?;
-        setup::disarm(&admin).await?;
+        setup::disarm(&admin).await.map_err(explain)?;
         if let Some(keyring) = &keyring {
             let done = unseal::unseal(&mut admin, keyring).await?;
-            output::line(format!("{} tokens are in plaintext again", output::count(done)));
+            output::line(format!("{} in plaintext again", output::things(done, "token")));
         }
-        setup::remove(&admin).await?;
+        setup::remove(&admin).await.map_err(explain)?;
         output::line(format!("relinkd is gone from database {}", settings.database.dbname));
         output::line(format!(
             "the role {0} is left; to drop it: {1}",
@@ -55,4 +55,16 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
         ));
         Ok(Exit::Done)
     })
+}
+
+/// What the database's refusals mean here.
+fn explain(error: DbError) -> Failure {
+    let refused = roles::not_allowed(&error);
+    let failure = Failure::from(error);
+    if refused {
+        return failure.next(
+            "connect as the owner of both tables, or as a superuser: relinkd uninstall --admin-url postgresql://OWNER@HOST/DATABASE",
+        );
+    }
+    failure
 }

@@ -35,11 +35,13 @@ pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
 
 fn make(path: &Path, mode: u32) -> Result<(), SpoolError> {
     match fs::create_dir(path) {
-        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode))
-            .map_err(failed(path, "its mode cannot be set")),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(failed(path, "cannot be made")(error)),
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(failed(path, "cannot be made")(error)),
     }
+    let set = |mode| fs::set_permissions(path, Permissions::from_mode(mode));
+    // Under RestrictSUIDSGID= the group's bit cannot be set: systemd-tmpfiles sets it then.
+    set(mode).or_else(|_| set(mode & !0o2000)).map_err(failed(path, "its mode cannot be set"))
 }
 
 /// How many files lie where.
@@ -79,7 +81,12 @@ pub fn counts(root: &Path) -> Result<Counts, SpoolError> {
 pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, SpoolError> {
     let failed_here = || failed(directory, "cannot be read");
     let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed_here())? {
+    let listing = match fs::read_dir(directory) {
+        // Not made yet, or being replaced: nothing lies there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(paths),
+        listing => listing.map_err(failed_here())?,
+    };
+    for entry in listing {
         paths.push(entry.map_err(failed_here())?.path());
     }
     Ok(paths)

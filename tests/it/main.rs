@@ -5,5 +5,9 @@
 
 mod bench;
 mod checking;
+mod dropping;
+mod giants;
 mod house;
+mod secrecy;
+mod story;
 mod support;
