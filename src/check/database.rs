@@ -42,11 +42,12 @@ impl Subject<'_> {
         let mut session = connector.connect(Role::Command).await?;
         let server = inspect::server(&session).await?;
         version(report, &server, &session.endpoint);
-        let installed = inspect::has_schema(&session).await?;
+        let schema_owner = inspect::schema_owner(&session).await?;
+        let installed = schema_owner.is_some();
         if let Some(configured) = self.tables {
             let found =
                 tables::tables(report, &session, self.commands, self.database, configured, installed).await?;
-            let install = self.install(found.owner());
+            let install = self.install(schema_owner.as_deref().or(found.owner()));
             let usable = self.schema(report, &session, configured, installed, &install).await?;
             tables::surroundings(report, &session, configured, &found, &install).await?;
             privileges::too_many(report, &session, &server, self.commands, self.database, &found).await?;

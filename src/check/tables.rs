@@ -92,7 +92,7 @@ fn alter_under_relinkd(tables: &Tables, role: &str) -> String {
          alter table {0} alter column {token} type varchar({MAX_SEALED_LEN}); \
          create view relinkd.bot_user as select u.{id} as telegram_id, u.{token} as portal_token, u.xmin as version from {0} u; \
          grant select, update (portal_token) on relinkd.bot_user to {1}; \
-         select relinkd.attach({table}); commit;",
+         select relinkd.attach({table}), relinkd.queue_everyone(); commit;",
         users.name,
         identifier(role),
     )

@@ -21,16 +21,14 @@ pub(super) async fn tokens(
     rule: &TokenRule,
 ) -> Result<(), DbError> {
     let survey = survey::survey(session, keyring, rule).await?;
-    let known: Vec<&str> = keyring.ids().map(crate::envelope::KeyId::as_str).collect();
     let file = match source {
         Some(FileSource::Path(path)) => shell_word(&path.to_string_lossy()),
         _ => "KEYRING".to_owned(),
     };
-    let mut missing = false;
-    for (key, count) in survey.keys.iter().filter(|(key, _)| !known.contains(&key.as_str())) {
-        missing = true;
+    let missing = !survey.missing_keys.is_empty();
+    for (key, count) in &survey.missing_keys {
         report.fault(
-            format!("{count} tokens are sealed under the key {}, which is not in the keyring", shown(key)),
+            format!("{count} tokens are sealed under the key {key}, which is not in the keyring"),
             format!("sudoedit {file} # put the key's line from a backup of the keyring under [retired]"),
         );
     }
@@ -64,12 +62,6 @@ pub(super) async fn tokens(
         report.ok(format!("{} users have a token, each of their own, and all open", survey.with_token));
     }
     Ok(())
-}
-
-/// A key's id as the column names it: anybody can write there what they like.
-fn shown(key: &str) -> String {
-    let id = crate::envelope::KeyId::parse(key);
-    id.map_or_else(|_| "of an id that can be none".to_owned(), |id| id.to_string())
 }
 
 fn listed(users: &[i64]) -> String {

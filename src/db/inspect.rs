@@ -386,12 +386,13 @@ pub async fn is_member(session: &Session, of: &str) -> Result<bool, DbError> {
     Ok(session.query_one(sql, &[(&of, Type::TEXT)]).await?.get(0))
 }
 
-/// Whether there is a schema of relinkd's.
+/// The owner of schema relinkd, who alone (but for a superuser) can install again; none where it is not there.
 ///
 /// # Errors
 /// The database's.
-pub async fn has_schema(session: &Session) -> Result<bool, DbError> {
-    super::setup::is_installed(session).await
+pub async fn schema_owner(session: &Session) -> Result<Option<String>, DbError> {
+    let sql = "select pg_get_userbyid(nspowner)::text from pg_namespace where nspname = 'relinkd'";
+    Ok(session.query_opt(sql, &[]).await?.map(|row| row.get(0)))
 }
 
 /// Telegram ids that stand in more than one row of the users, a hundred at most.

@@ -6,8 +6,10 @@
 mod bench;
 mod checking;
 mod dropping;
+mod errors;
 mod giants;
 mod house;
+mod manual;
 mod secrecy;
 mod story;
 mod support;
