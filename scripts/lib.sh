@@ -36,6 +36,8 @@ is_there() {
         postgresql) [[ -n $(postgres_binaries) ]] && has psql ;;
         systemd) has systemd-analyze && has systemctl ;;
         iproute2) has ip ;;
+        dpkg-dev) has dpkg-shlibdeps ;;
+        lintian) has lintian ;;
         *) fail "scripts/lib.sh does not know the package $1" ;;
     esac
 }

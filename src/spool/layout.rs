@@ -2,15 +2,18 @@
 
 use super::look::judge;
 use super::{SpoolError, failed};
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Each directory and its mode. `incoming/` is for a group of operators: they drop, and touch only what is theirs.
 /// What lies in `rejected/` holds tokens.
 pub(super) const DIRECTORIES: [(&str, u32); 4] =
     [("incoming", 0o3770), ("claimed", 0o700), ("applied", 0o750), ("rejected", 0o750)];
+
+/// The bit that hands a directory's group on to what is made in it.
+const SETGID: u32 = 0o2000;
 
 /// Makes what is missing. What is there keeps its mode and owner.
 pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
@@ -33,15 +36,25 @@ pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
+/// Makes a directory of this mode, unless it is there. The operators' group, which a parent with the set-group-id bit
+/// hands down, is handed on. A unit with `RestrictSUIDSGID=` may not set that bit itself: the parent's has to do.
 fn make(path: &Path, mode: u32) -> Result<(), SpoolError> {
-    match fs::create_dir(path) {
+    match DirBuilder::new().mode(mode & !SETGID).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(failed(path, "cannot be made")(error)),
     }
-    let set = |mode| fs::set_permissions(path, Permissions::from_mode(mode));
-    // Under RestrictSUIDSGID= the group's bit cannot be set: systemd-tmpfiles sets it then.
-    set(mode).or_else(|_| set(mode & !0o2000)).map_err(failed(path, "its mode cannot be set"))
+    let made = fs::metadata(path).map_err(failed(path, "cannot be looked at"))?.mode() & 0o7777;
+    let wanted = mode | (made & SETGID);
+    if made == wanted {
+        return Ok(());
+    }
+    match fs::set_permissions(path, Permissions::from_mode(wanted)) {
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(failed(path, "its mode cannot be set")(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How many files lie where.

@@ -5,6 +5,7 @@
 
 mod bench;
 mod checking;
+mod documents;
 mod dropping;
 mod errors;
 mod giants;
