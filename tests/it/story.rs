@@ -260,9 +260,9 @@ fn a_locked_row_delays_itself_alone() {
 #[test]
 fn a_user_whose_links_cannot_be_written_is_set_aside_and_others_go_on() {
     let bench = two_users();
-    bench.db.execute(&"create function no() returns trigger language plpgsql as
+    bench.db.execute("create function no() returns trigger language plpgsql as
              $$ begin raise exception 'not this one: %', new.okdesk_url; end $$;
-         create trigger no before update of okdesk_url on issues for each row when (old.id = 1) execute function no()".to_string());
+         create trigger no before update of okdesk_url on issues for each row when (old.id = 1) execute function no()");
     let daemon = bench.start();
     bench.wait_idle();
     bench.db.set_token(ALICE, Some(TOKEN));
