@@ -25,7 +25,7 @@ fn token_of(bench: &Bench, user: i64) -> String {
 #[test]
 fn every_fault_of_a_file_is_named_with_its_place() {
     let bench = two_users();
-    bench.set("portal.token_pattern", r#"'^\d{4}(-\d{4}){3}$'"#);
+    bench.set("portal.token_pattern", r"'^\d{4}(-\d{4}){3}$'");
     let daemon = bench.start();
     let secret = "sEcReT-vAlUe-77";
     let files = [
@@ -105,7 +105,7 @@ fn files_are_taken_in_order_of_arrival() {
         let name = format!("{}.toml", 99 - round);
         // The kernel's clock for files moves every few milliseconds.
         std::thread::sleep(Duration::from_millis(12));
-        bench.drop_token(&name, ALICE, &format!("1000-0000-0000-{:04}", round));
+        bench.drop_token(&name, ALICE, &format!("1000-0000-0000-{round:04}"));
     }
     let daemon = bench.start();
     bench.wait_until("all are applied", || {

@@ -260,11 +260,9 @@ fn a_locked_row_delays_itself_alone() {
 #[test]
 fn a_user_whose_links_cannot_be_written_is_set_aside_and_others_go_on() {
     let bench = two_users();
-    bench.db.execute(&format!(
-        "create function no() returns trigger language plpgsql as
+    bench.db.execute(&"create function no() returns trigger language plpgsql as
              $$ begin raise exception 'not this one: %', new.okdesk_url; end $$;
-         create trigger no before update of okdesk_url on issues for each row when (old.id = 1) execute function no()"
-    ));
+         create trigger no before update of okdesk_url on issues for each row when (old.id = 1) execute function no()".to_string());
     let daemon = bench.start();
     bench.wait_idle();
     bench.db.set_token(ALICE, Some(TOKEN));
@@ -285,7 +283,9 @@ fn a_user_whose_links_cannot_be_written_is_set_aside_and_others_go_on() {
 #[test]
 fn the_bots_other_updates_do_not_notice_relinkd() {
     let bench = two_users();
-    bench.start().stop();
+    let daemon = bench.start();
+    bench.wait_idle();
+    daemon.stop();
     bench.db.execute("update issues set status = 'closed', rating = 5; update users set full_name = 'x'");
     assert_eq!(bench.db.number("select count(*) from relinkd.change"), 0);
 }
