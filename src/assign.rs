@@ -64,7 +64,6 @@ struct Receipt<'a> {
 ///
 /// # Errors
 /// Whatever is not the batch's own fault; trying again later is right.
-#[expect(clippy::missing_panics_doc, reason = "numbers and texts always make JSON")]
 pub async fn assign(
     session: &mut Session,
     keyring: &Keyring,

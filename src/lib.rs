@@ -6,6 +6,7 @@ pub mod assign;
 pub mod assignment;
 pub mod audit;
 pub mod backoff;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod daemon;

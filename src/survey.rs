@@ -24,6 +24,8 @@ pub struct Survey {
     pub duplicated: BTreeSet<i64>,
     /// Sealed values, usable or not, by the key they name.
     pub keys: BTreeMap<String, u64>,
+    /// Of these, the keys that are not in the keyring, for values that are whole but for that.
+    pub missing_keys: BTreeMap<String, u64>,
 }
 
 /// Looks at every user's token.
@@ -68,6 +70,9 @@ impl Survey {
         match &stored {
             Stored::Plaintext(_) => self.plaintext += 1,
             Stored::Unusable(reason) => {
+                if let Some(key) = reason.unknown_key() {
+                    *self.missing_keys.entry(key.to_string()).or_default() += 1;
+                }
                 self.unusable.insert(telegram_id, reason.code());
             }
             Stored::Sealed { .. } => self.sealed += 1,

@@ -1,8 +1,8 @@
 //! What every command does before it can speak to the database: read the configuration, become the spool's owner,
 //! read the keyring, connect.
 
-use super::output::Failure;
-use crate::config::{self, Settings};
+use super::output::{Exit, Failure};
+use crate::config::{self, Database, Environment, FileSource, Settings};
 use crate::db::connect::Role;
 use crate::db::{Connector, Session, schema};
 use crate::envelope::Keyring;
@@ -25,29 +25,53 @@ pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
 
 /// The owner of the spool, if root asks.
 pub(super) fn spool_owner_for_root(settings: &Settings) -> Option<u32> {
+    owner_for_root(&settings.spool.directory)
+}
+
+/// The owner of this directory, if root asks.
+pub(super) fn owner_for_root(directory: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     if !nix::unistd::Uid::effective().is_root() {
         return None;
     }
-    std::fs::metadata(&settings.spool.directory).ok().map(|metadata| metadata.uid())
+    std::fs::metadata(directory).ok().map(|metadata| metadata.uid())
 }
 
 /// Root becomes the owner of the spool, so that peer authentication sees the daemon's user, and nothing that a
 /// command does can be done to root.
 pub(super) fn become_spool_owner(settings: &mut Settings) -> Result<(), Failure> {
-    use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
-    let Some(uid) = spool_owner_for_root(settings).filter(|uid| *uid != 0) else { return Ok(()) };
+    become_owner(&settings.spool.directory, Some(&mut settings.database)).map(drop)
+}
+
+/// As [`become_spool_owner`], with the owner of this directory. Returns the names of the user and of the group that
+/// this process now has; none where it stays who it was.
+pub(super) fn become_owner(
+    directory: &Path,
+    mut database: Option<&mut Database>,
+) -> Result<Option<(String, String)>, Failure> {
+    use nix::unistd::{Gid, Group, Uid, User, setgid, setgroups, setuid};
+    let Some(uid) = owner_for_root(directory).filter(|uid| *uid != 0) else { return Ok(None) };
+    // The unit's credentials are found by root alone; afterwards it would be too late.
+    if let Some(database) =
+        database.as_mut().filter(|it| it.password_file.as_ref().is_some_and(FileSource::is_credential))
+    {
+        database.password = database.configured_password(&Environment::of_process()).map_err(|error| {
+            Failure::new(Exit::Configuration, error).next("the unit must be running: systemctl start relinkd")
+        })?;
+    }
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     let gid = user.as_ref().map_or(Gid::from_raw(uid), |user| user.gid);
+    let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
     setgroups(&[gid])
         .and_then(|()| setgid(gid))
         .and_then(|()| setuid(Uid::from_raw(uid)))
         .map_err(|error| Failure::refused(format!("cannot become the spool's owner (uid {uid}): {error}")))?;
     crate::process::harden();
-    if let Some(user) = user {
-        settings.database = settings.database.clone().with_os_user(&user.name);
+    let name = user.map(|user| user.name);
+    if let (Some(name), Some(database)) = (&name, database) {
+        *database = database.clone().with_os_user(name);
     }
-    Ok(())
+    Ok(Some((name.unwrap_or_else(|| uid.to_string()), group)))
 }
 
 /// Everything a command that works on tokens and links needs.

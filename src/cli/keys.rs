@@ -13,7 +13,12 @@ use std::process::{Command, Stdio};
 
 impl From<KeyringError> for Failure {
     fn from(error: KeyringError) -> Self {
-        Self::new(Exit::Key, error)
+        let (cause, mend) = error.cause_and_mend();
+        Self {
+            exit: Exit::Key,
+            cause,
+            next: mend.or_else(|| Some("see `relinkd check --offline`".to_owned())),
+        }
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! Help, man pages and completions come from the definitions here.
 
+mod check;
 mod database;
 mod diff;
 mod explain;
 mod install;
 mod keys;
+mod manual;
 mod output;
 mod progress;
 mod rekey;
@@ -64,6 +66,15 @@ pub enum Command {
     /// Run the daemon in the foreground
     #[command(after_help = "Example:\n  relinkd run")]
     Run,
+    /// Say what is right and what is not, each with the command that mends it
+    #[command(
+        long_about = "Says, line by line, what is right and what is not with the configuration, the keyring, the spool and \
+            the database, each fault and warning with the command that mends it (of the shell, or SQL where it ends with \
+            a semicolon). Changes nothing. Warnings do not change the exit status; of several faults the first group \
+            decides: configuration 4, keyring 6, spool 1, database 5.",
+        after_help = "Examples:\n  relinkd check\n  relinkd check --offline"
+    )]
+    Check(CheckArgs),
     /// Create or upgrade schema relinkd, its triggers and the daemon's grants
     #[command(
         long_about = "Creates or upgrades schema relinkd and the triggers, grants the daemon's role what it needs and \
@@ -102,6 +113,34 @@ pub enum Command {
         after_help = "Example:\n  relinkd rekey"
     )]
     Rekey,
+    /// Write the completions of a shell to standard output
+    #[command(
+        after_help = "Examples:\n  relinkd completions bash\n  relinkd completions zsh\n  relinkd completions fish"
+    )]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual: relinkd(1) to standard output, or every page into a directory
+    #[command(after_help = "Examples:\n  relinkd man\n  relinkd man --dir man")]
+    Man(ManArgs),
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write relinkd(1), a page for each command, relinkd-config(5) and relinkd-assignment(5) into this directory
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Leave the database out
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// Who speaks to the database, where that is not the daemon's role.
@@ -270,6 +309,8 @@ pub enum KeyCommand {
 /// # Errors
 /// With the exit status, the cause, and what to do next.
 pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
+    // The environment's is there for the next command, too.
+    let named = cli.config.is_some() && std::env::var_os("RELINKD_CONFIG").map(PathBuf::from) != cli.config;
     let config = crate::config::path(cli.config);
     let usual = if matches!(cli.command, Command::Run) { LevelFilter::Info } else { LevelFilter::Warn };
     telemetry::init(match (cli.quiet, cli.verbose) {
@@ -279,6 +320,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         (false, _) => LevelFilter::Trace,
     });
     match cli.command {
+        Command::Check(args) => check::run(&config, &args, named, cli.quiet),
         Command::Run => run::run(&config),
         Command::Install(args) => install::run(&config, &args, cli.quiet),
         Command::Uninstall(args) => uninstall::run(&config, &args),
@@ -288,5 +330,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         Command::Key(command) => keys::run(&config, command),
         Command::Explain(args) => explain::run(&config, &args),
         Command::Rekey => rekey::run(&config),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man(args) => manual::man(&args),
     }
 }

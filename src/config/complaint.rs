@@ -193,7 +193,25 @@ fn printable(character: char) -> char {
     }
 }
 
+/// A complaint and the file that it is about.
+struct Located<'c> {
+    complaint: &'c Complaint,
+    path: &'c Path,
+}
+
+impl fmt::Display for Located<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.complaint.write(self.path, f)
+    }
+}
+
 impl Complaint {
+    /// The complaint as [`super::Faults`] prints it among others.
+    #[must_use]
+    pub fn in_file(&self, path: &Path) -> String {
+        Located { complaint: self, path }.to_string()
+    }
+
     /// The complaint with the file's name before it, over one line, or three with the file's own.
     pub(super) fn write(&self, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: ", path.display(), self.place)?;

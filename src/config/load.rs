@@ -3,6 +3,7 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -50,15 +51,69 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
 /// # Errors
 /// As [`load`].
 pub fn load_in(path: &Path, environment: &Environment) -> Result<Settings, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-    let bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
-    let text = std::str::from_utf8(&bytes).map_err(|fault| {
-        let valid = String::from_utf8_lossy(&bytes[..fault.valid_up_to()]);
-        ConfigError::NotUtf8 { path: path.to_owned(), place: Place::of(&valid, fault.valid_up_to()) }
-    })?;
-    let surroundings = Surroundings { instance: instance(path), environment };
-    read(text, &surroundings)
-        .map_err(|complaints| ConfigError::Faults(Faults { path: path.to_owned(), complaints }))
+    let (parts, fault) = load_parts_in(path, environment);
+    match fault {
+        Some(fault) => Err(fault),
+        None => Ok(parts.complete().expect("what is not there has been complained of")),
+    }
+}
+
+/// Reads as much of a configuration file as can be used: for `check`, which looks further than the first fault.
+#[must_use]
+pub fn load_parts(path: &Path) -> (Parts, Option<ConfigError>) {
+    load_parts_in(path, &Environment::of_process())
+}
+
+fn load_parts_in(path: &Path, environment: &Environment) -> (Parts, Option<ConfigError>) {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(source) => {
+            return (Parts::default(), Some(ConfigError::Unreadable { path: path.to_owned(), source }));
+        }
+    };
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(fault) => {
+            let valid = String::from_utf8_lossy(&bytes[..fault.valid_up_to()]);
+            let place = Place::of(&valid, fault.valid_up_to());
+            return (Parts::default(), Some(ConfigError::NotUtf8 { path: path.to_owned(), place }));
+        }
+    };
+    let (parts, complaints) = read_parts(text, &Surroundings { instance: instance(path), environment });
+    let fault =
+        (!complaints.is_empty()).then(|| ConfigError::Faults(Faults { path: path.to_owned(), complaints }));
+    (parts, fault)
+}
+
+/// The sections of a file that could be read; all of them, where it has no fault.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// `[database]`.
+    pub database: Option<Database>,
+    /// `[portal]`.
+    pub portal: Option<PortalSettings>,
+    /// `[keyring] file`.
+    pub keyring: Option<FileSource>,
+    /// `[spool]`.
+    pub spool: Option<SpoolSettings>,
+    /// `[tables]`.
+    pub tables: Option<Tables>,
+    seal_plaintext: Option<bool>,
+    audit_interval: Option<Duration>,
+}
+
+impl Parts {
+    fn complete(self) -> Option<Settings> {
+        Some(Settings {
+            database: self.database?,
+            portal: self.portal?,
+            keyring: self.keyring?,
+            spool: self.spool?,
+            seal_plaintext: self.seal_plaintext?,
+            audit_interval: self.audit_interval?,
+            tables: self.tables?,
+        })
+    }
 }
 
 /// What the meaning of a file depends on, beside its text.
@@ -93,7 +148,7 @@ impl Surroundings<'_> {
     }
 }
 
-fn read(text: &str, surroundings: &Surroundings<'_>) -> Result<Settings, Vec<Complaint>> {
+fn read_parts(text: &str, surroundings: &Surroundings<'_>) -> (Parts, Vec<Complaint>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let (mut reader, sections) = Reader::new(text, document.get_ref(), &errors);
     let section = |name| Section::of(&sections, name);
@@ -107,22 +162,8 @@ fn read(text: &str, surroundings: &Surroundings<'_>) -> Result<Settings, Vec<Com
     let audit_interval = reader.text(&section("audit"), "interval", "1h", period::parse);
     let users = users(&mut reader, &section("tables.users"));
     let issues = issues(&mut reader, &section("tables.issues"));
-    let complaints = reader.finish();
-    if !complaints.is_empty() {
-        return Err(complaints);
-    }
-    let settings = || {
-        Some(Settings {
-            database: database?,
-            portal: portal?,
-            keyring: keyring?,
-            spool: spool?,
-            seal_plaintext: seal_plaintext?,
-            audit_interval: audit_interval?,
-            tables: Tables { users: users?, issues: issues? },
-        })
-    };
-    Ok(settings().expect("what is not there has been complained of"))
+    let tables = users.zip(issues).map(|(users, issues)| Tables { users, issues });
+    (Parts { database, portal, keyring, spool, tables, seal_plaintext, audit_interval }, reader.finish())
 }
 
 fn database(

@@ -5,6 +5,11 @@ use crate::config::FileSource;
 
 const MINIMAL: &str = "[database]\nurl = \"postgresql://relinkd@localhost/okdesk_bot\"\n\n[portal]\nbase_url = \"https://yapomogu55.okdesk.ru\"\n";
 
+fn read(text: &str, surroundings: &Surroundings<'_>) -> Result<Settings, Vec<Complaint>> {
+    let (parts, complaints) = read_parts(text, surroundings);
+    if complaints.is_empty() { Ok(parts.complete().unwrap()) } else { Err(complaints) }
+}
+
 fn environment() -> Environment {
     Environment { os_user: Some("tester".to_owned()), ..Environment::default() }
 }

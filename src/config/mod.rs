@@ -24,8 +24,8 @@ pub use database::{
 };
 pub use environment::Environment;
 pub use file_source::{FileSource, FileSourceFault, NoCredential};
-pub use keyring_file::{ContentFault, Distrust, EditFault, KeyringError, load_keyring};
-pub use load::{ConfigError, Faults, load, load_in, path};
+pub use keyring_file::{ContentFault, Distrust, EditFault, KeyringError, load_keyring, shell_word};
+pub use load::{ConfigError, Faults, Parts, load, load_in, load_parts, path};
 pub use password::Password;
 pub use settings::{IssuesTable, PortalSettings, Settings, SpoolSettings, Tables, UsersTable};
 pub use table_name::{NameFault, QualifiedName};

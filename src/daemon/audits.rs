@@ -1,7 +1,8 @@
-//! When audits run: one interval after the start, then one interval after each, by one daemon at a time.
+//! When audits run: one interval after the start, then one interval after each. Several daemons audit each for itself:
+//! an audit only reads, and a lock that lasts longer than a transaction would stay behind in a pooler.
 
 use super::Shared;
-use crate::audit;
+use crate::audit::{self, Found};
 use crate::db::connect::Role;
 use crate::db::{DbError, schema};
 use crate::policy;
@@ -17,13 +18,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
             return;
         }
         match once(&shared).await {
-            Ok(Some(found)) if found == audit::Found::default() => {
-                log::debug!("the audit found all in order");
-            }
-            Ok(Some(found)) => {
+            Ok(found) if found == Found::default() => log::debug!("the audit found all in order"),
+            Ok(found) => {
                 log::info!(links = found.links, users = found.users; "the audit found changes that no trigger saw");
             }
-            Ok(None) => log::debug!("another daemon is at the audit"),
             Err(error) => {
                 let next = policy::advice(&error).unwrap_or("the next audit tries again");
                 log::warn!("the audit did not come to its end: {error}; {next}");
@@ -32,15 +30,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// One audit; none where another daemon is at it.
-async fn once(shared: &Shared) -> Result<Option<audit::Found>, DbError> {
+async fn once(shared: &Shared) -> Result<Found, DbError> {
     let mut session = shared.connector.connect(Role::Audit).await?;
     let facts = schema::verify(&session, &shared.tables).await?;
-    if !schema::try_audit(&session).await? {
-        return Ok(None);
-    }
     match audit::audit(&mut session, &shared.rules(&facts)).await {
-        Ok(found) => Ok(Some(found)),
+        Ok(found) => Ok(found),
         Err(RelinkError::Database(error)) => Err(error),
         Err(RelinkError::UnknownKey(_) | RelinkError::Seal(_)) => {
             unreachable!("an audit takes unknown keys for missing and seals nothing")

@@ -7,6 +7,7 @@ pub mod assigning;
 pub mod connect;
 pub mod doorbell;
 mod error;
+pub mod inspect;
 pub mod marks;
 pub mod presence;
 pub mod roles;

@@ -2,7 +2,7 @@
 //!
 //! Making and removing it is `install`'s and `uninstall`'s, in [`super::setup`].
 
-use super::{DbError, Session, doorbell};
+use super::{DbError, Session};
 use crate::config::Tables;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
@@ -103,14 +103,6 @@ pub async fn portal_changed(session: &Session, fingerprint: &str) -> Result<bool
         )
         .await?;
     Ok(row.is_some_and(|row| row.get::<_, Option<i64>>(0).is_some()))
-}
-
-/// Tries to be the one daemon that audits; held until the session ends.
-///
-/// # Errors
-/// The database's.
-pub async fn try_audit(session: &Session) -> Result<bool, DbError> {
-    Ok(session.query_one("select pg_try_advisory_lock($1, 3)", &[(&doorbell::KEY, Type::INT4)]).await?.get(0))
 }
 
 /// Remembers an audit.

@@ -52,7 +52,10 @@ impl Session {
         inner
             .batch_execute(match purpose {
                 Purpose::Relink => {
-                    "set local relinkd.applying = 'on'; set local synchronous_commit = off;
+                    // Every access is by key, however stale the statistics are: no scan of a whole table.
+                    "set local enable_seqscan = off; set local enable_hashjoin = off;
+                     set local enable_mergejoin = off; set local jit = off;
+                     set local relinkd.applying = 'on'; set local synchronous_commit = off;
                      set local statement_timeout = '30s'; set local lock_timeout = '1s';
                      set local idle_in_transaction_session_timeout = '30s'"
                 }

@@ -358,15 +358,13 @@ pub async fn write_links(tx: &Tx<'_>, rewrites: &[Rewrite]) -> Result<HashSet<i6
     let new: Vec<&str> = rewrites.iter().map(|r| r.new.as_str()).collect();
     let rows = tx
         .query(
-            "with wanted as materialized (
-                 select * from unnest($1, $2, $3, $4) w(id, telegram_id, old, new)),
-             free as materialized (
-                 select i.id from relinkd.bot_issue i join wanted w on i.id = w.id
+            "with free as materialized (
+                 select w.* from unnest($1, $2, $3, $4) w(id, telegram_id, old, new)
+                   join relinkd.bot_issue i on i.id = w.id
                   where i.telegram_id = w.telegram_id and i.url = w.old
                     for no key update of i skip locked)
-             update relinkd.bot_issue i set url = w.new
-               from wanted w join free f on f.id = w.id
-              where i.id = w.id and i.telegram_id = w.telegram_id and i.url = w.old
+             update relinkd.bot_issue i set url = f.new from free f
+              where i.id = f.id and i.telegram_id = f.telegram_id and i.url = f.old
              returning i.id::int8",
             &[
                 (&ids, Type::INT8_ARRAY),
@@ -400,15 +398,13 @@ pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<HashSet<i64>, DbE
     let sealed: Vec<&str> = sealings.iter().map(|s| s.value.as_str()).collect();
     let rows = tx
         .query(
-            "with wanted as materialized (
-                 select * from unnest($1, $2, $3) w(telegram_id, version, sealed)),
-             free as materialized (
-                 select u.telegram_id from relinkd.bot_user u join wanted w on u.telegram_id = w.telegram_id
+            "with free as materialized (
+                 select w.* from unnest($1, $2, $3) w(telegram_id, version, sealed)
+                   join relinkd.bot_user u on u.telegram_id = w.telegram_id
                   where u.version = w.version::xid
                     for no key update of u skip locked)
-             update relinkd.bot_user u set portal_token = w.sealed
-               from wanted w join free f on f.telegram_id = w.telegram_id
-              where u.telegram_id = w.telegram_id and u.version = w.version::xid
+             update relinkd.bot_user u set portal_token = f.sealed from free f
+              where u.telegram_id = f.telegram_id and u.version = f.version::xid
              returning u.telegram_id::int8",
             &[(&users, Type::INT8_ARRAY), (&versions, Type::TEXT_ARRAY), (&sealed, Type::TEXT_ARRAY)],
         )

@@ -1,16 +1,19 @@
-//! The directories of a spool: made where they are missing, looked over for `check`, counted for `status`.
+//! The directories of a spool: made where they are missing, counted for `status`.
 
 use super::look::judge;
 use super::{SpoolError, failed};
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Each directory and its mode. `incoming/` is for a group of operators: they drop, and touch only what is theirs.
 /// What lies in `rejected/` holds tokens.
-const DIRECTORIES: [(&str, u32); 4] =
+pub(super) const DIRECTORIES: [(&str, u32); 4] =
     [("incoming", 0o3770), ("claimed", 0o700), ("applied", 0o750), ("rejected", 0o750)];
+
+/// The bit that hands a directory's group on to what is made in it.
+const SETGID: u32 = 0o2000;
 
 /// Makes what is missing. What is there keeps its mode and owner.
 pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
@@ -33,12 +36,24 @@ pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
+/// Makes a directory of this mode, unless it is there. The operators' group, which a parent with the set-group-id bit
+/// hands down, is handed on. A unit with `RestrictSUIDSGID=` may not set that bit itself: the parent's has to do.
 fn make(path: &Path, mode: u32) -> Result<(), SpoolError> {
-    match fs::create_dir(path) {
-        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode))
-            .map_err(failed(path, "its mode cannot be set")),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(failed(path, "cannot be made")(error)),
+    match DirBuilder::new().mode(mode & !SETGID).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(failed(path, "cannot be made")(error)),
+    }
+    let given = fs::metadata(path).map_err(failed(path, "cannot be looked at"))?.mode() & 0o7777;
+    let wanted = mode | (given & SETGID);
+    if given == wanted {
+        return Ok(());
+    }
+    match fs::set_permissions(path, Permissions::from_mode(wanted)) {
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(failed(path, "its mode cannot be set")(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -88,63 +103,4 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, SpoolError> {
         paths.push(entry.map_err(failed_here())?.path());
     }
     Ok(paths)
-}
-
-/// What `check` has to say about a spool's directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The directory.
-    pub path: PathBuf,
-    /// What is wrong with it, and what would be right; none where all is well.
-    pub fault: Option<String>,
-}
-
-/// Looks over a spool's directories and changes nothing.
-#[must_use]
-pub fn inspect(root: &Path) -> Vec<Finding> {
-    let mut findings = vec![finding(root, None, None)];
-    let device = fs::metadata(root).map(|m| m.dev()).ok();
-    findings.extend(DIRECTORIES.iter().map(|(name, mode)| finding(&root.join(name), Some(*mode), device)));
-    if let Err(error) = nix::sys::inotify::Inotify::init(nix::sys::inotify::InitFlags::IN_CLOEXEC) {
-        findings.push(Finding {
-            path: root.to_owned(),
-            fault: Some(format!(
-                "inotify is not available ({error}): files are found at each rescan only; raise fs.inotify.max_user_instances"
-            )),
-        });
-    }
-    findings
-}
-
-fn finding(path: &Path, mode: Option<u32>, device: Option<u64>) -> Finding {
-    let fault = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!(
-            "is missing; `mkdir -p {0}` (the package makes it: systemd-tmpfiles --create)",
-            path.display()
-        )),
-        Err(error) => Some(format!("cannot be looked at: {error}")),
-        Ok(metadata) if !metadata.is_dir() => Some("is no directory".to_owned()),
-        Ok(metadata) if device.is_some_and(|device| device != metadata.dev()) => {
-            Some("is on another file system than the spool: bring both onto one".to_owned())
-        }
-        Ok(metadata) => {
-            let open = metadata.mode() & 0o007;
-            let others = mode.is_some() && open != 0;
-            if others {
-                Some(format!(
-                    "is open to others (mode {:o}); chmod o= {}",
-                    metadata.mode() & 0o7777,
-                    path.display()
-                ))
-            } else if nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_err() {
-                Some(format!(
-                    "cannot be written; chown it to the user that relinkd runs as: chown relinkd {}",
-                    path.display()
-                ))
-            } else {
-                None
-            }
-        }
-    };
-    Finding { path: path.to_owned(), fault }
 }

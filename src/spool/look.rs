@@ -60,6 +60,8 @@ pub struct NotTaken {
 pub struct Scan {
     /// Files that are complete, in order of arrival.
     pub ready: Vec<Arrival>,
+    /// Files that wait for their second look.
+    pending: Vec<((i64, i64), OsString)>,
     /// When files that may not be complete are worth another look.
     pub look_again_in: Option<Duration>,
     /// What will not be taken, as far as it was not told before.
@@ -74,10 +76,19 @@ struct Look {
     modified: (i64, i64),
 }
 
+/// What earlier looks saw of a file.
+#[derive(Clone, Copy)]
+struct Seen {
+    look: Look,
+    since: SystemTime,
+    /// It has been seen to change: somebody is writing it.
+    changing: bool,
+}
+
 /// What earlier looks saw.
 #[derive(Default)]
 pub(super) struct Looks {
-    seen: HashMap<OsString, (Look, SystemTime)>,
+    seen: HashMap<OsString, Seen>,
     told: HashMap<OsString, (u64, Reason)>,
 }
 
@@ -99,6 +110,10 @@ impl Looks {
         self.seen.retain(|name, _| present.contains(name));
         self.told.retain(|name, _| present.contains(name));
         scan.ready.sort_by(|a, b| (a.arrived, &a.name).cmp(&(b.arrived, &b.name)));
+        // What came before and only waits for its second look is not overtaken; what is being written is.
+        if let Some(first) = scan.pending.iter().min() {
+            scan.ready.retain(|arrival| (arrival.arrived, &arrival.name) < (first.0, &first.1));
+        }
         Ok(scan)
     }
 
@@ -109,19 +124,18 @@ impl Looks {
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         };
-        let since = match self.seen.get(name) {
-            Some((before, since)) if *before == look && *since <= now => *since,
-            _ => now,
+        let seen = match self.seen.get(name) {
+            Some(before) if before.look == look && before.since <= now => *before,
+            Some(before) => Seen { look, since: now, changing: before.look.inode == look.inode },
+            None => Seen { look, since: now, changing: false },
         };
-        self.seen.insert(name.to_owned(), (look, since));
-        let still_for = now.duration_since(since).unwrap_or_default();
+        self.seen.insert(name.to_owned(), seen);
+        let still_for = now.duration_since(seen.since).unwrap_or_default();
+        let arrived = (metadata.ctime(), metadata.ctime_nsec());
 
         match judge_as(path, &metadata) {
             Ok(()) if closed || still_for >= STILL => {
-                scan.ready.push(Arrival {
-                    name: name.to_owned(),
-                    arrived: (metadata.ctime(), metadata.ctime_nsec()),
-                });
+                scan.ready.push(Arrival { name: name.to_owned(), arrived });
             }
             Err(reason) if reason != Reason::HardLink || still_for >= STILL => {
                 let told = self.told.insert(name.to_owned(), (metadata.ino(), reason));
@@ -130,6 +144,9 @@ impl Looks {
                 }
             }
             Ok(()) | Err(_) => {
+                if !seen.changing {
+                    scan.pending.push((arrived, name.to_owned()));
+                }
                 let left = STILL.saturating_sub(still_for);
                 scan.look_again_in = Some(scan.look_again_in.map_or(left, |soon| soon.min(left)));
             }

@@ -5,6 +5,7 @@
 //! says is not known here, nor what becomes of it in the database.
 
 mod claim;
+mod inspect;
 mod layout;
 mod look;
 mod settle;
@@ -13,7 +14,8 @@ mod tests;
 mod watch;
 
 pub use claim::{Claim, Content};
-pub use layout::{Counts, Finding, counts, inspect};
+pub use inspect::{Finding, State, inspect};
+pub use layout::{Counts, counts};
 pub use look::{Arrival, NotTaken, Scan};
 
 use nix::fcntl::{Flock, FlockArg};

@@ -4,5 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bench;
+mod checking;
+mod documents;
+mod dropping;
+mod errors;
+mod explaining;
+mod giants;
 mod house;
+mod manual;
+mod rotation;
+mod secrecy;
+mod story;
 mod support;

@@ -30,7 +30,7 @@ use thiserror::Error;
 
 pub use edit::{EditFault, add, destroy, next_id, promote, retire};
 pub use grammar::ContentFault;
-pub use trust::Distrust;
+pub use trust::{Distrust, shell_word};
 pub use write::{create, edit};
 
 use super::{Environment, FileSource, NoCredential};
@@ -95,6 +95,26 @@ pub enum KeyringError {
 }
 
 impl KeyringError {
+    /// What is wrong, and the command that mends it, for a shell. Said together they are the message.
+    #[must_use]
+    pub fn cause_and_mend(&self) -> (String, Option<String>) {
+        let whole = self.to_string();
+        let (end, mend) = match self {
+            Self::Absent(_) => {
+                (": make one with `relinkd key generate`".to_owned(), Some("relinkd key generate".to_owned()))
+            }
+            Self::Distrusted(distrust) => {
+                let mend = distrust.mend();
+                (mend.as_ref().map(|mend| format!(": {mend}")).unwrap_or_default(), mend)
+            }
+            Self::Credential(_) | Self::Present(_) | Self::System { .. } | Self::Content { .. } => {
+                (String::new(), None)
+            }
+        };
+        let cause = whole.strip_suffix(&end).expect("the message ends with the command");
+        (cause.to_owned(), mend)
+    }
+
     fn system<'p>(path: &'p Path, what: &'static str) -> impl Fn(io::Error) -> Self + use<'p> {
         move |source| Self::System { path: path.to_owned(), what, source }
     }

@@ -131,9 +131,30 @@ fn openness(mode: u32) -> &'static str {
     }
 }
 
+impl Distrust {
+    /// The command that mends it, for a shell; the message ends with it. None where it depends on what is there.
+    pub(super) fn mend(&self) -> Option<String> {
+        match self {
+            Self::NotRegular { .. } => None,
+            Self::Owner { path, .. } => Some(format!("chown root {}", shell(path))),
+            Self::Mode { path, .. } => Some(format!("chmod g-w,o-rw {}", shell(path))),
+            Self::Directory { directory, .. } => Some(format!("chmod go-w {}", shell(directory))),
+        }
+    }
+}
+
 /// The path as a shell takes it.
 fn shell(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+".contains(c);
-    if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    shell_word(&path.to_string_lossy())
+}
+
+/// A text as one word of a shell's (POSIX, Shell Command Language, 2.2.2): in quotes, unless it is plain.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-@+:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }

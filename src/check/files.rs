@@ -1,0 +1,170 @@
+//! What can be seen without a database: the configuration, the keyring, the spool.
+
+use super::{Commands, Report};
+use crate::config::{
+    ConfigError, Database, Endpoint, Environment, FileSource, Host, KeyringError, Parts, TlsMode,
+    load_keyring, shell_word,
+};
+use crate::envelope::Keyring;
+use crate::spool::{self, State};
+use std::fs::{self, File};
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The configuration: its faults, who may read it, and how far the connection it asks for can be trusted.
+pub fn config(report: &mut Report, commands: &Commands<'_>, parts: &Parts, fault: Option<&ConfigError>) {
+    match fault {
+        None => report.ok(format!("{} is right", commands.config.display())),
+        Some(ConfigError::Faults(faults)) => {
+            for complaint in &faults.complaints {
+                report.fault(complaint.in_file(&faults.path), commands.edit());
+            }
+        }
+        Some(error @ ConfigError::Unreadable { source, .. }) => {
+            let path = shell_word(&commands.config.to_string_lossy());
+            let mend = match source.kind() {
+                io::ErrorKind::NotFound => {
+                    format!("install -D -m 0640 /usr/share/doc/relinkd/examples/config.toml.example {path}")
+                }
+                io::ErrorKind::PermissionDenied => format!("chgrp relinkd {path} && chmod g+r {path}"),
+                _ => format!("ls -ld {path}"),
+            };
+            report.fault(error.to_string(), mend);
+        }
+        Some(error @ ConfigError::NotUtf8 { .. }) => report.fault(error.to_string(), commands.edit()),
+    }
+    let Some(database) = &parts.database else { return };
+    exposed(report, commands.config, database);
+    let open: Vec<String> = database
+        .hosts
+        .iter()
+        .filter(|endpoint| leaves_the_machine(endpoint))
+        .map(ToString::to_string)
+        .collect();
+    if !open.is_empty() && database.tls.mode != TlsMode::VerifyFull {
+        report.warning(
+            format!(
+                "database.url goes to {} without sslmode=verify-full: another server could pose as this one and read tokens",
+                open.join(", ")
+            ),
+            format!("sudoedit {} # add sslmode=verify-full to database.url", shell_word(&commands.config.to_string_lossy())),
+        );
+    }
+}
+
+/// A password that every user of the machine can read, or a configuration that they can change.
+fn exposed(report: &mut Report, config: &Path, database: &Database) {
+    let Ok(metadata) = fs::metadata(config) else { return };
+    let (mode, word) = (metadata.mode() & 0o7777, shell_word(&config.to_string_lossy()));
+    if mode & 0o002 != 0 {
+        report.fault(
+            format!("every user may change {} (mode {mode:04o})", config.display()),
+            format!("chmod o-w {word}"),
+        );
+    }
+    if mode & 0o004 != 0 && database.password.is_some() {
+        report.warning(
+            format!("{} holds a password, and every user may read it (mode {mode:04o})", config.display()),
+            format!("chgrp relinkd {word}; chmod o= {word}"),
+        );
+    }
+}
+
+/// Whether a connection goes over a network that others share.
+fn leaves_the_machine(endpoint: &Endpoint) -> bool {
+    let Host::Name(name) = &endpoint.host else { return false };
+    let address = endpoint.hostaddr.or_else(|| name.parse::<IpAddr>().ok());
+    match address {
+        Some(address) => !address.is_loopback(),
+        None => {
+            !(name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost"))
+        }
+    }
+}
+
+/// The keyring, judged as the daemon judges it. Returns it where it can be used.
+pub fn keyring(
+    report: &mut Report,
+    commands: &Commands<'_>,
+    source: &FileSource,
+    accept_owner: Option<u32>,
+) -> Option<Keyring> {
+    match load_keyring(source, accept_owner) {
+        Ok(keyring) => {
+            let (active, retired) = (keyring.active().len(), keyring.retired().len());
+            report.ok(format!(
+                "{}: {} seals; {active} active and {retired} retired",
+                place(source),
+                keyring.primary()
+            ));
+            Some(keyring)
+        }
+        Err(error) => {
+            let (cause, mend) = error.cause_and_mend();
+            report.fault(
+                cause,
+                mend.map_or_else(
+                    || mend_keyring(&error, source),
+                    |mend| match error {
+                        KeyringError::Absent(_) => commands.relinkd("key generate"),
+                        _ => mend,
+                    },
+                ),
+            );
+            None
+        }
+    }
+}
+
+fn mend_keyring(error: &KeyringError, source: &FileSource) -> String {
+    let path = shell_word(&place(source));
+    match error {
+        KeyringError::Credential(_) => "sudo relinkd check".to_owned(),
+        KeyringError::Content { .. } => format!("sudoedit {path}"),
+        KeyringError::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            format!("chown root:relinkd {path}; chmod 0640 {path}")
+        }
+        KeyringError::Absent(_)
+        | KeyringError::Present(_)
+        | KeyringError::System { .. }
+        | KeyringError::Distrusted(_) => {
+            format!("ls -ld {path}")
+        }
+    }
+}
+
+fn place(source: &FileSource) -> String {
+    match source {
+        FileSource::Path(path) => path.display().to_string(),
+        FileSource::Credential { name, .. } => format!("credential {name}"),
+    }
+}
+
+/// Whether this process, which is the daemon's user by now, can read the keyring; systemd sees to a credential.
+pub fn readable(report: &mut Report, source: &FileSource, user: &str, group: &str) {
+    if source.is_credential() {
+        return;
+    }
+    let Ok(path) = source.path(&Environment::of_process()) else { return };
+    if let Err(error) = File::open(&path) {
+        let word = shell_word(&path.to_string_lossy());
+        report.fault(
+            format!("{} cannot be read by {user}, the spool's owner: {error}", path.display()),
+            format!("chown root:{group} {word} && chmod 0640 {word}"),
+        );
+    }
+}
+
+/// The spool, as this process sees it.
+pub fn spool(report: &mut Report, directory: &Path) {
+    for finding in spool::inspect(directory) {
+        let path = finding.path.display();
+        match finding.state {
+            State::Sound(how) => report.ok(format!("{path}: {how}")),
+            State::Warning(what, mend) => report.warning(format!("{path}: {what}"), mend),
+            State::Fault(what, mend) => report.fault(format!("{path}: {what}"), mend),
+        }
+    }
+}

@@ -1,0 +1,647 @@
+//! `relinkd check`: every fault and warning is produced for real, named, and mended by the command beside it.
+
+use std::fs::{self, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use crate::support::cluster::BOT;
+use crate::support::relinkd::{KEYRING, quoted};
+use crate::support::{Bench, Cluster, ClusterOptions, Database, TokenColumn};
+
+/// One line of `check` and its mending command.
+#[derive(Debug)]
+struct Line {
+    severity: String,
+    what: String,
+    mend: Option<String>,
+}
+
+/// What a run of `check` said.
+struct Said {
+    code: i32,
+    lines: Vec<Line>,
+    whole: String,
+}
+
+fn check(bench: &Bench, arguments: &[&str]) -> Said {
+    let output = bench.run(["check"].iter().chain(arguments));
+    read(output.code.expect("an exit status"), output.stdout)
+}
+
+fn read(code: i32, whole: String) -> Said {
+    let mut lines: Vec<Line> = Vec::new();
+    for text in whole.lines() {
+        let words = text.trim_start();
+        let severity = ["ok ", "warning ", "fault "].into_iter().find(|word| words.starts_with(word));
+        if let (Some(severity), true) = (severity, text.starts_with("  ") && !text.starts_with("   ")) {
+            let what = words[severity.len()..].trim_start().to_owned();
+            lines.push(Line { severity: severity.trim_end().to_owned(), what, mend: None });
+        } else if let Some(mend) = words.strip_prefix("mend: ") {
+            lines.last_mut().expect("a mend follows a finding").mend = Some(mend.to_owned());
+        }
+    }
+    Said { code, lines, whole }
+}
+
+impl Said {
+    /// The one finding with this text.
+    #[track_caller]
+    fn finding(&self, severity: &str, text: &str) -> &Line {
+        let found: Vec<&Line> =
+            self.lines.iter().filter(|line| line.severity == severity && line.what.contains(text)).collect();
+        assert_eq!(found.len(), 1, "one {severity} about {text:?} in:\n{}", self.whole);
+        found[0]
+    }
+
+    /// The command that mends that finding.
+    #[track_caller]
+    fn mend(&self, severity: &str, text: &str) -> String {
+        self.finding(severity, text).mend.clone().expect("a mending command")
+    }
+
+    #[track_caller]
+    fn silent_about(&self, text: &str) {
+        let found = self.lines.iter().find(|line| line.severity != "ok" && line.what.contains(text));
+        assert!(found.is_none(), "{text:?} is still there:\n{}", self.whole);
+    }
+
+    #[track_caller]
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}", self.whole);
+        self
+    }
+}
+
+/// Runs a mending command as an operator would: SQL as the superuser, relinkd's and the shell's by the shell.
+#[track_caller]
+fn apply(bench: &Bench, command: &str) {
+    if command.contains(';') && !command.starts_with("ch") {
+        return bench.db.admin().execute(command);
+    }
+    let path = format!(
+        "{}:{}",
+        Path::new(env!("CARGO_BIN_EXE_relinkd")).parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .env("PATH", path)
+        .env("RELINKD_CONFIG", bench.config_file())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Finds it, mends it by the command given, and sees that it is gone.
+#[track_caller]
+fn found_and_mended(bench: &Bench, code: i32, severity: &str, text: &str, mend: &str) {
+    let said = check(bench, &[]).exits(code);
+    let command = said.mend(severity, text);
+    assert!(command.contains(mend), "{command}");
+    apply(bench, &command);
+    check(bench, &[]).silent_about(text);
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// A bench of which nothing is to be said but that it is right.
+fn sound() -> Bench {
+    let bench = Bench::installed();
+    chmod(&bench.incoming(), 0o3770);
+    bench
+}
+
+#[test]
+fn a_sound_installation_has_nothing_but_ok() {
+    let bench = sound();
+    let said = check(&bench, &[]).exits(0);
+    assert!(said.lines.iter().all(|line| line.severity == "ok" && line.mend.is_none()), "{}", said.whole);
+    for group in ["config", "keyring", "spool", "database"] {
+        assert!(said.whole.lines().any(|line| line == group), "{}", said.whole);
+    }
+    for right in ["reachable and writable", "6 triggers", "index", "notifications arrive", "inotify"] {
+        said.finding("ok", right);
+    }
+    assert!(!said.whole.contains('\x1b'), "no colours but on a terminal");
+    let offline = check(&bench, &["--offline"]).exits(0);
+    assert!(!offline.whole.contains("database\n"), "{}", offline.whole);
+    assert_eq!(bench.run(["-q", "check"]).ok(), "");
+}
+
+#[test]
+fn before_install_it_leads_to_install() {
+    let bench = Bench::new();
+    chmod(&bench.incoming(), 0o3770);
+    bench.run(["check"]).exits(5);
+    let said = check(&bench, &[]);
+    // The role does not exist yet.
+    assert!(said.whole.contains("install --admin-url"), "{}", said.whole);
+    bench.db.admin().execute(&format!("create role {} login", bench.db.role()));
+    let install = check(&bench, &[]).exits(5).mend("fault", "schema relinkd is missing");
+    assert!(install.starts_with("relinkd install --admin-url "), "{install}");
+    assert!(install.contains(BOT), "the owner of the tables may install: {install}");
+    apply(&bench, &install);
+    let said = check(&bench, &[]).exits(0);
+    said.finding("warning", "log_parameter_max_length");
+}
+
+#[test]
+fn config_faults_have_a_place_and_a_caret_and_the_rest_is_looked_at_all_the_same() {
+    let bench = sound();
+    bench.set("portal.tokenless", "\"perhaps\"");
+    bench.write_keyring("primary = \"k2\"\n");
+    let said = check(&bench, &[]).exits(4);
+    assert!(said.finding("fault", "tokenless").what.contains("config.toml:"), "{}", said.whole);
+    assert!(said.whole.contains('^'), "{}", said.whole);
+    assert!(said.mend("fault", "tokenless").starts_with("sudoedit "));
+    said.finding("fault", "keyring.toml:1:");
+    said.finding("ok", "reachable and writable");
+    fs::remove_file(bench.config_file()).unwrap();
+    let said = check(&bench, &[]).exits(4);
+    assert_eq!(said.lines.len(), 1, "{}", said.whole);
+    assert!(said.mend("fault", "cannot be read").contains("config.toml.example"));
+}
+
+#[test]
+fn a_config_that_everybody_reads_must_hold_no_password_and_nobody_else_writes_it() {
+    let bench = sound();
+    let url = format!(
+        "host={} user={} dbname={} password=opensesame",
+        bench.db.cluster().socket().display(),
+        bench.db.role(),
+        bench.db.name()
+    );
+    bench.set("database.url", &quoted(&url));
+    chmod(&bench.config_file(), 0o644);
+    let said = check(&bench, &["--offline"]).exits(0);
+    assert!(!said.whole.contains("opensesame"));
+    assert!(said.mend("warning", "holds a password").contains("chmod o= "));
+    chmod(&bench.config_file(), 0o640);
+    check(&bench, &["--offline"]).silent_about("holds a password");
+    chmod(&bench.config_file(), 0o642);
+    let said = check(&bench, &["--offline"]).exits(4);
+    apply(&bench, &said.mend("fault", "every user may change"));
+    check(&bench, &["--offline"]).exits(0);
+}
+
+#[test]
+fn tcp_beyond_loopback_wants_verify_full() {
+    let bench = sound();
+    for (url, warned) in [
+        ("host=db.example.net user=r dbname=d sslmode=require", true),
+        ("host=10.0.0.7 user=r dbname=d", true),
+        ("host=localhost,db.example.net user=r dbname=d", true),
+        ("host=localhost hostaddr=10.0.0.7 user=r dbname=d", true),
+        ("host=db.example.net user=r dbname=d sslmode=verify-full", false),
+        ("host=127.0.0.1 user=r dbname=d", false),
+        ("host=::1 user=r dbname=d", false),
+        ("host=/run/postgresql user=r dbname=d", false),
+    ] {
+        bench.set("database.url", &quoted(url));
+        let said = check(&bench, &["--offline"]).exits(0);
+        if warned {
+            assert!(said.mend("warning", "verify-full").contains("sslmode=verify-full"), "{url}");
+        } else {
+            said.silent_about("verify-full");
+        }
+    }
+}
+
+#[test]
+fn keyring_faults_are_named_and_mended() {
+    let bench = sound();
+    let keyring = bench.keyring_file();
+    chmod(&keyring, 0o644);
+    found_and_mended(&bench, 6, "fault", "read by others", "chmod g-w,o-rw ");
+    chmod(&keyring, 0o660);
+    found_and_mended(&bench, 6, "fault", "written by group", "chmod g-w,o-rw ");
+    chmod(keyring.parent().unwrap(), 0o775);
+    found_and_mended(&bench, 6, "fault", "could be replaced", "chmod go-w ");
+    if nix::unistd::geteuid().is_root() {
+        nix::unistd::chown(&keyring, Some(4242.into()), None).unwrap();
+        found_and_mended(&bench, 6, "fault", "belongs to user 4242", "chown root ");
+    }
+    fs::remove_file(&keyring).unwrap();
+    found_and_mended(&bench, 6, "fault", "there is no keyring", "relinkd key generate");
+    fs::remove_file(&keyring).unwrap();
+    fs::create_dir(&keyring).unwrap();
+    check(&bench, &[]).exits(6).finding("fault", "must be a regular file");
+}
+
+#[test]
+fn a_keyring_that_the_spools_owner_cannot_read_is_a_fault_for_root() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let bench = sound();
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+    for directory in [bench.spool(), bench.incoming()] {
+        nix::unistd::chown(&directory, Some(nobody.uid), Some(nobody.gid)).unwrap();
+    }
+    chmod(&bench.incoming(), 0o3770);
+    found_and_mended(&bench, 6, "fault", "cannot be read by nobody", "chmod 0640 ");
+    check(&bench, &[]).exits(0);
+}
+
+#[test]
+fn spool_faults_are_named_and_mended() {
+    let bench = sound();
+    let incoming = bench.incoming();
+    chmod(&incoming, 0o3775);
+    found_and_mended(&bench, 0, "warning", "open to others", "chmod 3770 ");
+    chmod(&incoming, 0o3777);
+    found_and_mended(&bench, 1, "fault", "open to others", "chmod 3770 ");
+    fs::create_dir(bench.rejected()).unwrap();
+    chmod(&bench.rejected(), 0o755);
+    found_and_mended(&bench, 1, "fault", "rejected: is open to others", "chmod 0750 ");
+    chmod(&bench.spool(), 0o777);
+    found_and_mended(&bench, 1, "fault", "may be written by group or others", "chmod go-w ");
+
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    fs::remove_dir(&incoming).unwrap();
+    symlink(elsewhere.path(), &incoming).unwrap();
+    found_and_mended(&bench, 1, "fault", "another file system", "rm ");
+
+    fs::write(bench.applied(), "").unwrap();
+    found_and_mended(&bench, 1, "fault", "applied: is no directory", "mkdir ");
+
+    fs::remove_dir_all(bench.spool()).unwrap();
+    let said = check(&bench, &[]).exits(1);
+    assert!(said.mend("fault", "spool: is missing").starts_with("install -d "));
+}
+
+#[test]
+fn a_spool_that_its_owner_cannot_write_is_a_fault() {
+    let bench = sound();
+    if nix::unistd::geteuid().is_root() {
+        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+        chmod(&bench.keyring_file(), 0o640);
+        nix::unistd::chown(&bench.keyring_file(), None, Some(nobody.gid)).unwrap();
+        nix::unistd::chown(&bench.spool(), Some(nobody.uid), Some(nobody.gid)).unwrap();
+        chmod(&bench.incoming(), 0o3770);
+    } else {
+        chmod(&bench.incoming(), 0o3570);
+    }
+    found_and_mended(&bench, 1, "fault", "cannot be written by user", "chown ");
+}
+
+#[test]
+fn without_inotify_it_warns() {
+    let bench = sound();
+    let script = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" check --offline";
+    let mut unshare = bench.command(["check"]);
+    unshare = {
+        let mut command = Command::new("unshare");
+        command.args(["-Ur", "sh", "-c", script]).arg(unshare.get_program());
+        command.env("RELINKD_CONFIG", bench.config_file());
+        command
+    };
+    let output = unshare.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.contains("unshare") || stderr.contains("max_inotify_instances") {
+        return; // No user namespaces on this machine.
+    }
+    let said = read(output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap()).exits(0);
+    assert!(said.mend("warning", "inotify is not available").contains("max_user_instances"));
+}
+
+#[test]
+fn a_server_that_is_not_there_read_only_or_refuses_is_a_fault() {
+    let bench = sound();
+    bench.set("database.url", "\"host=/nonexistent user=r dbname=d\"");
+    assert!(
+        check(&bench, &[]).exits(5).mend("fault", "cannot connect").contains("systemctl start postgresql")
+    );
+    bench.set("database.url", &quoted(&bench.db.url("nobody_here")));
+    assert!(check(&bench, &[]).exits(5).mend("fault", "does not exist").contains("relinkd install"));
+    bench.set("database.url", &quoted(&bench.db.url(bench.db.role()).replace(bench.db.name(), "no_such_db")));
+    assert!(check(&bench, &[]).exits(5).mend("fault", "no_such_db").contains("sudoedit"));
+    bench.set("database.url", &quoted(&bench.db.url(bench.db.role())));
+    bench
+        .db
+        .admin()
+        .execute(&format!("alter database {} set default_transaction_read_only = on", bench.db.name()));
+    check(&bench, &[]).exits(5).finding("fault", "no writable server");
+}
+
+#[test]
+fn the_bots_tables_are_judged_before_install() {
+    let bench = Bench::new();
+    chmod(&bench.incoming(), 0o3770);
+    let role = bench.db.role().to_owned();
+    bench.db.admin().execute(&format!("create role {role} login"));
+    for (harm, text, mend) in [
+        (
+            "alter table users alter column portal_token type varchar(64)",
+            "holds 64 characters",
+            "alter table public.users alter column portal_token type varchar(255);",
+        ),
+        (
+            "alter table users alter column telegram_id type text",
+            "telegram_id in public.users is text",
+            "type bigint using telegram_id::bigint;",
+        ),
+        (
+            "alter table issues alter column okdesk_url type char(90)",
+            "okdesk_url in public.issues is character(90)",
+            "type varchar using",
+        ),
+        ("alter table issues alter column id type numeric", "id in public.issues is numeric", "type bigint"),
+    ] {
+        bench.db.execute(harm);
+        found_and_mended(&bench, 5, "fault", text, mend);
+    }
+    bench.db.execute("drop index ix_users_telegram_id");
+    found_and_mended(
+        &bench,
+        5,
+        "warning",
+        "telegram_id in public.users is not unique",
+        "create unique index concurrently",
+    );
+    bench.set("tables.users.portal_token", "\"tokne\"");
+    assert!(check(&bench, &[]).mend("fault", "no column tokne").starts_with("sudoedit"));
+    bench.set("tables.users.name", "\"people\"");
+    check(&bench, &[]).finding("fault", "there is no table public.people");
+    bench.db.execute(
+        "create table parts (id int, telegram_user_id bigint, okdesk_url text) partition by range (id)",
+    );
+    bench.set("tables.issues.name", "\"parts\"");
+    check(&bench, &[]).finding("fault", "partitioned");
+    bench.db.execute("create view looks as select * from issues");
+    bench.set("tables.issues.name", "\"looks\"");
+    check(&bench, &[]).finding("fault", "is a view");
+}
+
+#[test]
+fn a_narrow_token_column_is_widened_under_a_running_daemon() {
+    let bench = Bench::new();
+    chmod(&bench.incoming(), 0o3770);
+    bench.db.execute("alter table users alter column portal_token type varchar(64)");
+    bench.install();
+    bench.db.insert_user(1, Some("1111-2222-3333-4444"));
+    bench.db.insert_issue(1, 1, Some(&crate::support::plain_link(1)));
+    let daemon = bench.start();
+    bench.wait_link(1, &crate::support::login_link("1111-2222-3333-4444", 1));
+    found_and_mended(&bench, 5, "fault", "holds 64 characters", "relinkd.attach");
+    check(&bench, &[]).exits(0);
+    bench.wait_until("the token is sealed", || {
+        bench.db.token_column(1).is_some_and(|value| value.starts_with("relinkd:v1:"))
+    });
+    daemon.stop();
+    bench.install();
+    check(&bench, &[]).exits(0);
+}
+
+#[test]
+fn triggers_missing_disabled_different_or_stray_are_faults_that_install_mends() {
+    let bench = sound();
+    for (harm, text) in [
+        ("drop trigger relinkd_1_issue_inserted on issues", "relinkd_1_issue_inserted on issues is missing"),
+        (
+            "alter table users disable trigger relinkd_1_user_updated",
+            "relinkd_1_user_updated on users is disabled",
+        ),
+        (
+            "alter table users enable replica trigger relinkd_1_user_deleted",
+            "relinkd_1_user_deleted on users is disabled",
+        ),
+        (
+            "drop trigger relinkd_1_issue_updated on issues; create trigger relinkd_1_issue_updated \
+             after update of title on issues for each row execute function relinkd.issue_updated()",
+            "relinkd_1_issue_updated on issues does not watch",
+        ),
+        (
+            "create trigger relinkd_0_old after insert on comments for each row execute function relinkd.issue_updated()",
+            "relinkd_0_old on comments does not belong",
+        ),
+    ] {
+        bench.db.admin().execute(harm);
+        found_and_mended(&bench, 5, "fault", text, "relinkd install --admin-url ");
+        check(&bench, &[]).exits(0);
+    }
+    bench.db.admin().execute("update relinkd.meta set schema_version = 7");
+    check(&bench, &[]).exits(5).finding("fault", "schema relinkd has version 7");
+    bench.db.admin().execute("update relinkd.meta set schema_version = 1, users_table = 'public.people'");
+    found_and_mended(&bench, 5, "fault", "was installed for public.people", "relinkd install");
+}
+
+#[test]
+fn what_others_put_on_the_tables_is_warned_of() {
+    let bench = sound();
+    bench.db.execute(
+        "create function public.meddle() returns trigger language plpgsql as 'begin return new; end';
+         create trigger meddler before update on issues for each row execute function public.meddle();
+         create trigger harmless after update on issues for each row execute function public.meddle()",
+    );
+    check(&bench, &[]).silent_about("harmless");
+    found_and_mended(&bench, 0, "warning", "meddler", "disable trigger meddler;");
+
+    bench.db.execute("alter table users enable row level security");
+    found_and_mended(&bench, 0, "warning", "row-level security is on", "disable row level security;");
+}
+
+#[test]
+fn forced_row_security_blinds_relinkd() {
+    let bench = Bench::new();
+    chmod(&bench.incoming(), 0o3770);
+    bench.db.admin().execute(&format!("create role {} login", bench.db.role()));
+    bench.run(["install", "--admin-url", &bench.db.url(BOT)]).ok();
+    bench
+        .db
+        .execute("alter table issues enable row level security; alter table issues force row level security");
+    found_and_mended(
+        &bench,
+        5,
+        "fault",
+        "row-level security is forced on public.issues",
+        "no force row level security;",
+    );
+}
+
+#[test]
+fn settings_of_relinkd_applying_are_faults() {
+    let bench = sound();
+    let (name, role) = (bench.db.name().to_owned(), bench.db.role().to_owned());
+    for harm in [
+        format!("alter role {role} set relinkd.applying = 'on'"),
+        format!("alter database {name} set relinkd.applying = 'on'"),
+        format!("alter role {role} in database {name} set relinkd.applying = 'on'"),
+    ] {
+        bench.db.admin().execute(&harm);
+        found_and_mended(&bench, 5, "fault", "relinkd.applying", "reset relinkd.applying;");
+        check(&bench, &[]).exits(0);
+    }
+}
+
+#[test]
+fn prepared_transactions_are_warned_of() {
+    let cluster = Cluster::start(&ClusterOptions::default().setting("max_prepared_transactions", "5"));
+    let bench = Bench::over(Arc::new(Database::on(&cluster, TokenColumn::Varchar)));
+    bench.install();
+    let mend = check(&bench, &[]).exits(0).mend("warning", "prepared transactions are on");
+    assert!(mend.starts_with("alter system set max_prepared_transactions = 0;"), "{mend}");
+}
+
+#[test]
+fn a_log_that_would_show_tokens_is_warned_of() {
+    let bench = sound();
+    bench.db.admin().execute(&format!("alter role {} reset log_parameter_max_length", bench.db.role()));
+    let said = check(&bench, &[]).exits(0);
+    assert!(
+        said.finding("warning", "log_parameter_max_length").what.contains("would, once"),
+        "{}",
+        said.whole
+    );
+    bench.db.log_every_statement();
+    let said = check(&bench, &[]).exits(0);
+    assert!(
+        said.finding("warning", "log_parameter_max_length").what.contains("log does show"),
+        "{}",
+        said.whole
+    );
+    found_and_mended(&bench, 0, "warning", "log_parameter_max_length", "set log_parameter_max_length = 0;");
+}
+
+#[test]
+fn too_few_privileges_are_a_fault_and_too_many_a_warning() {
+    let bench = sound();
+    let role = bench.db.role().to_owned();
+    for harm in [
+        format!("revoke update (url) on relinkd.bot_issue from {role}"),
+        format!("revoke delete on relinkd.change from {role}"),
+        format!("revoke execute on function relinkd.ring() from {role}"),
+        format!("revoke usage on schema relinkd from {role}"),
+    ] {
+        bench.db.admin().execute(&harm);
+        found_and_mended(&bench, 5, "fault", "lacks", "relinkd install --admin-url ");
+    }
+    for (harm, text, mend) in [
+        (
+            format!("grant delete on users to {role}"),
+            "delete on users",
+            format!("revoke all on users from {role};"),
+        ),
+        (
+            format!("grant select (phone) on users to {role}"),
+            "select (phone) on users",
+            format!("revoke all on users from {role};"),
+        ),
+        (
+            "grant select on issues to public".to_owned(),
+            "as everybody may",
+            "revoke all on issues from public;".to_owned(),
+        ),
+        (format!("grant {BOT} to {role}"), "is a member of", format!("revoke {BOT} from {role};")),
+        (format!("alter role {role} superuser"), "is a superuser", format!("alter role {role} nosuperuser;")),
+    ] {
+        bench.db.admin().execute(&harm);
+        found_and_mended(&bench, 0, "warning", text, &mend);
+    }
+    bench.set("database.url", &quoted(&bench.db.url(BOT)));
+    assert!(check(&bench, &[]).mend("warning", "owns the bot's tables").contains("--role relinkd"));
+}
+
+#[test]
+fn an_index_that_is_missing_or_invalid_is_warned_of() {
+    let bench = sound();
+    bench.db.admin().execute("drop index relinkd_issue_walk");
+    found_and_mended(&bench, 0, "warning", "has no index", "relinkd install");
+    bench
+        .db
+        .admin()
+        .execute("update pg_index set indisvalid = false where indexrelid = 'relinkd_issue_walk'::regclass");
+    found_and_mended(&bench, 0, "warning", "is invalid", "relinkd install");
+}
+
+#[test]
+fn tokens_that_cannot_be_opened_or_are_shared_are_named() {
+    let bench = sound();
+    bench.db.insert_user(1, None);
+    bench.run_with_input(["token", "set", "1"], "1111-2222-3333-4444").ok();
+    bench.write_keyring(&KEYRING.replace("k1", "k9"));
+    let said = check(&bench, &[]).exits(5);
+    assert!(said.mend("fault", "sealed under the key k1").contains("[retired]"));
+    bench.write_keyring(KEYRING);
+    check(&bench, &[]).exits(0);
+    bench.db.insert_user(2, Some("1111-2222-3333-4444"));
+    assert!(
+        check(&bench, &[])
+            .exits(0)
+            .mend("warning", "share their token with another: 1, 2")
+            .contains("token set 2")
+    );
+    bench.db.set_token(2, Some("relinkd:v1:nonsense"));
+    assert_eq!(check(&bench, &[]).exits(0).mend("warning", "no usable token"), "relinkd token set 2");
+    bench.db.execute("drop index ix_users_telegram_id");
+    bench.db.insert_user(2, Some("9999-2222-3333-4444"));
+    check(&bench, &[]).exits(5).finding("fault", "more than one row: 2");
+    bench.assert_no_leak(&["1111-2222-3333-4444", "9999-2222-3333-4444"]);
+}
+
+#[test]
+fn a_connection_that_swallows_notifications_is_warned_of() {
+    let bench = sound();
+    let directory = bench.path("pooler");
+    fs::create_dir(&directory).unwrap();
+    let listener = UnixListener::bind(directory.join(".s.PGSQL.5432")).unwrap();
+    chmod(&directory.join(".s.PGSQL.5432"), 0o777);
+    let server = bench.db.cluster().socket().join(format!(".s.PGSQL.{}", bench.db.cluster().port()));
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            swallow_notifications(client.unwrap(), UnixStream::connect(&server).unwrap());
+        }
+    });
+    let url = format!(
+        "host={} user={} dbname={} sslmode=disable",
+        directory.display(),
+        bench.db.role(),
+        bench.db.name()
+    );
+    bench.set("database.url", &quoted(&url));
+    let said = check(&bench, &[]).exits(0);
+    assert!(said.mend("warning", "LISTEN does not deliver").contains("sudoedit"));
+}
+
+/// Passes everything on but notifications, as a pooler that hands out server connections by transaction loses them
+/// (message format: Postgres manual, 55.7).
+fn swallow_notifications(client: UnixStream, server: UnixStream) {
+    let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut to_server);
+        let _ = to_server.shutdown(std::net::Shutdown::Both);
+    });
+    std::thread::spawn(move || {
+        let (mut server, mut client) = (server, client);
+        let mut head = [0; 5];
+        while server.read_exact(&mut head).is_ok() {
+            let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
+            let mut body = vec![0; length - 4];
+            if server.read_exact(&mut body).is_err() {
+                break;
+            }
+            if head[0] != b'A' && client.write_all(&[&head[..], &body].concat()).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn of_several_faults_the_first_group_decides() {
+    let bench = sound();
+    bench.db.admin().execute("drop trigger relinkd_1_issue_inserted on issues");
+    check(&bench, &[]).exits(5);
+    chmod(&bench.incoming(), 0o3777);
+    check(&bench, &[]).exits(1);
+    chmod(&bench.keyring_file(), 0o644);
+    check(&bench, &[]).exits(6);
+    bench.set("audit.interval", "\"soon\"");
+    check(&bench, &[]).exits(4);
+}

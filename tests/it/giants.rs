@@ -1,0 +1,107 @@
+//! A user with very many issues: walked in chunks, put off for nobody, taken up again after a crash.
+
+use crate::support::{BASE, Bench};
+
+const GIANT: i64 = 1;
+const OTHER: i64 = 2;
+const MANY: i64 = 30_000;
+
+fn giant() -> Bench {
+    let bench = Bench::new();
+    bench.db.insert_user(GIANT, None);
+    bench.db.insert_user(OTHER, None);
+    bench.db.execute(&format!(
+        "insert into issues (id, telegram_user_id, okdesk_issue_id, status, okdesk_url)
+         select g, {GIANT}, g, 'opened', '{BASE}/issues/' || g from generate_series(1, {MANY}) g;
+         insert into issues (id, telegram_user_id, okdesk_issue_id, status, okdesk_url)
+         values (100000, {OTHER}, 5, 'opened', '{BASE}/issues/5')"
+    ));
+    bench.install();
+    bench
+}
+
+fn with_token(bench: &Bench, token: &str) -> i64 {
+    bench.db.number(&format!("select count(*) from issues where okdesk_url like '%token={token}&%'"))
+}
+
+#[test]
+fn a_walk_that_was_cut_short_goes_on_where_it_was() {
+    let bench = giant();
+    let daemon = bench.start();
+    bench.wait_idle();
+    bench.db.set_token(GIANT, Some("1111-2222-3333-4444"));
+    bench.wait_until("the walk is under way", || with_token(&bench, "1111-2222-3333-4444") > 0);
+    // Others pass by.
+    bench.db.set_token(OTHER, Some("5555-2222-3333-4444"));
+    bench.wait_link(100_000, &format!("{BASE}/login?token=5555-2222-3333-4444&redirect=/issues/5"));
+    daemon.kill();
+    let daemon = bench.start();
+    bench.wait_idle();
+    assert_eq!(with_token(&bench, "1111-2222-3333-4444"), MANY);
+    // Stopped in the middle of it, it ends in order, and nothing is half done.
+    bench.db.set_token(GIANT, Some("9999-2222-3333-4444"));
+    bench.wait_until("the walk is under way", || with_token(&bench, "9999-2222-3333-4444") > 0);
+    daemon.stop();
+    let (old, new) = (with_token(&bench, "1111-2222-3333-4444"), with_token(&bench, "9999-2222-3333-4444"));
+    assert_eq!(old + new, MANY);
+    let daemon = bench.start();
+    bench.wait_idle();
+    assert_eq!(with_token(&bench, "9999-2222-3333-4444"), MANY);
+    daemon.stop();
+}
+
+#[test]
+fn a_new_issue_costs_an_issue_however_many_its_user_has() {
+    let bench = giant();
+    let daemon = bench.start();
+    bench.db.set_token(GIANT, Some("1111-2222-3333-4444"));
+    bench.wait_until("all links follow", || with_token(&bench, "1111-2222-3333-4444") == MANY);
+    bench.wait_idle();
+    let touched = || -> i64 {
+        // What this session read itself goes to the statistics first; the daemon's sessions report within a second.
+        bench.db.rows("select pg_stat_force_next_flush()::text");
+        std::thread::sleep(std::time::Duration::from_millis(2500));
+        bench
+            .db
+            .number("select idx_tup_fetch + seq_tup_read from pg_stat_all_tables where relname = 'issues'")
+    };
+    let before = touched();
+    bench.db.insert_issue(200_000, GIANT, Some(&format!("{BASE}/issues/7")));
+    bench.wait_link(200_000, &format!("{BASE}/login?token=1111-2222-3333-4444&redirect=/issues/7"));
+    let after = touched();
+    // Beside the few rows of the change, what `wait_link` itself reads.
+    assert!(after - before < MANY / 10, "{} rows were read for one issue", after - before);
+    daemon.stop();
+}
+
+#[test]
+fn own_writes_do_not_come_back() {
+    let bench = giant();
+    let daemon = bench.start();
+    bench.db.set_token(GIANT, Some("1111-2222-3333-4444"));
+    bench.wait_until("all links follow", || with_token(&bench, "1111-2222-3333-4444") == MANY);
+    bench.wait_idle();
+    let last = bench.db.rows("select max(last_value)::text from pg_sequences where schemaname = 'relinkd'");
+    daemon.stop();
+    // The giant's links, its sealing and the start: a handful of changes, not thirty thousand.
+    assert!(last[0][0].as_ref().unwrap().parse::<i64>().unwrap() < 20, "{last:?}");
+}
+
+#[test]
+fn two_daemons_share_the_work() {
+    let bench = giant();
+    let second = Bench::over(std::sync::Arc::clone(&bench.db));
+    let (one, two) = (bench.start(), second.start());
+    for round in 0..5 {
+        let token = format!("{round}000-2222-3333-4444");
+        bench.db.set_token(GIANT, Some(&token));
+        bench.db.set_token(OTHER, Some(&format!("{round}000-7777-3333-4444")));
+        bench.wait_link(100_000, &format!("{BASE}/login?token={round}000-7777-3333-4444&redirect=/issues/5"));
+    }
+    bench.wait_until("all links follow", || with_token(&bench, "4000-2222-3333-4444") == MANY);
+    let status = bench.run(["status", "--json"]).json();
+    assert_eq!(status["daemons"], 2);
+    assert_eq!(status["mode"], "listen");
+    one.stop();
+    two.stop();
+}
