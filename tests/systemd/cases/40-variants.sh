@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# The other ways to run it: several databases, no network, credentials.
+
+# make_instance NAME: a database, a configuration, a key, and the unit started.
+make_instance() {
+    make_database "$1"
+    put "/etc/relinkd/$1.toml" <<CONFIGURATION
+[database]
+url = "postgresql://relinkd@/$1"
+[portal]
+base_url = "https://yapomogu55.okdesk.ru"
+CONFIGURATION
+    inside relinkd --config "/etc/relinkd/$1.toml" key generate
+    inside runuser -u postgres -g relinkd -- \
+        relinkd --config "/etc/relinkd/$1.toml" install --admin-url "postgresql://postgres@/$1"
+    inside systemctl -q enable --now "relinkd@$1"
+}
+
+restores_link_1() {
+    sql "update issues set okdesk_url = 'https://yapomogu55.okdesk.ru/issues/1' where id = 1"
+    soon 10 link_is 1 "$(login "$TOKEN" 1)"
+}
+
+test_two_instances_run_beside_each_other() {
+    make_instance alpha
+    make_instance beta
+    equal "$(property ActiveState relinkd@alpha)" active
+    equal "$(property ActiveState relinkd@beta)" active
+    equal "$(property ActiveState)" active
+    equal "$(inside stat -c '%U:%G %a' /var/spool/relinkd/alpha/incoming)" "relinkd:relinkd-ops 3770"
+    assignment 1 "$NEW_TOKEN" | SPOOL=/var/spool/relinkd/alpha drop alice one.toml
+    SPOOL=/var/spool/relinkd/alpha soon 10 applied one.toml
+    DATABASE=alpha soon 10 link_is 1 "$(login "$NEW_TOKEN" 1)"
+    DATABASE=beta link_is 1 https://yapomogu55.okdesk.ru/issues/1
+    fails inside cmp -s /etc/relinkd/alpha.keyring.toml /etc/relinkd/beta.keyring.toml
+    inside relinkd --config /etc/relinkd/alpha.toml status
+    inside systemctl reload relinkd@alpha relinkd@beta
+}
+
+test_it_works_without_any_network() {
+    use_drop_in unix-only.conf <systemd/unix-only.conf
+    inside systemctl restart relinkd
+    restores_link_1
+    fails equal "$(inside readlink "/proc/$(main_pid)/ns/net")" "$(inside readlink /proc/1/ns/net)"
+    inside systemctl reload relinkd
+    forget_drop_in unix-only.conf
+    inside systemctl restart relinkd
+}
+
+test_credentials_reach_it() {
+    sql "alter role relinkd password 'of no great length'"
+    put /etc/relinkd/password <<<'of no great length'
+    inside mkdir -p /etc/credstore.encrypted
+    inside systemd-creds encrypt --with-key=host --name=keyring /etc/relinkd/keyring.toml /etc/credstore.encrypted/relinkd.keyring
+    inside systemd-creds encrypt --with-key=host --name=password /etc/relinkd/password /etc/credstore.encrypted/relinkd.password
+    inside cp -p /etc/relinkd/config.toml /root/config.good
+    inside mv /etc/relinkd/keyring.toml /root/keyring.toml
+    inside rm /etc/relinkd/password
+    inside sed -i -e 's,^url = "postgresql.*,url = "postgresql://relinkd@127.0.0.1/okdesk_bot",' \
+        -e 's,^# password_file = .*,password_file = "credential:password",' \
+        -e 's,^file = .*,file = "credential:keyring",' /etc/relinkd/config.toml
+    use_drop_in credentials.conf <systemd/credentials.conf
+    inside systemctl restart relinkd
+    restores_link_1
+    inside systemctl reload relinkd
+    inside relinkd status
+    fails inside relinkd key generate
+    inside mv /root/config.good /etc/relinkd/config.toml
+    inside mv /root/keyring.toml /etc/relinkd/keyring.toml
+    forget_drop_in credentials.conf
+    inside systemctl restart relinkd
+    restores_link_1
+}
