@@ -6,6 +6,7 @@
 mod bench;
 mod checking;
 mod documents;
+mod doorbell_model;
 mod dropping;
 mod errors;
 mod explaining;
