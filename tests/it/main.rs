@@ -17,3 +17,4 @@ mod rotation;
 mod secrecy;
 mod story;
 mod support;
+mod terminal;
