@@ -6,6 +6,7 @@
 mod bench;
 mod checking;
 mod documents;
+mod doorbell_model;
 mod dropping;
 mod errors;
 mod explaining;
@@ -16,3 +17,4 @@ mod rotation;
 mod secrecy;
 mod story;
 mod support;
+mod terminal;
