@@ -65,6 +65,8 @@ test_credentials_reach_it() {
     inside systemctl reload relinkd
     inside relinkd status
     fails inside relinkd key generate
+    inside sed -i 's,^tokenless = .*,tokenless = "perhaps",' /etc/relinkd/config.toml
+    fails inside systemctl reload relinkd
     inside mv /root/config.good /etc/relinkd/config.toml
     inside mv /root/keyring.toml /etc/relinkd/keyring.toml
     forget_drop_in credentials.conf
