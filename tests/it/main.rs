@@ -4,13 +4,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bench;
+mod changes;
 mod checking;
 mod documents;
 mod dropping;
 mod errors;
 mod giants;
 mod house;
+mod installing;
+mod links;
 mod manual;
 mod secrecy;
 mod story;
 mod support;
+mod tokens;
