@@ -21,6 +21,8 @@ pub enum Fate {
     AppliedBefore,
     /// It had been settled already, but for clearing away.
     Cleared,
+    /// It is no file to take; it is back in `incoming/`.
+    PutBack,
     /// It lies in `rejected/`, with this many faults.
     Rejected(usize),
 }
@@ -61,6 +63,10 @@ pub async fn take(
             spool.settle_gone(claim)?;
             return Ok(Fate::Cleared);
         }
+        Content::NoFile => {
+            spool.put_back(claim)?;
+            return Ok(Fate::PutBack);
+        }
         Content::TooLarge => return reject(spool, claim, &[Fault::new(Place::START, FaultKind::TooLarge)]),
         Content::Bytes(bytes) => match assignment::parse(&bytes, &rules.token_rule) {
             Ok(batch) => batch,
@@ -81,7 +87,8 @@ pub async fn take(
 async fn settle(session: &Session, spool: &Spool, claim: &Claim, receipt: &str) -> Result<(), IntakeError> {
     spool.settle_applied(claim, receipt.as_bytes())?;
     assigning::forget(session, claim.id()).await?;
-    Ok(())
+    // Only now: an empty claim without its row does nothing, a row without its claim would stay for ever.
+    Ok(spool.close(claim)?)
 }
 
 fn reject(spool: &Spool, claim: &Claim, faults: &[Fault]) -> Result<Fate, IntakeError> {

@@ -1,8 +1,8 @@
 //! What every command does before it can speak to the database: read the configuration, become the spool's owner,
 //! read the keyring, connect.
 
-use super::output::Failure;
-use crate::config::{self, Database, Settings};
+use super::output::{Exit, Failure};
+use crate::config::{self, Database, Environment, FileSource, Settings};
 use crate::db::connect::Role;
 use crate::db::{Connector, Session, schema};
 use crate::envelope::Keyring;
@@ -47,10 +47,18 @@ pub(super) fn become_spool_owner(settings: &mut Settings) -> Result<(), Failure>
 /// this process now has; none where it stays who it was.
 pub(super) fn become_owner(
     directory: &Path,
-    database: Option<&mut Database>,
+    mut database: Option<&mut Database>,
 ) -> Result<Option<(String, String)>, Failure> {
     use nix::unistd::{Gid, Group, Uid, User, setgid, setgroups, setuid};
     let Some(uid) = owner_for_root(directory).filter(|uid| *uid != 0) else { return Ok(None) };
+    // The unit's credentials are found by root alone; afterwards it would be too late.
+    if let Some(database) =
+        database.as_mut().filter(|it| it.password_file.as_ref().is_some_and(FileSource::is_credential))
+    {
+        database.password = database.configured_password(&Environment::of_process()).map_err(|error| {
+            Failure::new(Exit::Configuration, error).next("the unit must be running: systemctl start relinkd")
+        })?;
+    }
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     let gid = user.as_ref().map_or(Gid::from_raw(uid), |user| user.gid);
     let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);

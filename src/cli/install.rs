@@ -18,25 +18,41 @@ pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit
         print(&settings, &role);
         return Ok(Exit::Done);
     }
-    let keyring = Arc::new(database::keyring(&settings)?);
     block_on(async {
         let mut admin = connect(&settings, args.admin.admin_url.as_deref()).await?;
         let partly = install(&admin, &settings, &role).await?;
+        // Told from what is there before a running daemon changes it; everyone is queued whatever comes of it.
+        let forecast = forecast(&mut admin, &settings).await;
+        setup::queue_everyone(&admin).await?;
         if !quiet {
             output::line(format!(
                 "schema relinkd is installed in database {}, role {role} may use it",
                 settings.database.dbname
             ));
-            let facts = schema::verify(&admin, &settings.tables).await?;
-            let rules = Rules::new(&settings, keyring, &facts);
-            let forecast = forecast::forecast(&mut admin, &rules).await?;
-            for line in forecast.lines(&settings) {
-                output::line(line);
-            }
         }
-        setup::queue_everyone(&admin).await?;
+        let lines = forecast?;
+        if !quiet {
+            lines.into_iter().for_each(output::line);
+        }
         Ok(if partly { Exit::Partly } else { Exit::Done })
     })
+}
+
+/// What will change, in lines. Without the keyring, which an admin elsewhere need not have, it cannot be told.
+async fn forecast(admin: &mut Session, settings: &Settings) -> Result<Vec<String>, Failure> {
+    let keyring = match database::keyring(settings) {
+        Ok(keyring) => Arc::new(keyring),
+        Err(failure) => {
+            output::warning(format!(
+                "what will change cannot be told without the keyring: {}",
+                failure.cause
+            ));
+            return Ok(Vec::new());
+        }
+    };
+    let facts = schema::verify(admin, &settings.tables).await?;
+    let rules = Rules::new(settings, keyring, &facts);
+    Ok(forecast::forecast(admin, &rules).await?.lines(settings))
 }
 
 /// Connects as the admin: with the URL given, else as database.url says. Its password may be typed.

@@ -292,7 +292,7 @@ pub enum KeyCommand {
         #[arg(value_name = "KID")]
         id: String,
     },
-    /// Move a key under [retired]: it opens, and never seals
+    /// Move a key under the retired ones: it opens, and never seals
     #[command(after_help = "Examples:\n  relinkd key retire k2026a\n  relinkd key retire k2026a --destroy")]
     Retire {
         /// The key's id

@@ -1,7 +1,7 @@
 //! The daemon: its tasks, what they share, the signals, and the way out.
 //!
 //! Links and audit run on the main thread's runtime; the spool, whose work is waiting for disks, on a thread of its
-//! own. Tasks share settings, rules and a board, and stop when [`Shared::stop`] is set.
+//! own. Tasks share settings, rules and a board, and stop when `Shared::stop` is set.
 
 mod audits;
 mod board;

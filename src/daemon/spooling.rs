@@ -112,6 +112,7 @@ async fn take(
         Fate::Applied => log::info!(file; "applied"),
         Fate::AppliedBefore => log::info!(file; "was applied before; cleared away"),
         Fate::Cleared => log::info!(file; "was settled before; cleared away"),
+        Fate::PutBack => log::warn!(file; "was no file to take when it was claimed; put back"),
         Fate::Rejected(faults) => {
             log::warn!(file, faults; "rejected; see the .reason beside it in rejected/");
         }

@@ -2,6 +2,7 @@
 
 use super::look::{Arrival, judge};
 use super::{Spool, SpoolError, failed, flush, layout};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags, open, renameat2};
 use nix::sys::stat::Mode;
 use std::ffi::{OsStr, OsString};
@@ -26,6 +27,8 @@ pub enum Content {
     TooLarge,
     /// All of it.
     Bytes(Zeroizing<Vec<u8>>),
+    /// Nothing: it is no regular file, and was not opened as one.
+    NoFile,
     /// Nothing to read: the file is gone, only clearing away is left to do.
     Gone,
 }
@@ -66,22 +69,20 @@ impl Spool {
         fs::create_dir(&claim.directory).map_err(failed(&claim.directory, "cannot be made"))?;
         let from = incoming.join(&arrival.name);
         self.watch.forget(&arrival.name);
-        let moved = match move_to(&from, &claim.file()) {
-            Ok(()) if judge(&claim.file()).is_ok() => true,
+        match move_to(&from, &claim.file()) {
+            Ok(()) if judge(&claim.file()).is_ok() => {}
             Ok(()) => {
-                // It changed its nature between look and claim: back with it.
-                move_to(&claim.file(), &from).map_err(failed(&from, "cannot be put back"))?;
-                false
+                // It changed its nature between look and claim.
+                self.put_back(&claim)?;
+                return Ok(None);
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => {
-                let _ = fs::remove_dir(&claim.directory);
-                return Err(failed(&from, "cannot be claimed")(error));
+                self.close(&claim)?;
+                return match error.kind() {
+                    io::ErrorKind::NotFound => Ok(None),
+                    _ => Err(failed(&from, "cannot be claimed")(error)),
+                };
             }
-        };
-        if !moved {
-            fs::remove_dir(&claim.directory).map_err(failed(&claim.directory, "cannot be removed"))?;
-            return Ok(None);
         }
         // Before anything follows from the claim: power loss must not bring the file back under its old name.
         flush(&claim.directory)?;
@@ -118,12 +119,14 @@ impl Spool {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = match open(&path, flags, Mode::empty()) {
             Ok(descriptor) => File::from(descriptor),
-            Err(nix::errno::Errno::ENOENT) => return Ok(Content::Gone),
+            Err(Errno::ENOENT) => return Ok(Content::Gone),
+            // A symbolic link; a socket.
+            Err(Errno::ELOOP | Errno::ENXIO) => return Ok(Content::NoFile),
             Err(errno) => return Err(failed(&path, "cannot be opened")(errno.into())),
         };
         let metadata = file.metadata().map_err(failed(&path, "cannot be looked at"))?;
         if !metadata.is_file() {
-            return Ok(Content::Gone);
+            return Ok(if claim.name().is_empty() { Content::Gone } else { Content::NoFile });
         }
         // As long as it may get, at once: growing would leave copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));

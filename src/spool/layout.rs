@@ -44,9 +44,9 @@ fn make(path: &Path, mode: u32) -> Result<(), SpoolError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(failed(path, "cannot be made")(error)),
     }
-    let made = fs::metadata(path).map_err(failed(path, "cannot be looked at"))?.mode() & 0o7777;
-    let wanted = mode | (made & SETGID);
-    if made == wanted {
+    let given = fs::metadata(path).map_err(failed(path, "cannot be looked at"))?.mode() & 0o7777;
+    let wanted = mode | (given & SETGID);
+    if given == wanted {
         return Ok(());
     }
     match fs::set_permissions(path, Permissions::from_mode(wanted)) {

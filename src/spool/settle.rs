@@ -18,7 +18,8 @@ const NAME_MAX: usize = 255;
 const ENDING_MAX: usize = 16;
 
 impl Spool {
-    /// Ends a claim that took effect: the file goes, the receipt comes. The file is gone for good when this returns.
+    /// Ends a claim that took effect: the file goes, the receipt comes. The file is gone for good when this returns;
+    /// the claim stays, empty, until it is [closed](Spool::close).
     ///
     /// # Errors
     /// The operating system's; calling again goes on where it stopped.
@@ -39,7 +40,33 @@ impl Spool {
                 flush(&applied)?;
             }
         }
-        self.clear(claim)
+        Ok(())
+    }
+
+    /// Forgets a claim that has nothing left in it. Last of all: as long as it is there, the next run comes back to it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn close(&self, claim: &Claim) -> Result<(), SpoolError> {
+        match fs::remove_dir(&claim.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed(&claim.directory, "cannot be removed")(error))
+            }
+            _ => flush(&self.root.join("claimed")),
+        }
+    }
+
+    /// Ends a claim of something that is no file to take: back with it, under its own name if that is still free.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn put_back(&self, claim: &Claim) -> Result<(), SpoolError> {
+        let incoming = self.root.join("incoming");
+        place(&claim.file(), |number| match number {
+            0 => incoming.join(claim.name()),
+            _ => incoming.join(numbered(claim.name(), number)),
+        })?;
+        self.close(claim)
     }
 
     /// Ends a claim that is refused: the file, unchanged, lies in `rejected/` with its reason beside it.
@@ -71,7 +98,7 @@ impl Spool {
             }
         }
         flush(&rejected)?;
-        self.clear(claim)
+        self.close(claim)
     }
 
     /// Ends a leftover whose file is gone: a reason that did not reach its place does now.
@@ -90,16 +117,7 @@ impl Spool {
             }
         }
         flush(&rejected)?;
-        self.clear(claim)
-    }
-
-    fn clear(&self, claim: &Claim) -> Result<(), SpoolError> {
-        match fs::remove_dir(&claim.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed(&claim.directory, "cannot be removed")(error))
-            }
-            _ => flush(&self.root.join("claimed")),
-        }
+        self.close(claim)
     }
 }
 

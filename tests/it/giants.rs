@@ -4,7 +4,7 @@ use crate::support::{BASE, Bench};
 
 const GIANT: i64 = 1;
 const OTHER: i64 = 2;
-const MANY: i64 = 30_000;
+const MANY: i64 = 12_000;
 
 fn giant() -> Bench {
     let bench = Bench::new();
@@ -83,7 +83,7 @@ fn own_writes_do_not_come_back() {
     bench.wait_idle();
     let last = bench.db.rows("select max(last_value)::text from pg_sequences where schemaname = 'relinkd'");
     daemon.stop();
-    // The giant's links, its sealing and the start: a handful of changes, not thirty thousand.
+    // The giant's links, its sealing and the start: a handful of changes, not twelve thousand.
     assert!(last[0][0].as_ref().unwrap().parse::<i64>().unwrap() < 20, "{last:?}");
 }
 

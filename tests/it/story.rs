@@ -260,9 +260,9 @@ fn a_locked_row_delays_itself_alone() {
 #[test]
 fn a_user_whose_links_cannot_be_written_is_set_aside_and_others_go_on() {
     let bench = two_users();
-    bench.db.execute(&"create function no() returns trigger language plpgsql as
+    bench.db.execute("create function no() returns trigger language plpgsql as
              $$ begin raise exception 'not this one: %', new.okdesk_url; end $$;
-         create trigger no before update of okdesk_url on issues for each row when (old.id = 1) execute function no()".to_string());
+         create trigger no before update of okdesk_url on issues for each row when (old.id = 1) execute function no()");
     let daemon = bench.start();
     bench.wait_idle();
     bench.db.set_token(ALICE, Some(TOKEN));
@@ -332,10 +332,15 @@ fn sync_works_without_the_daemon_and_a_dry_run_changes_nothing() {
 fn uninstall_leaves_no_trace() {
     let bench = Bench::new();
     let schema = || {
-        let objects = "select string_agg(distinct c.oid::regclass::text || c.relkind::text, ',' order by c.oid::regclass::text || c.relkind::text)
-              from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('public', 'relinkd')";
-        let triggers = "select count(*)::text from pg_trigger where not tgisinternal";
-        (bench.db.rows(objects), bench.db.rows(triggers))
+        let dump = std::process::Command::new("pg_dump")
+            .args(["--schema-only", "--dbname", &bench.db.admin_url()])
+            .output()
+            .expect("pg_dump is installed with Postgres");
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        let text = String::from_utf8(dump.stdout).unwrap();
+        // A word of its own in each dump keeps psql's meta-commands out.
+        let lines = text.lines().filter(|line| !line.contains("restrict ")).map(ToOwned::to_owned);
+        lines.collect::<Vec<String>>()
     };
     bench.db.insert_user(ALICE, Some(TOKEN));
     let before = schema();
@@ -349,4 +354,48 @@ fn uninstall_leaves_no_trace() {
     bench.run(["uninstall", "--unseal", "--admin-url", &admin]).ok();
     assert_eq!(schema(), before);
     assert_eq!(bench.db.token_column(ALICE).as_deref(), Some(TOKEN));
+}
+
+#[test]
+fn what_print_writes_for_a_dba_installs_the_same() {
+    let (by_hand, by_command) = (Bench::new(), Bench::new());
+    let printed = by_hand.run(["install", "--print"]).ok();
+    by_hand.db.admin().execute(&format!("create role {} login", by_hand.db.role()));
+    let file = by_hand.path("install.sql");
+    std::fs::write(&file, printed).unwrap();
+    by_hand.db.psql(&file).unwrap();
+    by_command.install();
+    let schema = |bench: &Bench| {
+        let objects = "select c.oid::regclass::text, c.relkind::text from pg_class c where c.relnamespace = 'relinkd'::regnamespace order by 1";
+        let rest = "select tgname::text, tgrelid::regclass::text from pg_trigger where not tgisinternal
+                     union select proname::text, prosrc from pg_proc where pronamespace = 'relinkd'::regnamespace
+                     union select indexrelid::regclass::text, '' from pg_index where indrelid = 'issues'::regclass order by 1, 2";
+        (bench.db.rows(objects), bench.db.rows(rest))
+    };
+    assert_eq!(schema(&by_hand), schema(&by_command));
+    by_hand.db.insert_user(ALICE, Some(TOKEN));
+    by_hand.db.insert_issue(1, ALICE, Some(&plain(1)));
+    let daemon = by_hand.start();
+    by_hand.wait_link(1, &login(1, TOKEN));
+    daemon.stop();
+}
+
+#[test]
+fn the_tables_owner_installs_without_being_a_superuser() {
+    let bench = Bench::new();
+    bench.db.insert_user(ALICE, Some(TOKEN));
+    bench.db.insert_issue(1, ALICE, Some(&plain(1)));
+    let owner = bench.db.url("okdesk_user");
+    // Who may not create the role is told the command that does.
+    let refused = bench.run(["install", "--admin-url", &owner]).exits(5);
+    assert!(refused.stderr.contains(&format!("create role {} login", bench.db.role())), "{}", refused.stderr);
+    bench.db.admin().execute(&format!("create role {} login", bench.db.role()));
+    bench.run(["install", "--admin-url", &owner]).ok();
+    let again = bench.run(["install", "--admin-url", &owner]).ok();
+    assert!(again.contains("links that get a token"), "{again}");
+    let daemon = bench.start();
+    bench.wait_link(1, &login(1, TOKEN));
+    daemon.stop();
+    bench.run(["uninstall", "--keep-sealed", "--admin-url", &owner]).ok();
+    assert!(bench.db.token_column(ALICE).unwrap().starts_with("relinkd:"));
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Who can write the file, or put another in its place, can have every new token sealed for himself; who can read it
-//! can open them all. So the file is judged before it is read ([`trust`]), and no message shows what it holds.
+//! can open them all. So the file is judged before it is read (`trust`), and no message shows what it holds.
 
 mod edit;
 mod grammar;

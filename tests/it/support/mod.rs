@@ -30,7 +30,7 @@ pub(crate) use session::Session;
 pub(crate) const BASE: &str = "https://yapomogu55.okdesk.ru";
 
 /// How long a test waits for what must happen. Generous: it only costs where something is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The link of a user without a token.
 pub(crate) fn plain_link(issue: i64) -> String {
