@@ -22,7 +22,8 @@ fn dump(db: &Database) -> String {
         .expect("pg_dump is installed with Postgres");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    let kept = text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
+    let kept =
+        text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
     kept.map(|line| format!("{line}\n")).collect()
 }
 
@@ -125,7 +126,10 @@ fn a_role_that_is_missing_is_created_where_that_is_allowed() {
     assert_eq!(bench.db.number(&plain), 1);
     bench.start().stop();
     bench.run(["uninstall", "--admin-url", &bench.db.url(&owner)]).ok();
-    bench.db.admin().execute(&format!("reassign owned by {owner} to {BOT}; drop owned by {owner}; drop role {owner}"));
+    bench
+        .db
+        .admin()
+        .execute(&format!("reassign owned by {owner} to {BOT}; drop owned by {owner}; drop role {owner}"));
 }
 
 #[test]
@@ -156,9 +160,8 @@ fn what_print_writes_makes_the_same_schema() {
     for _ in 0..2 {
         by_hand.db.psql(&file).unwrap();
     }
-    let neutral = |bench: &Bench| {
-        dump(&bench.db).replace(bench.db.name(), "DATABASE").replace(bench.db.role(), "ROLE")
-    };
+    let neutral =
+        |bench: &Bench| dump(&bench.db).replace(bench.db.name(), "DATABASE").replace(bench.db.role(), "ROLE");
     assert_eq!(neutral(&by_hand), neutral(&by_command));
     // It works, and `install` finds nothing to do.
     let before = triggers_and_indexes(&by_hand);
@@ -328,9 +331,11 @@ fn an_open_transaction_delays_the_index_and_leaves_no_ruin() {
     let idle = bench.db.another_bot();
     idle.execute("begin; update issues set status = 'busy'");
     let mut install = start_command(&bench, &["install", "--admin-url", &bench.db.admin_url()], "");
-    let index = |state: &str| format!(
-        "select count(*) from pg_index where indrelid = 'issues'::regclass and not indisprimary and {state}"
-    );
+    let index = |state: &str| {
+        format!(
+            "select count(*) from pg_index where indrelid = 'issues'::regclass and not indisprimary and {state}"
+        )
+    };
     wait_until("the index is begun", || bench.db.number(&index("not indisvalid")) == 1);
     // The bot goes on meanwhile.
     bench.db.insert_issue(2, ALICE, Some(&plain_link(2)));
@@ -344,11 +349,13 @@ fn an_open_transaction_delays_the_index_and_leaves_no_ruin() {
 fn an_index_in_ruins_is_built_anew() {
     let bench = bench_of(&[ALICE]);
     bench.install();
-    bench.db.admin().execute(
-        "update pg_index set indisvalid = false where indexrelid = 'relinkd_issue_walk'::regclass",
-    );
+    bench
+        .db
+        .admin()
+        .execute("update pg_index set indisvalid = false where indexrelid = 'relinkd_issue_walk'::regclass");
     bench.install();
-    let valid = "select count(*) from pg_index where indexrelid = 'relinkd_issue_walk'::regclass and indisvalid";
+    let valid =
+        "select count(*) from pg_index where indexrelid = 'relinkd_issue_walk'::regclass and indisvalid";
     assert_eq!(bench.db.number(valid), 1);
 }
 
@@ -430,7 +437,10 @@ fn a_stranger_gets_nothing_from_the_schema() {
     let bench = bench_of(&[ALICE]);
     bench.install();
     let stranger = format!("stranger_of_{}", bench.db.name());
-    bench.db.admin().execute(&format!("create role {stranger} login; grant usage on schema relinkd to {stranger}"));
+    bench
+        .db
+        .admin()
+        .execute(&format!("create role {stranger} login; grant usage on schema relinkd to {stranger}"));
     let session = bench.db.connect_as(&stranger).unwrap();
     session.execute("create temp table trap (telegram_user_id bigint, id integer, okdesk_url text)");
     for forbidden in [
@@ -472,7 +482,11 @@ fn uninstall_leaves_the_database_as_it_was() {
         assert!(refused.stderr.contains("--force"), "{}", refused.stderr);
         daemon.stop();
         let refused = bench.run(["uninstall", "--admin-url", &admin]).exits(1);
-        assert!(refused.stderr.contains("--unseal") && refused.stderr.contains("--keep-sealed"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("--unseal") && refused.stderr.contains("--keep-sealed"),
+            "{}",
+            refused.stderr
+        );
         assert_eq!(bench.db.number("select count(*) from pg_trigger where not tgisinternal"), 6);
 
         let sealed = bench.db.token_column(ALICE);
