@@ -20,4 +20,5 @@ mod rotation;
 mod secrecy;
 mod story;
 mod support;
+mod terminal;
 mod tokens;
