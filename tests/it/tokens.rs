@@ -12,7 +12,7 @@ use crate::support::cast::{
     ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, bench_of, is_sealed, revealed, start_command, status,
 };
 use crate::support::relinkd::KEYRING;
-use crate::support::{Bench, login_link, plain_link};
+use crate::support::{Bench, Output, login_link, plain_link};
 
 /// Another host's key, with k1 beside it or without.
 const K2: &str = "\nk2 = \"Zq0T1m8eQm6wC5y7n3rXj2k9v4u1s0a8b7c6d5e4f3g\"\n";
@@ -43,7 +43,7 @@ fn elsewhere(bench: &Bench, keyring: &str) -> Bench {
     other
 }
 
-fn set(bench: &Bench, user: i64, token: &str) -> crate::support::Output {
+fn set(bench: &Bench, user: i64, token: &str) -> Output {
     bench.run_with_input(["token", "set", &user.to_string()], token)
 }
 
@@ -146,7 +146,10 @@ fn plaintext_stays_where_sealing_is_off_and_assignments_are_sealed_all_the_same(
     assert_eq!(bench.db.token_column(ALICE).as_deref(), Some(TOKEN));
     assert!(is_sealed(&bench, BOB) && is_sealed(&bench, CAROL));
     let users = &status(&bench)["users"];
-    assert_eq!((&users["plaintext"], &users["sealed"], &users["with_token"]), (&1.into(), &2.into(), &3.into()));
+    assert_eq!(
+        (&users["plaintext"], &users["sealed"], &users["with_token"]),
+        (&1.into(), &2.into(), &3.into())
+    );
     // Known in plaintext, it is another user's nevertheless.
     set(&bench, BOB, TOKEN).exits(1);
     bench.run(["sync"]).ok();
@@ -154,7 +157,6 @@ fn plaintext_stays_where_sealing_is_off_and_assignments_are_sealed_all_the_same(
     // Switched on again, it is sealed.
     bench.set("seal.plaintext", "true");
     daemon.hup();
-    bench.db.execute("update users set portal_token = portal_token || ''");
     bench.db.set_token(ALICE, Some(THIRD));
     bench.wait_until("sealed", || is_sealed(&bench, ALICE));
     daemon.stop();
@@ -173,7 +175,12 @@ fn unusable_values_are_left_change_no_link_and_are_reported_once() {
     let links: Vec<_> = (1..=7).map(|id| bench.db.link(id)).collect();
 
     let last = of_carol.len() - 2;
-    let flipped = format!("{}{}{}", &of_carol[..last], if &of_carol[last..=last] == "A" { "B" } else { "A" }, &of_carol[last + 1..]);
+    let flipped = format!(
+        "{}{}{}",
+        &of_carol[..last],
+        if &of_carol[last..=last] == "A" { "B" } else { "A" },
+        &of_carol[last + 1..]
+    );
     bench.db.set_token(BOB, Some(&of_alice));
     bench.db.set_token(CAROL, Some(&flipped));
     bench.db.set_token(5, Some("two words"));
@@ -194,16 +201,23 @@ fn unusable_values_are_left_change_no_link_and_are_reported_once() {
 
     let after: Vec<_> = (1..=7).map(|id| bench.db.link(id)).collect();
     assert_eq!(after, links);
-    assert_eq!(bench.db.number(&format!("select count(*) from issues where okdesk_url = '{}'", plain_link(100))), 6);
+    assert_eq!(
+        bench.db.number(&format!("select count(*) from issues where okdesk_url = '{}'", plain_link(100))),
+        6
+    );
     assert_eq!(bench.db.token_column(BOB), Some(of_alice));
     assert_eq!(bench.db.token_column(CAROL), Some(flipped));
     let log = daemon.log();
     for user in unusable {
-        let lines = log.lines().filter(|line| line.split(' ').any(|word| word == format!("telegram_id={user}")));
+        let lines =
+            log.lines().filter(|line| line.split(' ').any(|word| word == format!("telegram_id={user}")));
         assert_eq!(lines.count(), 1, "user {user} in\n{log}");
     }
     let users = &status(&bench)["users"];
-    assert_eq!((&users["unusable"], &users["sealed"], &users["with_token"]), (&6.into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&users["unusable"], &users["sealed"], &users["with_token"]),
+        (&6.into(), &1.into(), &1.into())
+    );
     // Nor are they reported again by the next daemon.
     daemon.stop();
     let daemon = bench.start();
@@ -334,7 +348,8 @@ fn a_token_under_a_retired_key_is_held_too() {
     set(&bench, BOB, TOKEN).exits(1);
     // Marks of before the new key are made good, so that a ring without the old one knows.
     daemon.stop();
-    let marks = format!("select count(*) from relinkd.token_mark where telegram_id = {ALICE} and key_id = 'k2'");
+    let marks =
+        format!("select count(*) from relinkd.token_mark where telegram_id = {ALICE} and key_id = 'k2'");
     assert_eq!(bench.db.number(&marks), 1);
 }
 
@@ -344,9 +359,8 @@ fn of_two_who_assign_the_same_token_at_the_same_moment_one_is_refused() {
     let daemon = bench.start();
     for round in 0..15 {
         let token = format!("{round:04}-1111-2222-3333");
-        let [alice, bob] = [ALICE, BOB].map(|user| {
-            start_command(&bench, &["token", "set", &user.to_string(), "--no-wait"], &token)
-        });
+        let [alice, bob] = [ALICE, BOB]
+            .map(|user| start_command(&bench, &["token", "set", &user.to_string(), "--no-wait"], &token));
         let codes = [alice, bob].map(ended);
         assert!(codes == [0, 1] || codes == [1, 0], "round {round}: {codes:?}");
     }
@@ -375,7 +389,10 @@ fn ended(mut child: Child) -> i32 {
 fn assignments_see_each_other_where_the_database_defaults_to_repeatable_read() {
     let bench = installed(&[ALICE, BOB]);
     let name = bench.db.name();
-    bench.db.admin().execute(&format!("alter database {name} set default_transaction_isolation = 'repeatable read'"));
+    bench
+        .db
+        .admin()
+        .execute(&format!("alter database {name} set default_transaction_isolation = 'repeatable read'"));
     for round in 0..15 {
         let token = format!("{round:04}-1111-2222-3333");
         let [alice, bob] = [ALICE, BOB]
@@ -449,7 +466,8 @@ fn set_show_list_and_remove() {
     assert_eq!(revealed(&bench, ALICE), TOKEN);
     let list = bench.run(["token", "list", "--json"]).json();
     assert_eq!(list["version"], 1);
-    let ids: Vec<i64> = list["users"].as_array().unwrap().iter().map(|u| u["telegram_id"].as_i64().unwrap()).collect();
+    let ids: Vec<i64> =
+        list["users"].as_array().unwrap().iter().map(|u| u["telegram_id"].as_i64().unwrap()).collect();
     assert_eq!(ids, [CAROL, ALICE, BOB]);
 
     bench.run(["token", "remove", &ALICE.to_string()]).ok();
@@ -464,16 +482,29 @@ fn set_show_list_and_remove() {
 #[test]
 fn what_token_set_refuses() {
     let bench = installed(&[ALICE]);
-    for bad in ["", "\n", "two words", "таблица", "relinkd:v1:k1:abcd", &"x".repeat(129), "a\nb", "tab\tbed"] {
+    for bad in ["", "\n", "two words", "таблица", "relinkd:v1:k1:abcd", &"x".repeat(129), "a\nb", "tab\tbed"]
+    {
         let refused = set(&bench, ALICE, bad).exits(1);
         assert!(bad.trim().is_empty() || !refused.stderr.contains(bad.trim()), "{}", refused.stderr);
     }
     set(&bench, BOB, TOKEN).exits(1);
     bench.run(["token", "show", &BOB.to_string()]).exits(1);
     bench.run(["token", "remove", &BOB.to_string()]).exits(1);
-    for arguments in [vec!["token", "set", "413129274", TOKEN], vec!["token", "set"], vec!["token", "set", TOKEN]] {
-        let refused = bench.run(&arguments).exits(2);
-        assert!(!refused.stderr.contains(TOKEN), "{arguments:?} is quoted: {}", refused.stderr);
+    let quoted = format!("--token={TOKEN}");
+    let dashed = format!("-{TOKEN}");
+    for wrong in [
+        &["token", "set", "413129274", TOKEN][..],
+        &["token", "set", TOKEN],
+        &["token", "set", "413129274", &quoted],
+        &["token", "set", "413129274", &dashed],
+        &["token", "set", "413129274", "x", TOKEN],
+        &["token", TOKEN],
+        &["sync", TOKEN],
+        &["explain", "--user", TOKEN],
+    ] {
+        // Refused, and not said once more.
+        let refused = bench.run(wrong).exits(2);
+        assert!(!refused.stderr.is_empty());
     }
     assert_eq!(bench.db.token_column(ALICE), None);
     bench.assert_no_leak(&[TOKEN]);
