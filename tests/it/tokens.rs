@@ -209,9 +209,9 @@ fn unusable_values_are_left_change_no_link_and_are_reported_once() {
     assert_eq!(bench.db.token_column(CAROL), Some(flipped));
     let log = daemon.log();
     for user in unusable {
-        let lines =
+        let told =
             log.lines().filter(|line| line.split(' ').any(|word| word == format!("telegram_id={user}")));
-        assert_eq!(lines.count(), 1, "user {user} in\n{log}");
+        assert_eq!(told.count(), 1, "user {user} in\n{log}");
     }
     let users = &status(&bench)["users"];
     assert_eq!(
