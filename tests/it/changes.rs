@@ -6,22 +6,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::support::cast::{
-    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, revealed, start_command, status,
+    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, installed, revealed, start_command, status,
 };
 use crate::support::{BASE, Bench, Session, login_link, plain_link};
 
 /// More than some dozen chunks of a walk.
 const MANY: i64 = 30_000;
-
-/// Users with an issue each, numbered in order, relinkd installed.
-fn installed(users: &[i64]) -> Bench {
-    let bench = bench_of(users);
-    for (id, user) in (1..).zip(users) {
-        bench.db.insert_issue(id, *user, Some(&plain_link(i64::from(id))));
-    }
-    bench.install();
-    bench
-}
 
 /// Alice with issues 1 to [`MANY`], Bob with one beyond them.
 fn with_a_giant() -> Bench {

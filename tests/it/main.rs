@@ -18,6 +18,7 @@ mod links;
 mod manual;
 mod rotation;
 mod secrecy;
+mod spooling;
 mod story;
 mod support;
 mod terminal;

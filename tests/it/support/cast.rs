@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Child, Stdio};
 
-use super::Bench;
+use super::{Bench, plain_link};
 
 pub(crate) const ALICE: i64 = 413_129_274;
 pub(crate) const BOB: i64 = 500_100_200;
@@ -19,6 +19,16 @@ pub(crate) fn bench_of(users: &[i64]) -> Bench {
     for user in users {
         bench.db.insert_user(*user, None);
     }
+    bench
+}
+
+/// Users with an issue each, numbered in order, relinkd installed.
+pub(crate) fn installed(users: &[i64]) -> Bench {
+    let bench = bench_of(users);
+    for (id, user) in (1..).zip(users) {
+        bench.db.insert_issue(id, *user, Some(&plain_link(i64::from(id))));
+    }
+    bench.install();
     bench
 }
 
