@@ -46,7 +46,6 @@ create table if not exists relinkd.walk (
     attempts    integer not null default 0,
     last_error  text
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-create index if not exists walk_due on relinkd.walk (due);
 
 -- Whose token is this: a keyed mark (HMAC) of each user's token under each key of the ring.
 create table if not exists relinkd.token_mark (
@@ -55,7 +54,6 @@ create table if not exists relinkd.token_mark (
     mark        bytea not null,
     primary key (telegram_id, key_id)
 );
-create index if not exists token_mark_mark on relinkd.token_mark (mark);
 
 -- Users whose stored value is no usable token; key_id where its key is missing.
 create table if not exists relinkd.unusable (
@@ -80,6 +78,18 @@ create table if not exists relinkd.daemon (
     started_at    timestamptz not null default now(),
     seen_at       timestamptz not null default now()
 );
+
+-- Looked for first: "create index if not exists" waits for the daemons' transactions even where the index exists, and
+-- a busy daemon has always one open.
+do $indexes$
+begin
+    if to_regclass('relinkd.walk_due') is null then
+        create index walk_due on relinkd.walk (due);
+    end if;
+    if to_regclass('relinkd.token_mark_mark') is null then
+        create index token_mark_mark on relinkd.token_mark (mark);
+    end if;
+end $indexes$;
 
 create or replace function relinkd.user_key(telegram_id bigint) returns bigint
     language sql immutable parallel safe
@@ -126,19 +136,24 @@ begin
             hint = 'a row that moves between partitions fires no trigger: relinkd cannot keep such links right';
     end if;
 
-    -- Names that moved: the old views go, for "or replace" cannot change a column's type.
+    -- Names or a version that moved: the old views go, for "or replace" cannot change a column's type. Those that are
+    -- right are not touched: replacing them waits for every transaction that reads them, as a busy daemon's always do.
     if exists (
         select from relinkd.meta m
-         where (to_regclass(m.users_table), m.users_telegram_id, m.users_portal_token,
+         where (m.schema_version, to_regclass(m.users_table), m.users_telegram_id, m.users_portal_token,
                 to_regclass(m.issues_table), m.issues_id, m.issues_telegram_id, m.issues_url)
-               is distinct from (users, u_tg::text, u_token::text, issues, i_id::text, i_tg::text, i_url::text))
+               is distinct from (1, users, u_tg::text, u_token::text, issues, i_id::text, i_tg::text, i_url::text))
     then
         drop view if exists relinkd.bot_user, relinkd.bot_issue;
     end if;
-    execute format('create or replace view relinkd.bot_user as
-        select u.%I as telegram_id, u.%I as portal_token, u.xmin as version from %s u', u_tg, u_token, users);
-    execute format('create or replace view relinkd.bot_issue as
-        select i.%I as id, i.%I as telegram_id, i.%I as url from %s i', i_id, i_tg, i_url, issues);
+    if to_regclass('relinkd.bot_user') is null then
+        execute format('create view relinkd.bot_user as
+            select u.%I as telegram_id, u.%I as portal_token, u.xmin as version from %s u', u_tg, u_token, users);
+    end if;
+    if to_regclass('relinkd.bot_issue') is null then
+        execute format('create view relinkd.bot_issue as
+            select i.%I as id, i.%I as telegram_id, i.%I as url from %s i', i_id, i_tg, i_url, issues);
+    end if;
 
     execute format($f$
         create or replace function relinkd.issue_inserted() returns trigger %s as $body$

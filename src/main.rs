@@ -1,12 +1,11 @@
 //! Parses, calls, reports.
 
-use clap::Parser;
 use relinkd::cli::{self, Cli};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     relinkd::process::harden();
-    match cli::dispatch(Cli::parse()) {
+    match cli::dispatch(Cli::of_process()) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             failure.report();

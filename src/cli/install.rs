@@ -86,6 +86,11 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<boo
     setup::schema(admin).await.map_err(explain)?;
     match setup::index(admin).await {
         Ok(()) => {}
+        // Postgres wants more of who builds an index than of who owns its table; that is no failure of theirs.
+        Err(error) if roles::not_allowed(&error) => output::warning(format!(
+            "the index on issues could not be built ({error}): relinkd works, but slowly; let the owner of the \
+             tables' schema grant this admin `create` on it, and run `relinkd install` again"
+        )),
         Err(error) => {
             partly = true;
             output::warning(format!(

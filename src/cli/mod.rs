@@ -22,6 +22,7 @@ mod uninstall;
 pub use output::Exit;
 
 use crate::telemetry;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 use log::LevelFilter;
 use std::path::PathBuf;
@@ -302,6 +303,34 @@ pub enum KeyCommand {
         #[arg(long)]
         destroy: bool,
     },
+}
+
+impl Cli {
+    /// The arguments of this process. Ends it where they are wrong, or ask for help.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| without_values(error).exit())
+    }
+}
+
+/// The same complaint without what may be a token in the wrong place: whatever is no plain word or flag.
+fn without_values(mut error: clap::Error) -> clap::Error {
+    let value_is_free = error.kind() == ErrorKind::ValueValidation;
+    let argument_is_known = error.kind() != ErrorKind::UnknownArgument;
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
+        let Some(ContextValue::String(quoted)) = error.get(kind) else { continue };
+        let word = quoted.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        let shown = match kind {
+            ContextKind::InvalidArg => word || argument_is_known,
+            ContextKind::InvalidValue => word && !value_is_free,
+            _ => word,
+        };
+        if !shown {
+            error.insert(kind, ContextValue::String("…".to_owned()));
+            error.remove(ContextKind::Suggested);
+        }
+    }
+    error
 }
 
 /// Does what was asked for; returns the exit status.

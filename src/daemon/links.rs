@@ -8,7 +8,7 @@ use crate::backoff::Backoff;
 use crate::db::doorbell::{self, Release};
 use crate::db::presence::{self, Mode};
 use crate::db::{DbError, Session, connect::Role, marks, schema, work};
-use crate::envelope::{KeyId, MAX_SEALED_LEN};
+use crate::envelope::KeyId;
 use crate::policy::{Policy, advice, policy};
 use crate::relinker::{self, Load, RelinkError, Rules};
 use std::collections::BTreeSet;
@@ -202,10 +202,6 @@ impl Work<'_> {
 
     /// Works until nothing is due. Returns whether there was anything.
     async fn drain(&mut self) -> Result<bool, DbError> {
-        if self.facts.token_limit.is_some_and(|limit| limit < MAX_SEALED_LEN) {
-            // Somebody may have widened the column: `check` tells them how.
-            self.facts = schema::verify(&self.worker, &self.shared.tables).await?;
-        }
         let mut worked = false;
         let mut contended = Duration::from_millis(5);
         while !self.shared.stop.is_set() {

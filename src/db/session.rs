@@ -6,7 +6,7 @@
 use super::DbError;
 use tokio::sync::mpsc;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, IsolationLevel, Row};
 
 /// A bind parameter and its type.
 pub type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -48,7 +48,9 @@ impl Session {
     /// # Errors
     /// The database's.
     pub async fn begin(&mut self, purpose: Purpose) -> Result<Tx<'_>, DbError> {
-        let inner = self.client.transaction().await?;
+        // Whatever the database's default: who waits for a lock and then looks must see what was done under it.
+        let inner =
+            self.client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
         inner
             .batch_execute(match purpose {
                 Purpose::Relink => {

@@ -198,6 +198,21 @@ pub async fn try_users(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbErr
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// How long a stored token may be at this moment, in characters; none where the column is not bounded.
+///
+/// # Errors
+/// The database's.
+pub async fn token_limit(tx: &Tx<'_>) -> Result<Option<usize>, DbError> {
+    let row = tx
+        .query_one(
+            "select atttypmod from pg_attribute
+              where attrelid = 'relinkd.bot_user'::regclass and attname = 'portal_token'",
+            &[],
+        )
+        .await?;
+    Ok(usize::try_from(row.get::<_, i32>(0) - 4).ok())
+}
+
 /// How many stored tokens begin like this.
 ///
 /// # Errors

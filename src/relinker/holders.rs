@@ -6,7 +6,7 @@
 use super::{RelinkError, Rules};
 use crate::db::work::{Sealing, UserRow};
 use crate::db::{Tx, marks, work};
-use crate::envelope::{KeyId, Reason, Stored};
+use crate::envelope::{KeyId, MAX_SEALED_LEN, Reason, Stored};
 use crate::link::Holder;
 use std::collections::HashMap;
 use std::fmt;
@@ -190,13 +190,19 @@ async fn seal(
     notices: &mut Vec<Notice>,
 ) -> Result<Vec<i64>, RelinkError> {
     let mut sealings = Vec::new();
-    for holding in holdings.values().filter(|h| h.to_seal(rules)) {
+    let to_seal: Vec<&Holding> = holdings.values().filter(|h| h.to_seal(rules)).collect();
+    let mut limit = rules.token_limit;
+    if !to_seal.is_empty() && limit.is_some_and(|limit| limit < MAX_SEALED_LEN) {
+        // Somebody may have widened the column since (`check` tells how), in the very transaction that queued this.
+        limit = work::token_limit(tx).await?;
+    }
+    for holding in to_seal {
         let (Holder::Token(token), Some(version)) = (holding.holder(), &holding.row.version) else {
             continue;
         };
         let telegram_id = holding.row.telegram_id;
         let sealed = rules.keyring.seal(token, telegram_id)?;
-        match rules.token_limit {
+        match limit {
             Some(limit) if sealed.len() > limit => notices.push(Notice::NoRoomToSeal { telegram_id, limit }),
             _ => sealings.push(Sealing { telegram_id, version: version.clone(), value: sealed }),
         }

@@ -27,7 +27,7 @@ pub enum Content {
     TooLarge,
     /// All of it.
     Bytes(Zeroizing<Vec<u8>>),
-    /// Nothing: it is no regular file, and was not opened as one.
+    /// Nothing: it is no regular file, and was not opened as one; or somebody has a second hard link to it.
     NoFile,
     /// Nothing to read: the file is gone, only clearing away is left to do.
     Gone,
@@ -58,7 +58,8 @@ pub(super) fn move_to(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 impl Spool {
-    /// Claims a file. None where it is gone, or is no file to take any more.
+    /// Claims a file. None where it is gone, is no file to take any more, or has changed since it was found: it may be
+    /// half written again, and the next look judges it anew.
     ///
     /// # Errors
     /// The operating system's; the file is then still in `incoming/`, or a leftover.
@@ -66,13 +67,16 @@ impl Spool {
         let (incoming, claimed) = (self.root.join("incoming"), self.root.join("claimed"));
         let id = random_id().map_err(failed(&claimed, "no randomness for a claim's id"))?;
         let claim = Claim { directory: claimed.join(&id), id, name: arrival.name.clone() };
-        fs::create_dir(&claim.directory).map_err(failed(&claim.directory, "cannot be made"))?;
         let from = incoming.join(&arrival.name);
+        if !arrival.is_still(&from) {
+            return Ok(None);
+        }
+        fs::create_dir(&claim.directory).map_err(failed(&claim.directory, "cannot be made"))?;
         self.watch.forget(&arrival.name);
         match move_to(&from, &claim.file()) {
-            Ok(()) if judge(&claim.file()).is_ok() => {}
+            Ok(()) if arrival.is_still(&claim.file()) && judge(&claim.file()).is_ok() => {}
             Ok(()) => {
-                // It changed its nature between look and claim.
+                // It changed in the very moment of the claim.
                 self.put_back(&claim)?;
                 return Ok(None);
             }
@@ -125,8 +129,11 @@ impl Spool {
             Err(errno) => return Err(failed(&path, "cannot be opened")(errno.into())),
         };
         let metadata = file.metadata().map_err(failed(&path, "cannot be looked at"))?;
-        if !metadata.is_file() {
-            return Ok(if claim.name().is_empty() { Content::Gone } else { Content::NoFile });
+        if claim.name().is_empty() {
+            return Ok(Content::Gone);
+        }
+        if !metadata.is_file() || metadata.nlink() > 1 {
+            return Ok(Content::NoFile);
         }
         // As long as it may get, at once: growing would leave copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));

@@ -15,6 +15,12 @@ pub(super) const DIRECTORIES: [(&str, u32); 4] =
 /// The bit that hands a directory's group on to what is made in it.
 const SETGID: u32 = 0o2000;
 
+/// Whether the directory and its `incoming/` are there, as far as can be seen.
+pub(super) fn is_there(root: &Path) -> bool {
+    // A root that is gone takes its `incoming/` along.
+    !fs::metadata(root.join("incoming")).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Makes what is missing. What is there keeps its mode and owner.
 pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
     make(root, 0o755)?;

@@ -23,6 +23,16 @@ pub struct Arrival {
     pub name: OsString,
     /// When it arrived: its ctime, seconds and nanoseconds.
     pub arrived: (i64, i64),
+    /// How it looked then.
+    look: Look,
+}
+
+impl Arrival {
+    /// Whether the file at this path is the one that was found, with nothing written to it since. A rename changes
+    /// only its ctime.
+    pub(super) fn is_still(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|metadata| Look::from(&metadata) == self.look)
+    }
 }
 
 /// Why something in `incoming/` is no file to take.
@@ -61,19 +71,29 @@ pub struct Scan {
     /// Files that are complete, in order of arrival.
     pub ready: Vec<Arrival>,
     /// Files that wait for their second look.
-    pending: Vec<((i64, i64), OsString)>,
+    pub(super) pending: Vec<((i64, i64), OsString)>,
     /// When files that may not be complete are worth another look.
     pub look_again_in: Option<Duration>,
     /// What will not be taken, as far as it was not told before.
     pub not_taken: Vec<NotTaken>,
 }
 
-/// A file as it looked, and since when.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A file as it looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
     inode: (u64, u64),
     size: u64,
     modified: (i64, i64),
+}
+
+impl From<&Metadata> for Look {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            inode: (metadata.dev(), metadata.ino()),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
 }
 
 /// What earlier looks saw of a file.
@@ -119,11 +139,7 @@ impl Looks {
 
     fn look(&mut self, path: &Path, name: &OsStr, now: SystemTime, closed: bool, scan: &mut Scan) {
         let Ok(metadata) = fs::symlink_metadata(path) else { return };
-        let look = Look {
-            inode: (metadata.dev(), metadata.ino()),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        };
+        let look = Look::from(&metadata);
         let seen = match self.seen.get(name) {
             Some(before) if before.look == look && before.since <= now => *before,
             Some(before) => Seen { look, since: now, changing: before.look.inode == look.inode },
@@ -135,7 +151,7 @@ impl Looks {
 
         match judge_as(path, &metadata) {
             Ok(()) if closed || still_for >= STILL => {
-                scan.ready.push(Arrival { name: name.to_owned(), arrived });
+                scan.ready.push(Arrival { name: name.to_owned(), arrived, look });
             }
             Err(reason) if reason != Reason::HardLink || still_for >= STILL => {
                 let told = self.told.insert(name.to_owned(), (metadata.ino(), reason));

@@ -23,6 +23,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// What keeps the spool from working. The files in it stay where they are.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,7 @@ pub enum SpoolError {
     #[error("{} is on another file system than the spool: bring both onto one", .0.display())]
     OtherFileSystem(PathBuf),
     /// The operating system refuses.
-    #[error("{}: {what}: {source}", path.display())]
+    #[error("{}: {what}: {source}{}", path.display(), mend(source))]
     System {
         /// Where.
         path: PathBuf,
@@ -43,6 +44,18 @@ pub enum SpoolError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// What an operator can do about it, where that is plain.
+fn mend(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space there",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; mount it writable, or, where the directory was replaced under a running service, restart relinkd"
+        }
+        io::ErrorKind::PermissionDenied => "; give it to the user that relinkd runs as (chown)",
+        _ => "",
+    }
 }
 
 /// For `map_err`: an operating system's error, with where and what.
@@ -56,6 +69,8 @@ pub struct Spool {
     lock: Flock<File>,
     watch: watch::Watch,
     looks: look::Looks,
+    /// Since when `incoming/` is gone.
+    gone_since: Option<SystemTime>,
 }
 
 impl Spool {
@@ -70,6 +85,7 @@ impl Spool {
             root: root.to_owned(),
             watch: watch::Watch::default(),
             looks: look::Looks::default(),
+            gone_since: None,
         })
     }
 
@@ -78,13 +94,18 @@ impl Spool {
         self.watch = watch::Watch::new(wake);
     }
 
-    /// Looks through `incoming/`. The directory may have been replaced since the last look: then what is missing is
-    /// made and the new one is watched.
+    /// Looks through `incoming/`. The directory may have been replaced since the last look: then the new one is
+    /// watched. One that is gone is made after 2 s; before that it would stand in the way of whoever is about to put
+    /// another in its place.
     ///
     /// # Errors
     /// The operating system's; [`SpoolError::Owned`] where the new directory has an owner.
-    pub fn scan(&mut self, now: std::time::SystemTime) -> Result<Scan, SpoolError> {
+    pub fn scan(&mut self, now: SystemTime) -> Result<Scan, SpoolError> {
+        if let Some(left) = self.grace(now) {
+            return Ok(Scan { look_again_in: Some(left), ..Scan::default() });
+        }
         layout::prepare(&self.root)?;
+        self.gone_since = None;
         if identity(&self.root)?
             != self
                 .lock
@@ -97,6 +118,17 @@ impl Spool {
         let incoming = self.root.join("incoming");
         self.watch.follow(&incoming, identity(&incoming)?);
         self.looks.scan(&incoming, now, &self.watch.closed())
+    }
+
+    /// How long a directory that is gone is still waited for. None where it is there, or has been waited for.
+    fn grace(&mut self, now: SystemTime) -> Option<Duration> {
+        if layout::is_there(&self.root) {
+            return None;
+        }
+        let since = *self.gone_since.get_or_insert(now);
+        // A clock that went back does not prolong it.
+        let waited = now.duration_since(since).unwrap_or(look::STILL);
+        look::STILL.checked_sub(waited).filter(|left| !left.is_zero())
     }
 }
 

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The longest name of a file, in bytes.
@@ -29,6 +29,8 @@ impl Spool {
             let draft = claim.directory.join(ended(&shortened(claim.name()), ".json"));
             let has_file = fs::symlink_metadata(claim.file()).is_ok();
             if has_file {
+                // A refusal that was under way before a crash is overtaken.
+                drop_drafts(claim)?;
                 write(&draft, receipt, 0o640)?;
                 flush(&claim.directory)?;
                 remove(&claim.file())?;
@@ -62,9 +64,11 @@ impl Spool {
     /// The operating system's.
     pub fn put_back(&self, claim: &Claim) -> Result<(), SpoolError> {
         let incoming = self.root.join("incoming");
+        // Our own move says nothing about whether it is complete.
+        self.watch.distrust(claim.name());
         place(&claim.file(), |number| match number {
             0 => incoming.join(claim.name()),
-            _ => incoming.join(numbered(claim.name(), number)),
+            _ => incoming.join(numbered_within(claim.name(), number)),
         })?;
         self.close(claim)
     }
@@ -78,7 +82,9 @@ impl Spool {
         drop_drafts(claim)?;
         let file = claim.file();
         // An operator's file is not ours to change; the directory keeps others out all the same.
-        let _ = fs::set_permissions(&file, Permissions::from_mode(0o640));
+        if let Ok(metadata) = fs::symlink_metadata(&file) {
+            let _ = fs::set_permissions(&file, Permissions::from_mode(metadata.mode() & 0o640));
+        }
         for number in 0.. {
             let name = numbered(claim.name(), number);
             let (target, beside) = (rejected.join(&name), rejected.join(ended(&name, ".reason")));
@@ -101,21 +107,27 @@ impl Spool {
         self.close(claim)
     }
 
-    /// Ends a leftover whose file is gone: a reason that did not reach its place does now.
+    /// Ends a leftover whose file is gone: a reason or receipt that did not reach its place does now.
     ///
     /// # Errors
     /// The operating system's.
     pub fn settle_gone(&self, claim: &Claim) -> Result<(), SpoolError> {
-        let rejected = self.root.join("rejected");
+        let (applied, rejected) = (self.root.join("applied"), self.root.join("rejected"));
         for draft in layout::entries(&claim.directory)? {
-            match (draft.extension().and_then(OsStr::to_str), draft.file_name()) {
-                (Some("reason"), Some(name)) => {
-                    move_to(&draft, &rejected.join(name))
-                        .map_err(failed(&draft, "cannot be put in its place"))?;
+            match (draft.extension().and_then(OsStr::to_str), draft.file_name(), draft.file_stem()) {
+                // Its file took the same name. Who takes the reason's now must not hold up the files that wait.
+                (Some("reason"), Some(name), Some(stem)) => place(&draft, |number| match number {
+                    0 => rejected.join(name),
+                    _ => rejected.join(ended(&numbered(stem, number), ".reason")),
+                })?,
+                // The file went because it was in force, whatever a database says that was restored from before.
+                (Some("json"), Some(_), Some(stem)) => {
+                    place(&draft, |number| applied.join(ended(&numbered(stem, number), ".json")))?;
                 }
                 _ => remove(&draft)?,
             }
         }
+        flush(&applied)?;
         flush(&rejected)?;
         self.close(claim)
     }
@@ -182,6 +194,12 @@ fn numbered(name: &OsStr, number: u32) -> OsString {
         name.push(format!(".{number}"));
     }
     name
+}
+
+/// `STEM.1.toml`, `STEM.2.toml`, …: names that are looked at like the first one.
+fn numbered_within(name: &OsStr, number: u32) -> OsString {
+    let stem = name.as_bytes().strip_suffix(b".toml").unwrap_or(name.as_bytes());
+    ended(&numbered(OsStr::from_bytes(stem), number), ".toml")
 }
 
 fn ended(name: &OsStr, ending: &str) -> OsString {

@@ -7,7 +7,7 @@
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +18,8 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 struct Told {
     /// Files that were closed after writing, or moved in whole.
     closed: HashSet<OsString>,
+    /// Files that relinkd itself is putting back: that they are moved in says nothing.
+    returning: HashSet<OsString>,
     /// The directory itself was removed or renamed: its watch is dead, or elsewhere.
     lost: bool,
 }
@@ -68,6 +70,13 @@ impl Watch {
         self.ear.told().closed.clone()
     }
 
+    /// Does not take the next move to this name for a delivery.
+    pub(super) fn distrust(&self, name: &OsStr) {
+        if self.watched.is_some() {
+            self.ear.told().returning.insert(name.to_owned());
+        }
+    }
+
     /// Forgets a file that is no longer there.
     pub(super) fn forget(&self, name: &OsString) {
         self.ear.told().closed.remove(name);
@@ -87,11 +96,11 @@ fn start(directory: &Path, wake: Wake, ear: Ear) -> notify::Result<RecommendedWa
 
 /// Takes note of an event; returns whether it is worth a look.
 fn note(event: notify::Result<Event>, directory: &Path, told: &mut Told) -> bool {
-    // An error may stand for events that were lost.
-    let Ok(event) = event else { return true };
-    if event.need_rescan() {
+    // Where events were lost, an error or an overflow, one may have said that a closed file is being written anew.
+    let Some(event) = event.ok().filter(|event| !event.need_rescan()) else {
+        told.closed.clear();
         return true;
-    }
+    };
     let names = event.paths.iter().filter_map(|path| path.file_name());
     match event.kind {
         EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
@@ -102,7 +111,12 @@ fn note(event: notify::Result<Event>, directory: &Path, told: &mut Told) -> bool
         }
         EventKind::Access(AccessKind::Close(AccessMode::Write))
         | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-            told.closed.extend(names.map(ToOwned::to_owned));
+            let moved = matches!(event.kind, EventKind::Modify(_));
+            for name in names {
+                if !(moved && told.returning.remove(name)) {
+                    told.closed.insert(name.to_owned());
+                }
+            }
             true
         }
         // A new file of an old name, one that goes, one that is written to: what was told of the name is over.
@@ -116,5 +130,51 @@ fn note(event: notify::Result<Event>, directory: &Path, told: &mut Told) -> bool
         }
         EventKind::Access(_) => false,
         EventKind::Any | EventKind::Modify(_) | EventKind::Other => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::Flag;
+
+    fn told_after(events: Vec<notify::Result<Event>>) -> Told {
+        let mut told = Told::default();
+        for event in events {
+            note(event, Path::new("/incoming"), &mut told);
+        }
+        told
+    }
+
+    fn event(kind: EventKind) -> Event {
+        Event::new(kind).add_path("/incoming/a.toml".into())
+    }
+
+    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    const MOVED_IN: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+
+    #[test]
+    fn what_relinkd_puts_back_is_not_taken_for_a_delivery() {
+        let mut told = Told { returning: HashSet::from(["a.toml".into()]), ..Told::default() };
+        for complete in [false, true] {
+            assert!(note(Ok(event(MOVED_IN)), Path::new("/incoming"), &mut told));
+            assert_eq!(
+                told.closed.contains(OsStr::new("a.toml")),
+                complete,
+                "only the first move is relinkd's"
+            );
+        }
+    }
+
+    /// Among the events that were lost may be the one that said that the file is being written anew.
+    #[test]
+    fn lost_events_take_back_what_was_told() {
+        assert_eq!(told_after(vec![Ok(event(CLOSED))]).closed.len(), 1);
+        for lost in [
+            Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)),
+            Err(notify::Error::generic("read failed")),
+        ] {
+            assert!(told_after(vec![Ok(event(CLOSED)), lost]).closed.is_empty());
+        }
     }
 }

@@ -1,30 +1,13 @@
 //! Files in the spool, end to end: all or nothing, exactly once, in order, and reasons that name places and no value.
 
-use crate::support::Bench;
+use crate::support::cast::{ALICE, BOB, OTHER, TOKEN, installed, revealed};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-const ALICE: i64 = 413_129_274;
-const BOB: i64 = 500_100_200;
-const TOKEN: &str = "7812-5733-8392-7092";
-const OTHER: &str = "4401-9276-1183-5520";
-
-fn two_users() -> Bench {
-    let bench = Bench::new();
-    bench.db.insert_user(ALICE, None);
-    bench.db.insert_user(BOB, None);
-    bench.install();
-    bench
-}
-
-fn token_of(bench: &Bench, user: i64) -> String {
-    bench.run_revealing(["token", "show", &user.to_string(), "--reveal"]).ok().trim().to_owned()
-}
-
 #[test]
 fn every_fault_of_a_file_is_named_with_its_place() {
-    let bench = two_users();
+    let bench = installed(&[ALICE, BOB]);
     bench.set("portal.token_pattern", r"'^\d{4}(-\d{4}){3}$'");
     let daemon = bench.start();
     let secret = "sEcReT-vAlUe-77";
@@ -80,7 +63,7 @@ fn every_fault_of_a_file_is_named_with_its_place() {
 
 #[test]
 fn a_file_is_all_or_nothing_and_a_name_that_is_taken_gets_a_suffix() {
-    let bench = two_users();
+    let bench = installed(&[ALICE, BOB]);
     let daemon = bench.start();
     let good = format!("[[assignment]]\ntelegram_id = {ALICE}\ntoken = \"{TOKEN}\"\n");
     bench.drop_file("a.toml", format!("{good}[[assignment]]\ntelegram_id = 77\nremove = true\n"));
@@ -100,7 +83,7 @@ fn a_file_is_all_or_nothing_and_a_name_that_is_taken_gets_a_suffix() {
 
 #[test]
 fn files_are_taken_in_order_of_arrival() {
-    let bench = two_users();
+    let bench = installed(&[ALICE, BOB]);
     for round in 0..20 {
         let name = format!("{}.toml", 99 - round);
         // The kernel's clock for files moves every few milliseconds.
@@ -111,13 +94,13 @@ fn files_are_taken_in_order_of_arrival() {
     bench.wait_until("all are applied", || {
         bench.applied().exists() && fs::read_dir(bench.applied()).unwrap().count() == 20
     });
-    assert_eq!(token_of(&bench, ALICE), "1000-0000-0000-0019");
+    assert_eq!(revealed(&bench, ALICE), "1000-0000-0000-0019");
     daemon.stop();
 }
 
 #[test]
 fn a_file_takes_effect_once_however_often_the_daemon_is_killed() {
-    let bench = two_users();
+    let bench = installed(&[ALICE, BOB]);
     let mut last = String::new();
     let files = 30;
     for round in 0..files {
@@ -134,7 +117,7 @@ fn a_file_takes_effect_once_however_often_the_daemon_is_killed() {
     bench.wait_until("nothing is claimed", || fs::read_dir(bench.claimed()).unwrap().count() == 0);
     assert_eq!(fs::read_dir(bench.applied()).unwrap().count(), usize::try_from(files).unwrap());
     assert_eq!(fs::read_dir(bench.incoming()).unwrap().count(), 0);
-    assert_eq!(token_of(&bench, ALICE), last);
+    assert_eq!(revealed(&bench, ALICE), last);
     bench.wait_until("the ledger is empty", || bench.db.number("select count(*) from relinkd.ledger") == 0);
     daemon.stop();
 }
@@ -142,7 +125,7 @@ fn a_file_takes_effect_once_however_often_the_daemon_is_killed() {
 /// The daemon died between the commit and the clearing away; since then the token has been replaced.
 #[test]
 fn a_file_that_was_applied_never_brings_its_token_back() {
-    let bench = two_users();
+    let bench = installed(&[ALICE, BOB]);
     let daemon = bench.start();
     bench.drop_token("now.toml", ALICE, OTHER);
     bench.wait_applied("now.toml");
@@ -156,14 +139,14 @@ fn a_file_that_was_applied_never_brings_its_token_back() {
     let daemon = bench.start();
     bench.wait_applied("old.toml");
     bench.wait_until("nothing is claimed", || !claim.exists());
-    assert_eq!(token_of(&bench, ALICE), OTHER);
+    assert_eq!(revealed(&bench, ALICE), OTHER);
     assert_eq!(bench.db.number("select count(*) from relinkd.ledger"), 0);
     daemon.stop();
 }
 
 #[test]
 fn what_is_no_file_is_told_once_and_never_opened() {
-    let bench = two_users();
+    let bench = installed(&[ALICE, BOB]);
     fs::write(bench.path("elsewhere"), format!("telegram_id = {ALICE}\ntoken = \"{TOKEN}\"\n")).unwrap();
     symlink(bench.path("elsewhere"), bench.incoming().join("link.toml")).unwrap();
     fs::create_dir(bench.incoming().join("directory.toml")).unwrap();
@@ -191,7 +174,7 @@ fn what_is_no_file_is_told_once_and_never_opened() {
 
 #[test]
 fn a_second_daemon_on_the_same_spool_refuses_to_start() {
-    let bench = two_users();
+    let bench = installed(&[ALICE, BOB]);
     let daemon = bench.start();
     let refused = bench.run(["run"]).exits(1);
     assert!(refused.stderr.contains("another relinkd owns the spool"), "{}", refused.stderr);
@@ -200,7 +183,7 @@ fn a_second_daemon_on_the_same_spool_refuses_to_start() {
 
 #[test]
 fn a_directory_that_is_replaced_is_found_again() {
-    let bench = two_users();
+    let bench = installed(&[ALICE, BOB]);
     bench.set("spool.rescan", "\"500ms\"");
     let daemon = bench.start();
     bench.drop_token("before.toml", ALICE, TOKEN);
@@ -216,7 +199,7 @@ fn a_directory_that_is_replaced_is_found_again() {
 
 #[test]
 fn of_two_who_give_the_same_token_at_the_same_moment_one_is_refused() {
-    let bench = two_users();
+    let bench = installed(&[ALICE, BOB]);
     for round in 0..15 {
         let token = format!("3000-0000-0000-{round:04}");
         let results: Vec<Option<i32>> = std::thread::scope(|scope| {

@@ -1,8 +1,7 @@
 //! `relinkd explain`: shape, user, token, what waits, and what relinkd would write, for each case support meets.
 
+use crate::support::cast::TOKEN;
 use crate::support::{BASE, Bench, login_link, plain_link};
-
-const TOKEN: &str = "7812-5733-8392-7092";
 
 fn explain(bench: &Bench, arguments: &[&str]) -> String {
     bench.run(["explain"].iter().chain(arguments)).ok()

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bench;
+mod changes;
 mod checking;
 mod documents;
 mod doorbell_model;
@@ -12,9 +13,13 @@ mod errors;
 mod explaining;
 mod giants;
 mod house;
+mod installing;
+mod links;
 mod manual;
 mod rotation;
 mod secrecy;
+mod spooling;
 mod story;
 mod support;
 mod terminal;
+mod tokens;

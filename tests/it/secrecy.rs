@@ -1,11 +1,8 @@
 //! No token leaves by the back door: the server's log, a constraint's DETAIL, arguments, core files, help.
 
+use crate::support::cast::{ALICE, OTHER, TOKEN};
 use crate::support::{BASE, Bench};
 use std::fs;
-
-const ALICE: i64 = 413_129_274;
-const TOKEN: &str = "7812-5733-8392-7092";
-const OTHER: &str = "4401-9276-1183-5520";
 
 #[test]
 fn the_servers_log_hears_no_token_from_relinkd() {

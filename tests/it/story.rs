@@ -1,14 +1,10 @@
 //! The ordinary day and the bad day, end to end: what the bot, an operator and a server do, and the links that follow.
 
+use crate::support::cast::{ALICE, BOB, OTHER, TOKEN};
 use crate::support::cluster::{Cluster, ClusterOptions, Stop};
 use crate::support::database::{Database, TokenColumn};
 use crate::support::{BASE, Bench};
 use std::sync::Arc;
-
-const ALICE: i64 = 413_129_274;
-const BOB: i64 = 500_100_200;
-const TOKEN: &str = "7812-5733-8392-7092";
-const OTHER: &str = "4401-9276-1183-5520";
 
 fn plain(number: u32) -> String {
     format!("{BASE}/issues/{number}")

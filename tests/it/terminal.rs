@@ -1,12 +1,10 @@
 //! What only a terminal shows: a prompt without echo, a progress bar. The terminal is `script`'s (util-linux).
 
+use crate::support::cast::{ALICE, TOKEN};
 use crate::support::{BASE, Bench, holds_soon};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-
-const ALICE: i64 = 413_129_274;
-const TOKEN: &str = "7812-5733-8392-7092";
 
 /// Runs a command of relinkd's in a terminal; types `answer` once `question` is asked. What the terminal showed.
 fn in_a_terminal(bench: &Bench, command: &str, question: &str, answer: &str) -> String {

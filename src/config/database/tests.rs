@@ -388,8 +388,9 @@ proptest! {
     }
 
     /// A password that is written without the escapes it needs is shown by no fault, and becomes no host that is shown.
+    /// Its letters are those that no message of ours uses.
     #[test]
-    fn no_fault_shows_a_password(password in "[A-Z/@?:#%=&' \\\\,]{4,16}", form in 0..3_usize) {
+    fn no_fault_shows_a_password(password in "[JQX/@?:#%=&' \\\\,]{4,16}", form in 0..3_usize) {
         let text = [
             "postgresql://u:PW@localhost/d",
             "host=localhost password=PW user=u",

@@ -1,7 +1,7 @@
 //! Claims: a file of one's own, whole or not at all, and what an earlier run has left.
 
 use super::super::{Claim, Content, SpoolError};
-use super::{Bench, names};
+use super::{Bench, names, ready};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStringExt;
@@ -50,6 +50,45 @@ fn a_file_that_is_gone_or_no_file_any_more_is_not_claimed() {
     bench.assert_nothing_claimed();
 }
 
+/// Files before it may take seconds; meanwhile somebody begins to write it anew.
+#[test]
+fn a_file_that_changed_since_the_look_is_not_claimed() {
+    let mut bench = Bench::new();
+    let path = bench.incoming("a.toml");
+    let replaced = bench.outside("other");
+    let changes: [(&str, &dyn Fn()); 3] = [
+        ("written to", &|| fs::write(&path, "half").unwrap()),
+        ("touched", &|| {
+            File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }),
+        ("replaced", &|| {
+            fs::copy(&path, &replaced).unwrap();
+            let modified = fs::metadata(&path).unwrap().modified().unwrap();
+            File::options().write(true).open(&replaced).unwrap().set_modified(modified).unwrap();
+            fs::rename(&replaced, &path).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        fs::write(&path, "the whole file").unwrap();
+        let arrival = bench.settled_scan().ready.remove(0);
+        change();
+        assert_eq!(bench.spool.claim(&arrival).unwrap(), None, "{what}");
+        assert!(path.exists(), "{what}: it stays where it is");
+        bench.assert_nothing_claimed();
+    }
+    assert_eq!(ready(&bench.settled_scan()), ["a.toml"], "and is looked at again");
+}
+
+#[test]
+fn a_leftover_with_a_second_link_is_not_read() {
+    let bench = Bench::new();
+    let claim = bench.leftover(&[("a.toml", "x")]);
+    fs::hard_link(bench.claimed(claim.id()).join("a.toml"), bench.outside("mine")).unwrap();
+    assert!(matches!(bench.spool.read(&claim, 10).unwrap(), Content::NoFile));
+    fs::remove_file(bench.outside("mine")).unwrap();
+    assert_eq!(bench.read(&claim), "x");
+}
+
 #[test]
 fn a_file_is_read_whole_up_to_the_limit() {
     let mut bench = Bench::new();
@@ -94,7 +133,7 @@ fn a_leftover_that_is_no_file_is_put_back_and_holds_nothing_up() {
             _ => fs::create_dir(path).unwrap(),
         }
     }
-    // One of the names is taken again by now: nothing is overwritten.
+    // One of the names is taken again by now: nothing is overwritten, and what is put back is still seen.
     fs::write(bench.incoming("link.toml"), "mine").unwrap();
     for claim in bench.spool.leftovers().unwrap() {
         assert!(matches!(bench.spool.read(&claim, 10).unwrap(), Content::NoFile), "{claim:?}");
@@ -103,10 +142,10 @@ fn a_leftover_that_is_no_file_is_put_back_and_holds_nothing_up() {
     bench.assert_nothing_claimed();
     assert_eq!(
         names(&bench.root().join("incoming")),
-        ["directory.toml", "fifo.toml", "link.toml", "link.toml.1"]
+        ["directory.toml", "fifo.toml", "link.1.toml", "link.toml"]
     );
     assert_eq!(fs::read_to_string(bench.incoming("link.toml")).unwrap(), "mine");
-    assert!(bench.incoming("link.toml.1").is_symlink());
+    assert!(bench.incoming("link.1.toml").is_symlink());
 }
 
 #[test]

@@ -76,3 +76,21 @@ fn a_sound_spool_is_called_sound_and_a_fault_has_a_command() {
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults.iter().all(|(path, command)| command.contains(&path.display().to_string())), "{faults:?}");
 }
+
+/// What keeps the spool from working is the disk's, and is told with what to do about it.
+#[test]
+fn an_error_names_the_place_and_the_mend() {
+    for (errno, mend) in [
+        (nix::errno::Errno::ENOSPC, "; free some space there"),
+        (nix::errno::Errno::EROFS, "; mount it writable"),
+        (nix::errno::Errno::EACCES, "; give it to the user that relinkd runs as (chown)"),
+    ] {
+        let error = SpoolError::System {
+            path: "/spool/applied".into(),
+            what: "cannot be written",
+            source: errno.into(),
+        };
+        let said = error.to_string();
+        assert!(said.starts_with("/spool/applied: cannot be written: ") && said.contains(mend), "{said}");
+    }
+}

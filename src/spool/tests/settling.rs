@@ -173,6 +173,58 @@ fn a_reason_whose_file_has_moved_follows_it() {
     }
 }
 
+/// It was about to be refused when the run died, and by now what it asks for is in order.
+#[test]
+fn a_reason_that_was_overtaken_goes_with_the_file() {
+    let bench = Bench::new();
+    let claim = bench.leftover(&[("a.toml", "token"), ("a.toml.reason", "1:1: no")]);
+    bench.spool.settle_applied(&claim, RECEIPT.as_bytes()).unwrap();
+    bench.spool.close(&claim).unwrap();
+    bench.assert_nothing_claimed();
+    assert_eq!(names(&bench.root().join("applied")), ["a.toml.json"]);
+    assert_eq!(names(&bench.root().join("rejected")), Vec::<OsString>::new());
+}
+
+/// One leftover that cannot be settled would hold up every file after it.
+#[test]
+fn a_reason_whose_place_was_taken_meanwhile_holds_nothing_up() {
+    let long = "x".repeat(239);
+    for (name, beside) in
+        [("a.toml", "a.toml.1.reason".to_owned()), (&format!("{long}.12"), format!("{long}.1.reason"))]
+    {
+        let bench = Bench::new();
+        let reason = format!("{name}.reason");
+        fs::write(bench.rejected(&reason), "somebody's").unwrap();
+        let claim = bench.leftover(&[(&reason, "1:1: no")]);
+        bench.spool.settle_gone(&claim).unwrap();
+        bench.assert_nothing_claimed();
+        assert_eq!(fs::read_to_string(bench.rejected(&reason)).unwrap(), "somebody's");
+        assert_eq!(fs::read_to_string(bench.rejected(&beside)).unwrap(), "1:1: no");
+    }
+}
+
+/// The database was restored from before: its ledger does not know the claim, but the file was removed because it took
+/// effect.
+#[test]
+fn a_receipt_is_placed_also_where_the_ledger_has_forgotten_it() {
+    let bench = Bench::new();
+    fs::write(bench.applied("a.toml.json"), "another file's").unwrap();
+    let claim = bench.leftover(&[("a.toml.json", RECEIPT)]);
+    bench.spool.settle_gone(&claim).unwrap();
+    bench.assert_nothing_claimed();
+    assert_eq!(fs::read_to_string(bench.applied("a.toml.json")).unwrap(), "another file's");
+    assert_eq!(fs::read_to_string(bench.applied("a.toml.1.json")).unwrap(), RECEIPT);
+}
+
+#[test]
+fn a_refused_file_is_not_opened_to_more_than_before() {
+    let mut bench = Bench::new();
+    let claim = bench.claim("a.toml", "token");
+    fs::set_permissions(bench.claimed(claim.id()).join("a.toml"), Permissions::from_mode(0o604)).unwrap();
+    bench.spool.settle_rejected(&claim, "1:1: no").unwrap();
+    assert_eq!(mode(&bench.rejected("a.toml")), 0o600);
+}
+
 #[test]
 fn an_empty_leftover_is_cleared_away() {
     let bench = Bench::new();

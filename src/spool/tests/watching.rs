@@ -26,6 +26,13 @@ fn look(bench: &mut Bench) -> Scan {
     bench.spool.scan(SystemTime::UNIX_EPOCH).unwrap()
 }
 
+/// Looks until what is missing has been made.
+fn make_anew(bench: &mut Bench) {
+    for now in [SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + Duration::from_secs(2)] {
+        bench.spool.scan(now).unwrap();
+    }
+}
+
 /// Looks at each event until this file is ready.
 #[track_caller]
 fn wait_ready(bench: &mut Bench, bell: &Receiver<()>, name: &str) {
@@ -118,6 +125,29 @@ fn a_directory_that_was_replaced_is_watched() {
     }
 }
 
+/// An operator moves it aside and puts another in its place; one made in between would be in their way (`mkdir` fails,
+/// `mv` moves into it).
+#[test]
+fn a_directory_that_is_gone_is_made_after_two_seconds() {
+    for gone in ["incoming", ""] {
+        let mut bench = Bench::new();
+        let path = bench.root().join(gone);
+        let now = SystemTime::now();
+        fs::rename(&path, bench.outside("aside")).unwrap();
+        let scan = bench.spool.scan(now).unwrap();
+        assert_eq!(scan.look_again_in, Some(Duration::from_secs(2)), "{gone:?}");
+        let scan = bench.spool.scan(now + Duration::from_millis(1_500)).unwrap();
+        assert_eq!(scan.look_again_in, Some(Duration::from_millis(500)), "{gone:?}");
+        assert!(!path.exists(), "{gone:?}");
+        bench.spool.scan(now + Duration::from_secs(2)).unwrap();
+        assert!(bench.incoming("").is_dir(), "{gone:?}");
+        // The next time it is given two seconds again.
+        fs::remove_dir_all(&path).unwrap();
+        bench.spool.scan(now + Duration::from_secs(9)).unwrap();
+        assert!(!path.exists(), "{gone:?}");
+    }
+}
+
 /// The new directory may well get the inode of the old one.
 #[test]
 fn a_directory_that_was_removed_and_made_again_is_watched() {
@@ -127,6 +157,8 @@ fn a_directory_that_was_removed_and_made_again_is_watched() {
         fs::remove_dir_all(&incoming).unwrap();
         if round % 2 == 0 {
             fs::create_dir(&incoming).unwrap();
+        } else {
+            make_anew(&mut bench);
         }
         // The removal is an event, and is told when it is told: until then the dead watch is not known to be dead.
         let name = format!("{round}.toml");
@@ -145,6 +177,7 @@ fn a_spool_that_was_replaced_is_made_and_owned_anew() {
     fs::write(bench.incoming("old.toml"), "x").unwrap();
     wait_ready(&mut bench, &bell, "old.toml");
     fs::rename(bench.root(), bench.outside("aside")).unwrap();
+    make_anew(&mut bench);
     assert_eq!(ready(&look(&mut bench)), Vec::<&OsStr>::new());
     assert!(matches!(Spool::open(&bench.root()), Err(SpoolError::Owned(_))));
     assert!(Spool::open(&bench.outside("aside")).is_ok(), "the old one is free");

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "a tool for every test; a test that needs one may come later than the tool")]
 #![allow(unused_imports, reason = "likewise")]
 
+pub(crate) mod cast;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod database;

@@ -1,0 +1,305 @@
+//! Files in the spool under strain: a daemon that is killed in the middle of many, databases that refuse, files at and
+//! beyond the limits, directories that are replaced. What a file says is `dropping`'s.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::cast::{ALICE, BOB, OTHER, TOKEN, installed, revealed};
+use crate::support::{Bench, Daemon, login_link};
+
+/// A file is this large at most (contract).
+const LIMIT: usize = 1 << 20;
+
+fn count(directory: &Path) -> usize {
+    fs::read_dir(directory).map_or(0, Iterator::count)
+}
+
+fn set(user: i64, token: &str) -> String {
+    format!("[[assignment]]\ntelegram_id = {user}\ntoken = \"{token}\"\n")
+}
+
+/// Waits until the daemon says in its status line that files wait for this reason.
+fn wait_held_up(bench: &Bench, daemon: &Daemon, reason: &str) {
+    bench.wait_until(&format!("the status line speaks of {reason}"), || {
+        daemon.notices().iter().any(|line| line.starts_with("STATUS=") && line.contains(reason))
+    });
+}
+
+/// Files found at the start wait for a second look: each round the daemon is killed about when it takes the first of
+/// them, a little later each time, in the middle of a batch.
+#[test]
+fn each_file_takes_effect_once_and_in_order_over_kills_in_the_middle_of_a_batch() {
+    let bench = installed(&[ALICE, BOB]);
+    let mut dropped = 0;
+    let mut last = String::new();
+    for round in 0..6 {
+        for _ in 0..15 {
+            last = format!("2000-0000-0000-{dropped:04}");
+            bench.drop_token(&format!("{dropped:04}.toml"), ALICE, &last);
+            dropped += 1;
+        }
+        let daemon = bench.start();
+        std::thread::sleep(Duration::from_millis(1_970 + 25 * round));
+        daemon.kill();
+    }
+    let daemon = bench.start();
+    bench.wait_until("each file has a receipt", || count(&bench.applied()) >= dropped);
+    bench.wait_link(1, &login_link(&last, 1));
+    bench.wait_until("nothing is claimed", || count(&bench.claimed()) == 0);
+    assert_eq!(count(&bench.applied()), dropped, "a receipt each");
+    assert_eq!(count(&bench.incoming()) + count(&bench.rejected()), 0);
+    assert_eq!(revealed(&bench, ALICE), last);
+    assert_eq!(bench.db.number("select count(*) from relinkd.ledger"), 0);
+    // In order: by the time of its receipt, no file was applied before an earlier one.
+    let mut moments: Vec<(String, String)> = fs::read_dir(bench.applied())
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let receipt: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let at = receipt["applied_at"].as_str().unwrap().to_owned();
+            (path.file_name().unwrap().to_string_lossy().into_owned(), at)
+        })
+        .collect();
+    moments.sort();
+    assert!(moments.is_sorted_by_key(|(_, at)| at), "{moments:?}");
+    daemon.stop();
+}
+
+/// The daemon died after its last step but one: the claim is empty, the ledger still has it.
+#[test]
+fn an_empty_claim_in_the_ledger_is_cleared_away_without_a_second_receipt() {
+    let bench = installed(&[ALICE, BOB]);
+    fs::create_dir_all(bench.claimed().join("0123456789abcdef0123456789abcdef")).unwrap();
+    bench.db.admin().execute(
+        "insert into relinkd.ledger (claim, receipt) values ('0123456789abcdef0123456789abcdef', '{}')",
+    );
+    let daemon = bench.start();
+    bench.wait_until("nothing is claimed", || count(&bench.claimed()) == 0);
+    assert_eq!(bench.db.number("select count(*) from relinkd.ledger"), 0);
+    assert_eq!(count(&bench.applied()), 0);
+    daemon.stop();
+}
+
+/// Somebody swapped the file for something else while it was claimed, and the daemon died there.
+#[test]
+fn a_claim_of_something_that_is_no_file_holds_nothing_up() {
+    let bench = installed(&[ALICE, BOB]);
+    let claim = bench.claimed().join("0123456789abcdef0123456789abcdef");
+    fs::create_dir_all(&claim).unwrap();
+    std::os::unix::fs::symlink(bench.keyring_file(), claim.join("link.toml")).unwrap();
+    let daemon = bench.start();
+    bench.drop_token("good.toml", ALICE, TOKEN);
+    bench.wait_applied("good.toml");
+    assert!(bench.incoming().join("link.toml").is_symlink(), "it is back");
+    assert!(fs::read_to_string(bench.keyring_file()).unwrap().contains("primary"));
+    daemon.stop();
+}
+
+#[test]
+fn a_file_dropped_twice_counts_twice() {
+    let bench = installed(&[ALICE, BOB]);
+    let daemon = bench.start();
+    for token in [TOKEN, OTHER, TOKEN] {
+        bench.drop_token("a.toml", ALICE, token);
+        bench.wait_link(1, &login_link(token, 1));
+    }
+    bench.wait_until("three receipts", || count(&bench.applied()) == 3);
+    daemon.stop();
+}
+
+#[test]
+fn all_faults_of_a_file_are_listed_in_the_order_of_their_places() {
+    let bench = installed(&[ALICE, BOB]);
+    let daemon = bench.start();
+    bench.drop_token("hers.toml", BOB, OTHER);
+    bench.wait_applied("hers.toml");
+    let mut file = set(ALICE, TOKEN);
+    file += "[[assignment]]\ntelegram_id = 77\nremove = true\n";
+    file += &set(78, "1000-2000-3000-4000");
+    bench.drop_file("unknown.toml", format!("{file}{}", set(79, OTHER)));
+    let reason = bench.wait_rejected("unknown.toml");
+    let places: Vec<&str> = reason.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["5:15", "8:15", "11:15", "12:9"], "{reason}");
+    bench.drop_file(
+        "grammar.toml",
+        format!("telegram_id = \"x\"\ntoken = 5\nother = 1\n{}remove = 1\n", set(ALICE, "a b")),
+    );
+    let reason = bench.wait_rejected("grammar.toml");
+    let lines: Vec<&str> = reason.lines().map(|line| line.split(':').next().unwrap()).collect();
+    for line in ["1", "2", "3", "6", "7"] {
+        assert!(lines.contains(&line), "line {line} has a fault: {reason}");
+    }
+    assert_eq!(bench.db.token_column(ALICE), None);
+    daemon.stop();
+    bench.assert_no_leak(&[TOKEN, OTHER, "1000-2000-3000-4000"]);
+}
+
+#[test]
+fn a_file_of_exactly_the_limit_is_applied_and_a_byte_more_is_not() {
+    let bench = installed(&[ALICE, BOB]);
+    let daemon = bench.start();
+    let assignment = set(ALICE, TOKEN);
+    let padded = |size: usize| format!("{assignment}#{}", "x".repeat(size - assignment.len() - 1));
+    assert_eq!(padded(LIMIT).len(), LIMIT);
+    bench.drop_file("over.toml", padded(LIMIT + 1));
+    assert!(bench.wait_rejected("over.toml").contains("1 MiB"));
+    assert_eq!(bench.db.token_column(ALICE), None);
+    bench.drop_file("full.toml", padded(LIMIT));
+    bench.wait_applied("full.toml");
+    daemon.stop();
+}
+
+#[test]
+fn a_file_for_very_many_users_is_one_transaction() {
+    let bench = installed(&[ALICE, BOB]);
+    let users = 10_000;
+    bench.db.execute(&format!(
+        "insert into users (telegram_id, user_type) select g, 'client' from generate_series(1, {users}) g"
+    ));
+    let daemon = bench.start();
+    let mut file = String::new();
+    for user in 1..=users {
+        file += &set(user, &format!("5000-0000-{:04}-{:04}", user / 10_000, user % 10_000));
+    }
+    bench.drop_file("bad.toml", format!("{file}{}", set(99_999, TOKEN)));
+    assert_eq!(bench.wait_rejected("bad.toml").lines().count(), 1);
+    assert_eq!(bench.db.number("select count(portal_token) from users"), 0);
+    bench.drop_file("good.toml", &file);
+    let receipt = bench.wait_applied("good.toml");
+    assert_eq!(receipt["set"].as_array().unwrap().len(), usize::try_from(users).unwrap());
+    assert_eq!(bench.db.number("select count(*) from users where portal_token like 'relinkd:%'"), users);
+    daemon.stop();
+}
+
+/// A megabyte of noise has half a million faults: neither links nor later files may have to wait for long.
+#[test]
+fn noise_delays_nobody() {
+    let bench = installed(&[ALICE, BOB]);
+    let daemon = bench.start();
+    for (name, line) in
+        [("keys.toml", "x\n"), ("tables.toml", "[[x]]\n"), ("deep.toml", "["), ("quote.toml", "\"\"\"\n")]
+    {
+        bench.drop_file(name, &line.repeat(LIMIT)[..LIMIT]);
+        bench.wait_rejected(name);
+        assert!(
+            fs::metadata(bench.rejected().join(format!("{name}.reason"))).unwrap().len() < 1 << 20,
+            "{name}"
+        );
+    }
+    bench.drop_token("after.toml", ALICE, TOKEN);
+    bench.wait_applied("after.toml");
+    bench.wait_link(1, &login_link(TOKEN, 1));
+    daemon.stop();
+}
+
+#[test]
+fn a_name_of_any_bytes_and_length_is_taken() {
+    let bench = installed(&[ALICE, BOB]);
+    let daemon = bench.start();
+    let latin = OsString::from_vec(b"\xe9t\xe9.toml".to_vec());
+    let longest = OsString::from(format!("{}.toml", "y".repeat(250)));
+    for (round, name) in [&latin, &longest].into_iter().enumerate() {
+        fs::write(bench.path("draft"), set(ALICE, &format!("6000-0000-0000-000{round}"))).unwrap();
+        fs::rename(bench.path("draft"), bench.incoming().join(name)).unwrap();
+        bench.wait_until("a receipt", || count(&bench.applied()) == round + 1);
+        fs::write(bench.path("draft"), "x").unwrap();
+        fs::rename(bench.path("draft"), bench.incoming().join(name)).unwrap();
+        bench.wait_until("a reason", || count(&bench.rejected()) == 2 * (round + 1));
+    }
+    bench.wait_link(1, &login_link("6000-0000-0000-0001", 1));
+    daemon.stop();
+}
+
+#[test]
+fn a_role_that_may_not_write_holds_files_up_and_rejects_none() {
+    let bench = installed(&[ALICE, BOB]);
+    let daemon = bench.start();
+    bench.wait_idle();
+    let admin = bench.db.admin();
+    admin.execute(&format!("revoke update on relinkd.bot_user from {0}; revoke update (portal_token) on relinkd.bot_user from {0}", bench.db.role()));
+    bench.drop_token("a.toml", ALICE, TOKEN);
+    wait_held_up(&bench, &daemon, "relinkd install");
+    daemon.wait_log("relinkd install");
+    let status = bench.run(["status", "--json"]).json();
+    assert_eq!(status["spool"]["waiting"], 1);
+    assert_eq!(count(&bench.rejected()), 0);
+    bench.install();
+    bench.wait_applied("a.toml");
+    bench.wait_link(1, &login_link(TOKEN, 1));
+    daemon.stop();
+    bench.assert_no_leak(&[TOKEN]);
+}
+
+/// A constraint of the bot's that no sealed token meets is no fault of the file's.
+#[test]
+fn a_column_that_refuses_holds_files_up_and_is_named() {
+    let bench = installed(&[ALICE, BOB]);
+    bench.db.execute("alter table users add constraint short_token check (length(portal_token) < 30)");
+    let daemon = bench.start();
+    bench.drop_token("a.toml", ALICE, TOKEN);
+    wait_held_up(&bench, &daemon, "short_token");
+    assert_eq!(count(&bench.rejected()), 0);
+    bench.db.execute("alter table users drop constraint short_token");
+    bench.wait_applied("a.toml");
+    daemon.stop();
+    bench.assert_no_leak(&[TOKEN]);
+}
+
+#[test]
+fn a_table_that_is_locked_holds_files_up_until_it_is_free() {
+    let bench = installed(&[ALICE, BOB]);
+    let daemon = bench.start();
+    bench.wait_idle();
+    let other = bench.db.another_bot();
+    other.execute("begin; lock table users in access exclusive mode");
+    bench.drop_token("a.toml", ALICE, TOKEN);
+    bench.wait_until("the file is claimed", || count(&bench.claimed()) == 1);
+    wait_held_up(&bench, &daemon, "lock");
+    other.execute("commit");
+    bench.wait_applied("a.toml");
+    assert_eq!(count(&bench.rejected()), 0);
+    daemon.stop();
+}
+
+#[test]
+fn a_spool_that_is_replaced_whole_is_taken_up() {
+    let bench = installed(&[ALICE, BOB]);
+    bench.set("spool.rescan", "\"500ms\"");
+    let daemon = bench.start();
+    bench.drop_token("before.toml", ALICE, TOKEN);
+    bench.wait_applied("before.toml");
+    fs::rename(bench.spool(), bench.path("aside")).unwrap();
+    bench.wait_until("the directories are made anew", || bench.incoming().is_dir());
+    bench.drop_token("after.toml", ALICE, OTHER);
+    bench.wait_applied("after.toml");
+    // The old one is nobody's: it comes back while the daemon is away.
+    daemon.stop();
+    fs::write(bench.path("aside/incoming/late.toml"), set(BOB, TOKEN)).unwrap();
+    fs::remove_dir_all(bench.spool()).unwrap();
+    fs::rename(bench.path("aside"), bench.spool()).unwrap();
+    let daemon = bench.start();
+    bench.wait_applied("late.toml");
+    daemon.stop();
+}
+
+#[test]
+fn a_file_still_being_written_is_left_alone() {
+    let bench = installed(&[ALICE, BOB]);
+    bench.set("spool.rescan", "\"500ms\"");
+    let daemon = bench.start();
+    let path = bench.incoming().join("slow.toml");
+    let mut file = fs::File::create(&path).unwrap();
+    for piece in set(ALICE, TOKEN).as_bytes().chunks(20) {
+        file.write_all(piece).unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+        assert!(path.exists(), "taken before its end");
+    }
+    drop(file);
+    bench.wait_applied("slow.toml");
+    assert_eq!(count(&bench.rejected()), 0);
+    daemon.stop();
+}
