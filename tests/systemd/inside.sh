@@ -15,9 +15,10 @@ as() { inside runuser -u "$1" -- "${@:2}"; }
 # By standard input: arguments are in the journal.
 sql() { as postgres psql -XqAt -v ON_ERROR_STOP=1 -d "${DATABASE:-okdesk_bot}" <<<"$1"; }
 
-# soon SECONDS COMMAND...: until the command succeeds, or time is up. What it prints is shown at the end.
+# soon SECONDS COMMAND...: until the command succeeds, or that time (on an idle machine) is up. What it prints is shown at the end.
 soon() {
-    local until=$((SECONDS + $1))
+    # On a busy machine all takes longer; what comes soon is not waited for any longer.
+    local until=$((SECONDS + 3 * $1))
     shift
     while ! "$@" >/dev/null 2>&1; do
         if [[ $SECONDS -ge $until ]]; then
