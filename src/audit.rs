@@ -5,8 +5,7 @@
 
 use crate::db::session::Purpose;
 use crate::db::{Session, schema, work};
-use crate::relinker::{self, Due, RelinkError, Rules};
-use std::collections::BTreeSet;
+use crate::relinker::{self, RelinkError, Rules};
 use std::time::Duration;
 
 /// Rows a page.
@@ -59,23 +58,14 @@ async fn users(session: &mut Session, rules: &Rules) -> Result<usize, RelinkErro
 async fn links(session: &mut Session, rules: &Rules) -> Result<usize, RelinkError> {
     let mut found = 0;
     let mut after = (i64::MIN, i64::MIN);
-    loop {
-        let tx = session.begin(Purpose::Read).await?;
-        let issues = work::issues_after(&tx, after, PAGE).await?;
-        let Some(last) = issues.last() else { return Ok(found) };
-        after = (last.telegram_id, last.id);
-        let users: BTreeSet<i64> = issues.iter().map(|issue| issue.telegram_id).collect();
-        let users: Vec<i64> = users.into_iter().collect();
-        let holdings = relinker::read_holders(&tx, rules, &users).await?;
-        let due = issues.into_iter().map(|issue| Due { issue, strip: false }).collect();
-        let plan = relinker::plan(&tx, rules, &holdings, due).await?;
-        tx.commit().await?;
+    while let Some(plan) = relinker::foresee_page(session, rules, &mut after, PAGE).await? {
         let wrong: Vec<(i64, Option<i64>, Option<i64>)> =
             plan.rewrites.iter().map(|r| (r.telegram_id, Some(r.issue_id), None)).collect();
         found += wrong.len();
         queue(session, &wrong).await?;
         tokio::time::sleep(BREATH).await;
     }
+    Ok(found)
 }
 
 async fn queue(

@@ -1,12 +1,10 @@
 //! What relinkd is about to change, counted: the end of `install`.
 
 use crate::config::Settings;
-use crate::db::session::Purpose;
-use crate::db::{Session, work};
+use crate::db::Session;
 use crate::link::{Shape, Tokenless};
-use crate::relinker::{self, Due, RelinkError, Rules};
+use crate::relinker::{self, RelinkError, Rules};
 use crate::survey::{self, Survey};
-use std::collections::BTreeSet;
 
 /// Issues a page.
 const PAGE: i64 = 5_000;
@@ -34,16 +32,7 @@ pub async fn forecast(session: &mut Session, rules: &Rules) -> Result<Forecast, 
         ..Forecast::default()
     };
     let mut after = (i64::MIN, i64::MIN);
-    loop {
-        let tx = session.begin(Purpose::Read).await?;
-        let issues = work::issues_after(&tx, after, PAGE).await?;
-        let Some(last) = issues.last() else { return Ok(forecast) };
-        after = (last.telegram_id, last.id);
-        let users: BTreeSet<i64> = issues.iter().map(|issue| issue.telegram_id).collect();
-        let users: Vec<i64> = users.into_iter().collect();
-        let holdings = relinker::read_holders(&tx, rules, &users).await?;
-        let due = issues.into_iter().map(|issue| Due { issue, strip: false }).collect();
-        let plan = relinker::plan(&tx, rules, &holdings, due).await?;
+    while let Some(plan) = relinker::foresee_page(session, rules, &mut after, PAGE).await? {
         for rewrite in &plan.rewrites {
             let (old, new) = (rules.portal.read(&rewrite.old), rules.portal.read(&rewrite.new));
             match (old.map(|l| l.shape()), new.map(|l| l.shape())) {
@@ -53,6 +42,7 @@ pub async fn forecast(session: &mut Session, rules: &Rules) -> Result<Forecast, 
             }
         }
     }
+    Ok(forecast)
 }
 
 impl Forecast {

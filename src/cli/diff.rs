@@ -7,7 +7,7 @@ use crate::db::session::Purpose;
 use crate::db::work::{self, IssueRow, Walk};
 use crate::db::{DbError, Tx};
 use crate::link;
-use crate::relinker::{self, Due, Rules};
+use crate::relinker::{self, Due};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 
@@ -33,7 +33,8 @@ pub(super) async fn run(workplace: &mut Workplace, args: &SyncArgs) -> Result<Ex
         }
         looked_at += issues.len();
         let due = due(&tx, issues).await?;
-        let rewrites = plan(&tx, &rules, due).await?;
+        let mut rewrites = relinker::foresee(&tx, &rules, due).await?.rewrites;
+        rewrites.sort_by_key(|rewrite| rewrite.issue_id);
         tx.commit().await?;
         found += rewrites.len();
         for rewrite in rewrites {
@@ -109,13 +110,4 @@ async fn due(tx: &Tx<'_>, issues: Vec<IssueRow>) -> Result<Vec<Due>, DbError> {
             Due { issue, strip }
         })
         .collect())
-}
-
-async fn plan(tx: &Tx<'_>, rules: &Rules, due: Vec<Due>) -> Result<Vec<work::Rewrite>, Failure> {
-    let users: BTreeSet<i64> = due.iter().map(|due| due.issue.telegram_id).collect();
-    let users: Vec<i64> = users.into_iter().collect();
-    let holdings = relinker::read_holders(tx, rules, &users).await?;
-    let mut rewrites = relinker::plan(tx, rules, &holdings, due).await?.rewrites;
-    rewrites.sort_by_key(|rewrite| rewrite.issue_id);
-    Ok(rewrites)
 }

@@ -6,6 +6,7 @@
 use super::{DbError, Session, Tx};
 use std::collections::HashSet;
 use std::time::Duration;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use zeroize::Zeroizing;
 
@@ -107,15 +108,7 @@ pub async fn pick_changes(tx: &Tx<'_>, limit: i64) -> Result<Picked<Change>, DbE
             &[(&limit, Type::INT8)],
         )
         .await?;
-    let mut picked = Picked { ours: Vec::new(), contended: 0 };
-    for row in &rows {
-        if row.get(4) {
-            picked.ours.push(change(row));
-        } else {
-            picked.contended += 1;
-        }
-    }
-    Ok(picked)
+    Ok(picked(&rows, change))
 }
 
 /// Locks up to `limit` walks that are due, longest waiting first, and tries for their users' locks.
@@ -134,22 +127,20 @@ pub async fn pick_walks(tx: &Tx<'_>, limit: i64) -> Result<Picked<Walk>, DbError
             &[(&limit, Type::INT8)],
         )
         .await?;
-    let mut picked = Picked { ours: Vec::new(), contended: 0 };
-    for row in &rows {
-        if row.get(4) {
-            picked.ours.push(walk(row));
-        } else {
-            picked.contended += 1;
-        }
-    }
-    Ok(picked)
+    Ok(picked(&rows, walk))
 }
 
-fn change(row: &tokio_postgres::Row) -> Change {
+/// The fifth column says whether the user's lock was got.
+fn picked<T>(rows: &[Row], of: fn(&Row) -> T) -> Picked<T> {
+    let (ours, contended): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.get(4));
+    Picked { ours: ours.into_iter().map(of).collect(), contended: contended.len() }
+}
+
+fn change(row: &Row) -> Change {
     Change { id: row.get(0), telegram_id: row.get(1), issue_id: row.get(2), strip_upto: row.get(3) }
 }
 
-fn walk(row: &tokio_postgres::Row) -> Walk {
+fn walk(row: &Row) -> Walk {
     Walk { telegram_id: row.get(0), cursor: row.get(1), strip_upto: row.get(2), attempts: row.get(3) }
 }
 
@@ -297,7 +288,7 @@ pub async fn users_with_value_after(
     Ok(rows.iter().map(|row| (row.get(0), Zeroizing::new(row.get(1)))).collect())
 }
 
-fn user_row(row: &tokio_postgres::Row) -> UserRow {
+fn user_row(row: &Row) -> UserRow {
     UserRow {
         telegram_id: row.get(0),
         stored: row.get::<_, Option<String>>(1).map(Zeroizing::new),
@@ -357,7 +348,7 @@ pub async fn issues_after(tx: &Tx<'_>, after: (i64, i64), limit: i64) -> Result<
     Ok(rows.iter().map(issue_row).collect())
 }
 
-fn issue_row(row: &tokio_postgres::Row) -> IssueRow {
+fn issue_row(row: &Row) -> IssueRow {
     IssueRow { id: row.get(0), telegram_id: row.get(1), url: row.get(2) }
 }
 

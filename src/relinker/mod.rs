@@ -11,7 +11,7 @@ mod sync;
 mod walk;
 
 pub use holders::{Holding, Notice, open as open_holders, read as read_holders};
-pub use rewriting::{Due, Plan, plan};
+pub use rewriting::{Due, Plan, foresee, foresee_page, plan};
 pub use step::{Load, Step, set_aside, step};
 pub use sync::{Synced, sync_users};
 

@@ -1,8 +1,9 @@
 //! From links as read to the rewrites they need. Reads marks where a rule asks whose token a link carries; writes nothing.
 
-use super::{Holding, Notice, Rules};
-use crate::db::work::{IssueRow, Rewrite};
-use crate::db::{DbError, Tx, marks};
+use super::{Holding, Notice, RelinkError, Rules, holders};
+use crate::db::session::Purpose;
+use crate::db::work::{self, IssueRow, Rewrite};
+use crate::db::{DbError, Session, Tx, marks};
 use crate::envelope::Mark;
 use crate::link::{self, Holder, Link, Tokenless, Verdict};
 use crate::token::Token;
@@ -23,6 +24,38 @@ pub struct Plan {
     pub rewrites: Vec<Rewrite>,
     /// What does not fit.
     pub notices: Vec<Notice>,
+}
+
+/// What would be written if these were done now. Takes no lock, so all of it may be otherwise a moment later.
+///
+/// # Errors
+/// The database's; [`RelinkError::UnknownKey`].
+pub async fn foresee(tx: &Tx<'_>, rules: &Rules, due: Vec<Due>) -> Result<Plan, RelinkError> {
+    let users: BTreeSet<i64> = due.iter().map(|due| due.issue.telegram_id).collect();
+    let users: Vec<i64> = users.into_iter().collect();
+    let holdings = holders::read(tx, rules, &users).await?;
+    Ok(plan(tx, rules, &holdings, due).await?)
+}
+
+/// The same for a page of all issues, in a transaction of its own: those after (user, issue), which is moved on. None
+/// at the end.
+///
+/// # Errors
+/// The database's; [`RelinkError::UnknownKey`].
+pub async fn foresee_page(
+    session: &mut Session,
+    rules: &Rules,
+    after: &mut (i64, i64),
+    limit: i64,
+) -> Result<Option<Plan>, RelinkError> {
+    let tx = session.begin(Purpose::Read).await?;
+    let issues = work::issues_after(&tx, *after, limit).await?;
+    let Some(last) = issues.last() else { return Ok(None) };
+    *after = (last.telegram_id, last.id);
+    let due = issues.into_iter().map(|issue| Due { issue, strip: false }).collect();
+    let plan = foresee(&tx, rules, due).await?;
+    tx.commit().await?;
+    Ok(Some(plan))
 }
 
 /// Decides for each issue. An issue whose user is not among `holdings` is somebody else's by now: left alone.

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::support::cast::{
-    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, bench_of, is_sealed, revealed, start_command, status,
+    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, installed, is_sealed, revealed, start_command, status,
 };
 use crate::support::relinkd::KEYRING;
 use crate::support::{Bench, Output, login_link, plain_link};
@@ -24,16 +24,6 @@ fn keyring_of_both(primary: &str) -> String {
 /// A ring with k2 alone.
 fn keyring_of_k2() -> String {
     format!("primary = \"k2\"\n\n[keys]{K2}")
-}
-
-/// Users with an issue each, numbered in order, relinkd installed.
-fn installed(users: &[i64]) -> Bench {
-    let bench = bench_of(users);
-    for (id, user) in (1..).zip(users) {
-        bench.db.insert_issue(id, *user, Some(&plain_link(i64::from(id))));
-    }
-    bench.install();
-    bench
 }
 
 /// Another home on the same database, with a keyring of its own: as another host has.

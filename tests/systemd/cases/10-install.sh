@@ -29,7 +29,7 @@ test_the_installed_units_are_clean() {
         echo "exit status $?"
     equal "$complaints" ""
     inside relinkd --version
-    inside test -s /usr/share/man/man1/relinkd.1.gz -a -s /usr/share/bash-completion/completions/relinkd
+    inside test -s /usr/share/man/man1/relinkd.1.gz -a -s /usr/share/man/man5/relinkd-config.5.gz -a -s /usr/share/bash-completion/completions/relinkd
 }
 
 test_a_start_without_a_configuration_fails_and_says_so() {
