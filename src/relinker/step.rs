@@ -1,6 +1,6 @@
 //! One step: claim, relink, forget, in one transaction.
 
-use super::walk::{Extra, Walked, walk_users};
+use super::walk::{Singles, Walked, walk_users};
 use super::{Notice, RelinkError, Rules};
 use crate::db::work::{self, Change, Walk};
 use crate::db::{DbError, Session, Tx, session::Purpose};
@@ -52,8 +52,7 @@ pub async fn step(session: &mut Session, rules: &Rules, load: Load) -> Result<St
     }
 
     let Claim { changes, walks, contended } = claim;
-    let extra = issue_sized(&changes);
-    let walked = walk_users(&tx, rules, walks, extra).await?;
+    let walked = walk_users(&tx, rules, walks, &issue_sized(&changes)).await?;
     forget(&tx, &changes, &walked).await?;
     tx.commit().await?;
     Ok(Step { claimed, contended, written: walked.written.len(), notices: walked.notices })
@@ -127,17 +126,15 @@ async fn claim(tx: &Tx<'_>, load: Load) -> Result<Claim, DbError> {
     Ok(Claim { changes, walks: walks.into_values().collect(), contended })
 }
 
-fn issue_sized(changes: &[Change]) -> HashMap<i64, Extra> {
-    let mut extra: HashMap<i64, Extra> = HashMap::new();
+fn issue_sized(changes: &[Change]) -> Singles {
+    let mut singles = Singles::new();
     for change in changes {
         let Some(issue_id) = change.issue_id else { continue };
         let strip = change.strip_upto.is_some_and(|upto| issue_id <= upto);
-        // The newest change says whose the issue is; what an older one strips stays stripped.
-        let entry = extra.entry(issue_id).or_insert(Extra { telegram_id: change.telegram_id, strip });
-        entry.telegram_id = change.telegram_id;
-        entry.strip |= strip;
+        // What an older change strips stays stripped.
+        *singles.entry((issue_id, change.telegram_id)).or_default() |= strip;
     }
-    extra
+    singles
 }
 
 /// Forgets what is done and keeps what is not: walks go to the end of the line, issues that were locked are put off.

@@ -3,7 +3,7 @@
 //! Each chunk is a transaction of its own; interrupted between two, every link is either old or new. Changes of these
 //! users that were waiting when their walk began are in the links at its end, and are forgotten with it.
 
-use super::walk::{Extra, walk_users};
+use super::walk::{Singles, walk_users};
 use super::{Notice, RelinkError, Rules};
 use crate::db::session::Purpose;
 use crate::db::work::{self, Walk};
@@ -64,7 +64,7 @@ pub async fn sync_users(session: &mut Session, rules: &Rules, users: &[i64]) -> 
 /// What is left to do for some users.
 struct Rest {
     walks: HashMap<i64, Walk>,
-    issues: HashMap<i64, Extra>,
+    issues: Singles,
     /// Changes that were waiting when a user's walk began, by user.
     waiting: HashMap<i64, Vec<i64>>,
 }
@@ -72,7 +72,7 @@ struct Rest {
 async fn together(session: &mut Session, rules: &Rules, users: &[i64]) -> Result<Synced, RelinkError> {
     let mut rest = Rest {
         walks: users.iter().map(|user| (*user, Walk::from_start(*user, None))).collect(),
-        issues: HashMap::new(),
+        issues: Singles::new(),
         waiting: HashMap::new(),
     };
     let mut total = Synced::default();
@@ -106,14 +106,13 @@ async fn chunk(
     let walks: Vec<Walk> = rest.walks.values().filter(|w| ours.contains(&w.telegram_id)).cloned().collect();
     let (issues, locked) = std::mem::take(&mut rest.issues)
         .into_iter()
-        .partition(|(_, extra): &(i64, Extra)| ours.contains(&extra.telegram_id));
+        .partition::<Singles, _>(|((_, user), _)| ours.contains(user));
     rest.issues = locked;
-    let retried: BTreeSet<i64> = HashMap::<i64, Extra>::keys(&issues).copied().collect();
 
-    let walked = walk_users(&tx, rules, walks, issues).await?;
+    let walked = walk_users(&tx, rules, walks, &issues).await?;
     let moved = !walked.unfinished.is_empty()
         || !walked.finished.is_empty()
-        || walked.written.iter().any(|(_, issue)| retried.contains(issue));
+        || walked.written.iter().any(|(user, issue)| issues.contains_key(&(*issue, *user)));
     for user in &walked.finished {
         rest.walks.remove(user);
     }
@@ -123,7 +122,7 @@ async fn chunk(
     for (telegram_id, issue, strip) in walked.again {
         match issue {
             Some(issue) => {
-                rest.issues.insert(issue, Extra { telegram_id, strip: strip.is_some() });
+                rest.issues.insert((issue, telegram_id), strip.is_some());
             }
             None => {
                 rest.walks.insert(telegram_id, Walk::from_start(telegram_id, None));
@@ -144,7 +143,7 @@ impl Rest {
     }
 
     fn users(&self) -> BTreeSet<i64> {
-        self.walks.keys().copied().chain(self.issues.values().map(|extra| extra.telegram_id)).collect()
+        self.walks.keys().copied().chain(self.issues.keys().map(|(_, user)| *user)).collect()
     }
 
     /// Looks, once for each user, at what is waiting for them; what it strips, this walk strips.

@@ -27,7 +27,7 @@ pub(super) struct Walked {
     pub notices: Vec<Notice>,
 }
 
-/// Walks a chunk of each user's issues; `extra` are issues of theirs to look at besides, with their strip flag. The
+/// Walks a chunk of each user's issues; `singles` are issues of theirs to look at besides. The
 /// transaction must hold the locks of all these users, taken in an earlier statement.
 ///
 /// # Errors
@@ -36,10 +36,10 @@ pub(super) async fn walk_users(
     tx: &Tx<'_>,
     rules: &Rules,
     walks: Vec<Walk>,
-    extra: HashMap<i64, Extra>,
+    singles: &Singles,
 ) -> Result<Walked, RelinkError> {
     let mut users: HashSet<i64> = walks.iter().map(|walk| walk.telegram_id).collect();
-    users.extend(extra.values().map(|e| e.telegram_id));
+    users.extend(singles.keys().map(|(_, user)| *user));
     let users: Vec<i64> = users.into_iter().collect();
 
     let holdings = holders::read(tx, rules, &users).await?;
@@ -52,7 +52,7 @@ pub(super) async fn walk_users(
 
     let mut due = due_of_walks(tx, walks, &mut walked).await?;
     let places: HashMap<i64, usize> = due.iter().enumerate().map(|(at, d)| (d.issue.id, at)).collect();
-    for single in due_of_issues(tx, extra).await? {
+    for single in due_of_singles(tx, singles).await? {
         match places.get(&single.issue.id) {
             Some(at) => due[*at].strip |= single.strip,
             None => due.push(single),
@@ -78,13 +78,9 @@ pub(super) async fn walk_users(
     Ok(walked)
 }
 
-/// An issue to look at besides the walks.
-pub(super) struct Extra {
-    /// The user it was found under.
-    pub telegram_id: i64,
-    /// Whether its link loses a token whatever the setting.
-    pub strip: bool,
-}
+/// Issues to look at besides the walks, each with the user it was found under, and whether its link loses a token
+/// whatever the setting. An issue may stand there under several users: it is done under the one whose it is by now.
+pub(super) type Singles = HashMap<(i64, i64), bool>;
 
 async fn due_of_walks(tx: &Tx<'_>, walks: Vec<Walk>, walked: &mut Walked) -> Result<Vec<Due>, RelinkError> {
     if walks.is_empty() {
@@ -118,17 +114,17 @@ async fn due_of_walks(tx: &Tx<'_>, walks: Vec<Walk>, walked: &mut Walked) -> Res
 }
 
 /// Issues by id, as far as they still are the user's under whom they were found: another's change is its own.
-async fn due_of_issues(tx: &Tx<'_>, extra: HashMap<i64, Extra>) -> Result<Vec<Due>, RelinkError> {
-    if extra.is_empty() {
+async fn due_of_singles(tx: &Tx<'_>, singles: &Singles) -> Result<Vec<Due>, RelinkError> {
+    if singles.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<i64> = extra.keys().copied().collect();
+    let ids: Vec<i64> = singles.keys().map(|(issue, _)| *issue).collect();
     let issues = work::issues(tx, &ids).await?;
     Ok(issues
         .into_iter()
         .filter_map(|issue| {
-            let found = extra.get(&issue.id)?;
-            (found.telegram_id == issue.telegram_id).then_some(Due { strip: found.strip, issue })
+            let strip = *singles.get(&(issue.id, issue.telegram_id))?;
+            Some(Due { issue, strip })
         })
         .collect())
 }

@@ -257,6 +257,28 @@ fn two_daemons_and_several_bots_come_to_one_result() {
     bench.run(["sync", "--dry-run"]).exits(0);
 }
 
+/// A change that was put off for a former user may be appended after the one for the user it has gone to: the daemon of
+/// the former one met the row locked by the very statement that gave it away.
+#[test]
+fn a_late_change_of_a_former_user_does_not_hide_the_present_ones() {
+    for late in [[ALICE, BOB], [BOB, ALICE]] {
+        let bench = installed(&[ALICE, BOB]);
+        bench.run(["sync"]).ok();
+        bench.db.execute("alter table issues disable trigger relinkd_1_issue_updated");
+        bench.db.execute(&format!("update issues set okdesk_url = '{}' where id = 1", login_link(TOKEN, 1)));
+        bench.db.execute("alter table issues enable trigger relinkd_1_issue_updated");
+        for user in late {
+            bench
+                .db
+                .admin()
+                .execute(&format!("insert into relinkd.change (telegram_id, issue_id) values ({user}, 1)"));
+        }
+        let daemon = bench.start();
+        bench.wait_link(1, &plain_link(1));
+        daemon.stop();
+    }
+}
+
 /// Some of everything a bot does, on users and issues that other lanes work on as well.
 fn mix(bot: &Session, lane: i64) {
     for round in 0..150 {
