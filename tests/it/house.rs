@@ -79,7 +79,7 @@ fn main_parses_calls_and_reports() {
 #[test]
 fn the_reader_of_imports_reads_them_all() {
     let source = Source {
-        name: "src/db/work.rs".to_owned(),
+        name: "src/db/session.rs".to_owned(),
         room: Some("db".to_owned()),
         code: bare(
             "//! See [`crate::cli`].\nuse crate::{token::Token, link, spool::{Claim, intake}};\n/* crate::audit */\n\
