@@ -104,6 +104,19 @@ pub async fn assign(
     Ok(Outcome::Applied(receipt))
 }
 
+/// What the database would hold against these at this moment, sorted by place.
+///
+/// # Errors
+/// The database's.
+pub async fn judge(
+    session: &mut Session,
+    keyring: &Keyring,
+    batch: &[Assignment],
+) -> Result<Vec<Fault>, AssignError> {
+    let tx = session.begin(Purpose::Read).await?;
+    Ok(faults(&tx, keyring, batch).await?)
+}
+
 fn writes(keyring: &Keyring, limit: Option<usize>, batch: &[Assignment]) -> Result<Vec<Write>, AssignError> {
     let mut writes = Vec::with_capacity(batch.len());
     for assignment in batch {

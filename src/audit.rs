@@ -36,13 +36,13 @@ pub async fn audit(session: &mut Session, rules: &Rules) -> Result<Found, Relink
 
 async fn users(session: &mut Session, rules: &Rules) -> Result<usize, RelinkError> {
     let mut found = 0;
-    let mut after = i64::MIN;
+    let mut after = None;
     loop {
         let tx = session.begin(Purpose::Read).await?;
         let rows = work::users_after(&tx, after, PAGE, rules.keyring.primary().as_str()).await?;
         tx.commit().await?;
         let Some(last) = rows.last().map(|row| row.telegram_id) else { return Ok(found) };
-        after = last;
+        after = Some(last);
         let holdings = relinker::open_holders(rows, rules)?;
         let unsettled: Vec<(i64, Option<i64>, Option<i64>)> = holdings
             .values()

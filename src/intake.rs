@@ -2,7 +2,7 @@
 //! that writes the tokens, and leaves it when the file is gone from the disk for good.
 
 use crate::assign::{self, AssignError, Origin, Outcome};
-use crate::assignment::{self, Fault, FaultKind};
+use crate::assignment::{self, Fault, FaultKind, Faulty};
 use crate::db::{DbError, Session, assigning};
 use crate::place::Place;
 use crate::relinker::Rules;
@@ -70,7 +70,11 @@ pub async fn take(
         Content::TooLarge => return reject(spool, claim, &[Fault::new(Place::START, FaultKind::TooLarge)]),
         Content::Bytes(bytes) => match assignment::parse(&bytes, &rules.token_rule) {
             Ok(batch) => batch,
-            Err(faults) => return reject(spool, claim, &faults),
+            Err(Faulty { mut faults, whole }) => {
+                faults.extend(assign::judge(session, &rules.keyring, &whole).await?);
+                faults.sort_by_key(|fault| fault.place);
+                return reject(spool, claim, &faults);
+            }
         },
     };
     let file = claim.name().to_string_lossy();

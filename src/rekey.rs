@@ -65,12 +65,12 @@ async fn pass(
 ) -> Result<Vec<i64>, RelinkError> {
     let primary = rules.keyring.primary();
     let mut locked = Vec::new();
-    let mut after = i64::MIN;
+    let mut after = None;
     loop {
         let tx = session.begin(Purpose::Relink).await?;
         let rows = work::users_after(&tx, after, PAGE, primary.as_str()).await?;
         let Some(last) = rows.last() else { return Ok(locked) };
-        after = last.telegram_id;
+        after = Some(last.telegram_id);
         seen(rows.len());
         let (mut sealings, mut tokens) = (Vec::new(), BTreeMap::new());
         for row in rows {

@@ -35,13 +35,13 @@ pub struct Survey {
 pub async fn survey(session: &mut Session, keyring: &Keyring, rule: &TokenRule) -> Result<Survey, DbError> {
     let mut survey = Survey::default();
     let mut holders: HashMap<Mark, Vec<i64>> = HashMap::new();
-    let mut after = i64::MIN;
+    let mut after = None;
     loop {
         let tx = session.begin(Purpose::Read).await?;
         let rows = work::users_with_value_after(&tx, after, PAGE).await?;
         tx.commit().await?;
         let Some((last, _)) = rows.last() else { break };
-        after = *last;
+        after = Some(*last);
         for (telegram_id, value) in &rows {
             survey.count(*telegram_id, value, keyring, rule, &mut holders);
         }

@@ -28,13 +28,13 @@ pub async fn count(session: &Session) -> Result<i64, DbError> {
 pub async fn closed(session: &mut Session, keyring: &Keyring) -> Result<Vec<i64>, DbError> {
     let any = TokenRule::default();
     let mut closed = Vec::new();
-    let mut after = i64::MIN;
+    let mut after = None;
     loop {
         let tx = session.begin(Purpose::Read).await?;
         let rows = work::users_with_value_after(&tx, after, PAGE).await?;
         tx.commit().await?;
         let Some((last, _)) = rows.last() else { return Ok(closed) };
-        after = *last;
+        after = Some(*last);
         closed.extend(rows.iter().filter_map(|(id, value)| {
             let stored = keyring.read(Some(value), *id, &any);
             matches!(stored, Stored::Unusable(Reason::Sealed(_))).then_some(*id)
@@ -62,12 +62,12 @@ pub async fn unseal(session: &mut Session, keyring: &Keyring) -> Result<usize, D
 async fn pass(session: &mut Session, keyring: &Keyring) -> Result<(usize, usize), DbError> {
     let any = TokenRule::default();
     let (mut done, mut left) = (0, 0);
-    let mut after = i64::MIN;
+    let mut after = None;
     loop {
         let tx = session.begin(Purpose::Relink).await?;
         let rows = work::users_after(&tx, after, PAGE, keyring.primary().as_str()).await?;
         let Some(last) = rows.last() else { return Ok((done, left)) };
-        after = last.telegram_id;
+        after = Some(last.telegram_id);
         let sealings: Vec<Sealing> = rows
             .into_iter()
             .filter_map(|row| {

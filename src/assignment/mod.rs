@@ -68,17 +68,33 @@ pub struct Assignment {
     pub change_place: Place,
 }
 
+/// A file that is not in order.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Faulty {
+    /// Every fault, sorted by place. Of a line that is not TOML that is all that is said, and of a file that is too large
+    /// or not UTF-8 as well.
+    pub faults: Vec<Fault>,
+    /// Assignments that are whole, for what only the database can hold against them; none of a file that is not TOML.
+    pub whole: Vec<Assignment>,
+}
+
+impl Faulty {
+    fn wholly(fault: Fault) -> Self {
+        Self { faults: vec![fault], whole: Vec::new() }
+    }
+}
+
 /// Reads a drop file. The assignments come in the order of the file, and there is at least one; no user and no token
 /// stands in two of them.
 ///
 /// # Errors
-/// Every fault of the file, sorted by place. Of a line that is not TOML that is all that is said, and of a file that is
-/// too large or not UTF-8 as well.
-pub fn parse(bytes: &[u8], rule: &TokenRule) -> Result<Vec<Assignment>, Vec<Fault>> {
+/// Every fault of the file.
+pub fn parse(bytes: &[u8], rule: &TokenRule) -> Result<Vec<Assignment>, Faulty> {
     if bytes.len() > MAX_BYTES {
-        return Err(vec![Fault::new(Place::START, FaultKind::TooLarge)]);
+        return Err(Faulty::wholly(Fault::new(Place::START, FaultKind::TooLarge)));
     }
-    let text = std::str::from_utf8(bytes).map_err(|fault| vec![not_utf8(bytes, fault.valid_up_to())])?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|fault| Faulty::wholly(not_utf8(bytes, fault.valid_up_to())))?;
     let (document, errors) = DeTable::parse_recoverable(text);
     let document = document.into_inner();
     let mut reader = Reader::new(text, rule);
@@ -260,7 +276,7 @@ impl<'f> Reader<'f> {
 
     /// The outcome. Beside a line that is not TOML, what recovery made of that line is no fault of its own, nor is what
     /// may only be missing because of it.
-    fn finish(mut self) -> Result<Vec<Assignment>, Vec<Fault>> {
+    fn finish(mut self) -> Result<Vec<Assignment>, Faulty> {
         if self.faults.is_empty() {
             return Ok(self.assignments);
         }
@@ -270,9 +286,10 @@ impl<'f> Reader<'f> {
         let damaged = self.faults.iter().any(not_toml);
         if damaged {
             self.faults.retain(|fault| !fault.kind.is_absence());
+            self.assignments.clear();
         }
         self.faults.dedup_by(|later, first| not_toml(first) && later.place.line == first.place.line);
-        Err(self.faults)
+        Err(Faulty { faults: self.faults, whole: self.assignments })
     }
 }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn read(text: &str) -> Result<Vec<Assignment>, Vec<Fault>> {
-    parse(text.as_bytes(), &TokenRule::default())
+    parse(text.as_bytes(), &TokenRule::default()).map_err(|faulty| faulty.faults)
 }
 
 /// The faults as `line:column kind`, the kind without what it holds.
@@ -44,6 +44,19 @@ fn reads_a_list_in_order() {
         },
     ];
     assert_eq!(read(text).unwrap(), expected);
+}
+
+/// What only the database knows is still to be asked of these.
+#[test]
+fn beside_a_fault_the_whole_ones_remain_unless_the_syntax_is_damaged() {
+    let whole = |text: &str| {
+        let faulty = parse(text.as_bytes(), &TokenRule::default()).unwrap_err();
+        faulty.whole.iter().map(|assignment| assignment.telegram_id).collect::<Vec<_>>()
+    };
+    let two = "[[assignment]]\ntelegram_id = 1\nremove = true\n[[assignment]]\ntelegram_id = 2\nremove = ";
+    assert_eq!(whole(&format!("{two}false")), [1]);
+    assert_eq!(whole(&format!("{two}true\nother = 1")), [1, 2]);
+    assert_eq!(whole(two), Vec::<i64>::new());
 }
 
 #[test]
@@ -152,14 +165,14 @@ fn a_line_that_is_not_toml_hides_no_other_fault_and_makes_none() {
 #[test]
 fn the_pattern_applies() {
     let rule = TokenRule::new(Some(r"\d+")).unwrap();
-    let found = parse(b"telegram_id = 1\ntoken = 'x'", &rule).unwrap_err();
+    let found = parse(b"telegram_id = 1\ntoken = 'x'", &rule).unwrap_err().faults;
     assert_eq!(found[0].to_string(), "2:9: the token does not match portal.token_pattern");
     assert!(parse(b"telegram_id = 1\ntoken = '1'", &rule).is_ok());
 }
 
 #[test]
 fn says_where_text_ends() {
-    let found = |bytes| short(&parse(bytes, &TokenRule::default()).unwrap_err());
+    let found = |bytes| short(&parse(bytes, &TokenRule::default()).unwrap_err().faults);
     assert_eq!(found(b"telegram_id = 1\n\xd0\xba \xff\xfe"), ["2:3 NotUtf8"]);
     assert_eq!(found(b"\xff"), ["1:1 NotUtf8"]);
     assert_eq!(found(b"token = '\xd0"), ["1:10 NotUtf8"]);
@@ -235,7 +248,7 @@ proptest! {
     fn no_fault_repeats_a_value(lines in prop::collection::vec(line(), 0..12), pattern in prop::bool::ANY) {
         let text = lines.join("\n");
         let rule = TokenRule::new(pattern.then_some("[0-9]+")).unwrap();
-        if let Err(found) = parse(text.as_bytes(), &rule) {
+        if let Err(Faulty { faults: found, .. }) = parse(text.as_bytes(), &rule) {
             prop_assert!(!found.is_empty());
             prop_assert!(found.is_sorted_by_key(|fault| (fault.place.line, fault.place.column)), "{:?}", found);
             for fault in found {

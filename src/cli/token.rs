@@ -184,13 +184,13 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     let rule = &workplace.settings.portal.token_rule;
     let mut table = Table::new(["TELEGRAM ID", "TOKEN", "STATE"]);
     let mut users: Vec<Value> = Vec::new();
-    let mut after = i64::MIN;
+    let mut after = None;
     loop {
         let tx = workplace.session.begin(Purpose::Read).await?;
         let rows = work::users_with_value_after(&tx, after, PAGE).await?;
         tx.commit().await?;
         let Some((last, _)) = rows.last() else { break };
-        after = *last;
+        after = Some(*last);
         for (id, value) in &rows {
             let stored = workplace.keyring.read(Some(value), *id, rule);
             let masked = stored.token().map(Token::masked);

@@ -124,6 +124,11 @@ fn all_faults_of_a_file_are_listed_in_the_order_of_their_places() {
     let reason = bench.wait_rejected("unknown.toml");
     let places: Vec<&str> = reason.lines().map(|line| line.split(": ").next().unwrap()).collect();
     assert_eq!(places, ["5:15", "8:15", "11:15", "12:9"], "{reason}");
+    file += &set(BOB, "a b");
+    bench.drop_file("both.toml", format!("{file}{}", set(79, TOKEN)));
+    let reason = bench.wait_rejected("both.toml");
+    let places: Vec<&str> = reason.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(places, ["5:15", "8:15", "12:9", "14:15", "15:9"], "{reason}");
     bench.drop_file(
         "grammar.toml",
         format!("telegram_id = \"x\"\ntoken = 5\nother = 1\n{}remove = 1\n", set(ALICE, "a b")),

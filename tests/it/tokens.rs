@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::support::cast::{
-    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, installed, is_sealed, revealed, start_command, status,
+    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, bench_of, installed, is_sealed, revealed, start_command, status,
 };
 use crate::support::relinkd::KEYRING;
 use crate::support::{Bench, Output, login_link, plain_link};
@@ -243,6 +243,24 @@ fn a_pattern_narrows_what_is_admitted_and_not_what_is_sealed_already() {
     bench.wait_link(2, &login_link(TOKEN, 2));
     daemon.stop();
     bench.assert_no_leak(&["abcdefgh", "stuvwxyz"]);
+}
+
+#[test]
+fn the_first_and_the_last_of_all_numbers_are_users_like_others() {
+    let bench = bench_of(&[i64::MIN, i64::MAX]);
+    bench.db.insert_issue(1, i64::MIN, Some(&plain_link(1)));
+    bench.install();
+    let daemon = bench.start();
+    for (user, token) in [(i64::MIN, TOKEN), (i64::MAX, OTHER)] {
+        bench.db.set_token(user, Some(token));
+    }
+    bench.wait_link(1, &login_link(TOKEN, 1));
+    bench.wait_idle();
+    daemon.stop();
+    assert_eq!(status(&bench)["users"]["sealed"], 2);
+    let listed = bench.run(["token", "list"]).ok();
+    assert!(listed.contains(&i64::MIN.to_string()) && listed.contains(&i64::MAX.to_string()), "{listed}");
+    assert_eq!(revealed(&bench, i64::MAX), OTHER);
 }
 
 #[test]

@@ -37,12 +37,10 @@ pub(super) enum Ignored {
 /// Looks into the file at `path`. No line that fits is no password.
 pub(super) fn look(path: &Path, wanted: Wanted<'_>) -> Result<Option<Password>, Ignored> {
     let failed = |error: io::Error| {
-        if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-            return Ignored::Absent;
-        }
         Ignored::Because(format!("the password file {} cannot be read: {error}", path.display()))
     };
-    let metadata = fs::metadata(path).map_err(failed)?;
+    // As libpq: what cannot even be looked at is not there. The home of root is closed to whom its commands become.
+    let metadata = fs::metadata(path).map_err(|_| Ignored::Absent)?;
     if !metadata.is_file() {
         return Err(Ignored::Because(format!(
             "the password file {} is ignored: it is not a plain file",

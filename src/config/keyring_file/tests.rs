@@ -198,8 +198,14 @@ fn only_a_regular_file_is_a_keyring() {
         refusal(&absent),
         format!("there is no keyring {}: make one with `relinkd key generate`", absent.display())
     );
-    let nowhere = "keyring /nonexistent/keyring: its directory cannot be looked up: No such file or directory (os error 2)";
-    assert_eq!(refusal(Path::new("/nonexistent/keyring")), nowhere);
+    let nowhere = beside("nowhere").join("keyring");
+    assert_eq!(
+        refusal(&nowhere),
+        format!(
+            "keyring {}: its directory cannot be looked up: No such file or directory (os error 2)",
+            nowhere.display()
+        )
+    );
     assert!(matches!(load_at(Path::new("/"), None), Err(KeyringError::Distrusted(_))));
 }
 

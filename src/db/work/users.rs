@@ -94,43 +94,50 @@ pub async fn users(tx: &Tx<'_>, users: &[i64], primary_key: &str) -> Result<Vec<
     Ok(rows.iter().map(user_row).collect())
 }
 
-/// Users of the bot's table after this `telegram_id`, in order.
+/// Users of the bot's table after this `telegram_id` (none: from the first on), in order.
 ///
 /// # Errors
 /// The database's.
 pub async fn users_after(
     tx: &Tx<'_>,
-    after: i64,
+    after: Option<i64>,
     limit: i64,
     primary_key: &str,
 ) -> Result<Vec<UserRow>, DbError> {
     let rows = tx
         .query(
             "select w.telegram_id::int8, w.portal_token::text, w.version::text, m.mark, x.reason
-               from (select * from relinkd.bot_user where telegram_id > $1 order by telegram_id limit $2) w
+               from (select * from relinkd.bot_user where telegram_id >= $1 and ($4 or telegram_id > $1)
+                      order by telegram_id limit $2) w
                left join relinkd.token_mark m on m.telegram_id = w.telegram_id and m.key_id = $3
                left join relinkd.unusable x on x.telegram_id = w.telegram_id
               order by 1",
-            &[(&after, Type::INT8), (&limit, Type::INT8), (&primary_key, Type::TEXT)],
+            &[
+                (&after.unwrap_or(i64::MIN), Type::INT8),
+                (&limit, Type::INT8),
+                (&primary_key, Type::TEXT),
+                (&after.is_none(), Type::BOOL),
+            ],
         )
         .await?;
     Ok(rows.iter().map(user_row).collect())
 }
 
-/// Users after this `telegram_id` who have a value in the token column, in order, with the value.
+/// Users after this `telegram_id` (none: from the first on) who have a value in the token column, in order, with the value.
 ///
 /// # Errors
 /// The database's.
 pub async fn users_with_value_after(
     tx: &Tx<'_>,
-    after: i64,
+    after: Option<i64>,
     limit: i64,
 ) -> Result<Vec<(i64, Zeroizing<String>)>, DbError> {
     let rows = tx
         .query(
             "select telegram_id::int8, portal_token::text from relinkd.bot_user
-              where telegram_id > $1 and portal_token <> '' order by telegram_id limit $2",
-            &[(&after, Type::INT8), (&limit, Type::INT8)],
+              where telegram_id >= $1 and ($3 or telegram_id > $1) and portal_token <> ''
+              order by telegram_id limit $2",
+            &[(&after.unwrap_or(i64::MIN), Type::INT8), (&limit, Type::INT8), (&after.is_none(), Type::BOOL)],
         )
         .await?;
     Ok(rows.iter().map(|row| (row.get(0), Zeroizing::new(row.get(1)))).collect())
