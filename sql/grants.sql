@@ -17,5 +17,5 @@ begin
     execute format('grant select, update (portal_fingerprint, audit_finished_at, audit_found) on relinkd.meta to %I', role);
     execute format('grant select on relinkd.own_trigger, relinkd.wanted_trigger, relinkd.sound_trigger to %I', role);
     execute format('grant execute on function relinkd.user_key(bigint), relinkd.ring(), relinkd.alive(relinkd.daemon),
-                    relinkd.queue_everyone() to %I', role);
+                    relinkd.queue_everyone(), relinkd.table_of(text) to %I', role);
 end $grants$;

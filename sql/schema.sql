@@ -127,6 +127,9 @@ declare
     i_id    name := current_setting('relinkd.issues_id');
     i_tg    name := current_setting('relinkd.issues_telegram_id');
     i_url   name := current_setting('relinkd.issues_url');
+    numbers constant name[] := '{int2,int4,int8}';
+    texts   constant name[] := '{text,varchar}';
+    misfits text;
     definer constant text := 'language plpgsql security definer set search_path = pg_catalog, pg_temp';
 begin
     perform set_config('search_path', 'pg_catalog', true);   -- from here on %s of a table is its full name
@@ -134,6 +137,18 @@ begin
         raise exception using errcode = 'wrong_object_type',
             message = format('%s and %s must be ordinary tables', users, issues),
             hint = 'a row that moves between partitions fires no trigger: relinkd cannot keep such links right';
+    end if;
+    select string_agg(format('%I in %s is %s, and must be %s', a.attname, w.on_table,
+                             format_type(a.atttypid, a.atttypmod), case w.types when numbers then 'bigint' else 'varchar' end), '; ')
+      into misfits
+      from (values (users, u_tg, numbers), (users, u_token, texts),
+                   (issues, i_id, numbers), (issues, i_tg, numbers), (issues, i_url, texts)) w(on_table, name, types)
+      join pg_attribute a on a.attrelid = w.on_table and a.attname = w.name and not a.attisdropped
+      join pg_type t on t.oid = a.atttypid
+      join pg_type b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+     where b.typname <> all (w.types);
+    if misfits is not null then
+        raise exception using errcode = 'datatype_mismatch', message = misfits;
     end if;
 
     -- Names or a version that moved: the old views go, for "or replace" cannot change a column's type. Those that are
@@ -245,6 +260,13 @@ create or replace function relinkd.queue_everyone() returns bigint
     select count(*) from queued
 $queue$;
 
+-- A table by its full name, for whoever asks: to_regclass refuses those who may not use its schema, as the daemon's role.
+create or replace function relinkd.table_of(full_name text) returns regclass
+    language sql stable set search_path = pg_catalog, pg_temp as $table$
+    select c.oid::regclass from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where format('%I.%I', n.nspname, c.relname) = full_name
+$table$;
+
 -- The triggers that call a function of ours, wherever they are.
 create or replace view relinkd.own_trigger as
     select t.tgname as name, t.tgrelid::regclass as on_table
@@ -255,7 +277,7 @@ create or replace view relinkd.own_trigger as
 
 -- The triggers that should be there, with the columns that each watches.
 create or replace view relinkd.wanted_trigger as
-    select t.name, t.function, to_regclass(case t.on_users when true then m.users_table else m.issues_table end) as on_table,
+    select t.name, t.function, relinkd.table_of(case t.on_users when true then m.users_table else m.issues_table end) as on_table,
            t.event, t.watches, t.whole_statement, t.transition
       from relinkd.meta m, lateral (values
         ('relinkd_1_issue_inserted'::name,  'issue_inserted'::name,  false, 'insert',   '{}'::text[], true,  'new table as inserted'),

@@ -56,16 +56,20 @@ pub(super) fn become_owner(
         database.as_mut().filter(|it| it.password_file.as_ref().is_some_and(FileSource::is_credential))
     {
         database.password = database.configured_password(&Environment::of_process()).map_err(|error| {
-            Failure::new(Exit::Configuration, error).next("the unit must be running: systemctl start relinkd")
+            Failure::new(Exit::Configuration, error, "the unit must be running: systemctl start relinkd")
         })?;
     }
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     let gid = user.as_ref().map_or(Gid::from_raw(uid), |user| user.gid);
     let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
-    setgroups(&[gid])
-        .and_then(|()| setgid(gid))
-        .and_then(|()| setuid(Uid::from_raw(uid)))
-        .map_err(|error| Failure::refused(format!("cannot become the spool's owner (uid {uid}): {error}")))?;
+    setgroups(&[gid]).and_then(|()| setgid(gid)).and_then(|()| setuid(Uid::from_raw(uid))).map_err(
+        |error| {
+            Failure::refused(
+                format!("cannot become the spool's owner (uid {uid}): {error}"),
+                "run it as that user, or as root with its capabilities",
+            )
+        },
+    )?;
     crate::process::harden();
     let name = user.map(|user| user.name);
     if let (Some(name), Some(database)) = (&name, database) {
@@ -105,6 +109,11 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::refused(format!("cannot start the runtime: {error}")))?
+        .map_err(|error| {
+            Failure::refused(
+                format!("cannot start the runtime: {error}"),
+                "see to what the system is short of (ulimit -a), and try again",
+            )
+        })?
         .block_on(work)
 }

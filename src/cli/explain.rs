@@ -23,7 +23,11 @@ pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
         match (args.issue, args.user) {
             (Some(id), _) => issue(&tx, &rules, id).await,
             (None, Some(id)) => user(&tx, &rules, id).await,
-            (None, None) => Err(Failure::new(Exit::Usage, "name an issue, or a user with --user")),
+            (None, None) => Err(Failure::new(
+                Exit::Usage,
+                "explain what?",
+                "name an issue, or a user: relinkd explain --user ID",
+            )),
         }
     })
 }
@@ -35,8 +39,10 @@ fn row(name: &str, value: &str) {
 async fn issue(tx: &Tx<'_>, rules: &Rules, id: i64) -> Result<Exit, Failure> {
     let issues = work::issues(tx, &[id]).await?;
     let issue = issues.into_iter().next().ok_or_else(|| {
-        Failure::refused(format!("the bot has no issue {id}"))
-            .next("this is the id of the row in the bot's table, not the number in the portal")
+        Failure::refused(
+            format!("the bot has no issue {id}"),
+            "this is the id of the row in the bot's table, not the number in the portal",
+        )
     })?;
     let telegram_id = issue.telegram_id;
     let holdings = relinker::read_holders(tx, rules, &[telegram_id]).await?;

@@ -61,19 +61,40 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
         let connector = Connector::new(&settings.database)?;
         return Ok(connector.connect(Role::Admin).await?);
     };
-    let database =
-        Database::parse(url).map_err(|fault| Failure::new(Exit::Usage, format!("--admin-url: {fault}")))?;
-    let connector = Connector::new(&database)?;
+    let database = Database::parse(url).map_err(|fault| {
+        Failure::new(
+            Exit::Usage,
+            format!("--admin-url: {fault}"),
+            "write it as postgresql://OWNER@HOST:PORT/DATABASE",
+        )
+    })?;
+    let connector = Connector::new(&database).map_err(of_admin_url)?;
     match connector.connect(Role::Admin).await {
         Err(error)
             if roles::wants_password(&error) && std::io::IsTerminal::is_terminal(&std::io::stdin()) =>
         {
-            let password = rpassword::prompt_password(format!("Password of {}: ", database.user))
-                .map_err(|error| Failure::refused(format!("the password cannot be read: {error}")))?;
-            Ok(connector.with_password(password).connect(Role::Admin).await?)
+            let password =
+                rpassword::prompt_password(format!("Password of {}: ", database.user)).map_err(|error| {
+                    Failure::refused(
+                        format!("the password cannot be read: {error}"),
+                        "set PGPASSWORD for this command, or write a ~/.pgpass",
+                    )
+                })?;
+            connector.with_password(password).connect(Role::Admin).await.map_err(of_admin_url)
         }
-        done => Ok(done?),
+        done => done.map_err(of_admin_url),
     }
+}
+
+/// What keeps the admin from connecting is in the URL given, and not in the configuration.
+fn of_admin_url(error: DbError) -> Failure {
+    let failure = Failure::from(error);
+    let next = failure
+        .next
+        .replace("database.url, database.password_file, PGPASSFILE", "--admin-url, PGPASSWORD, PGPASSFILE")
+        .replace("database.password_file", "PGPASSWORD")
+        .replace("database.url", "--admin-url");
+    failure.next(next)
 }
 
 /// Returns whether something could not be done that relinkd can do without.
@@ -115,7 +136,7 @@ async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result
         settings
             .database
             .configured_password(&environment)
-            .map_err(|error| Failure::new(Exit::Configuration, error))?
+            .map_err(|error| Failure::new(Exit::Configuration, error, "see `relinkd check --offline`"))?
     } else {
         None
     };
@@ -127,8 +148,8 @@ async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result
         Err(error) if roles::not_allowed(&error) => Err(Failure::new(
             Exit::Database,
             format!("the role {role} does not exist, and this admin may not create it"),
-        )
-        .next(format!("let a superuser run: {}", roles::create_command(role)))),
+            format!("let a superuser run: {}", roles::create_command(role)),
+        )),
         Err(error) => Err(error.into()),
     }
 }
@@ -143,6 +164,7 @@ fn explain(error: DbError) -> Failure {
         Some("42P01" | "42703" | "3F000" | "42704") => {
             Some("correct [tables] in the configuration: it must name the bot's tables and columns")
         }
+        Some("42804") => Some("`relinkd check` shows the command that mends it"),
         Some("42809") => Some("partitioned tables and views are not supported"),
         Some("55P03") => {
             Some("a long transaction holds the bot's tables: run `relinkd install` again when it is over")

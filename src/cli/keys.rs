@@ -14,11 +14,7 @@ use std::process::{Command, Stdio};
 impl From<KeyringError> for Failure {
     fn from(error: KeyringError) -> Self {
         let (cause, mend) = error.cause_and_mend();
-        Self {
-            exit: Exit::Key,
-            cause,
-            next: mend.or_else(|| Some("see `relinkd check --offline`".to_owned())),
-        }
+        Self::new(Exit::Key, cause, mend.as_deref().unwrap_or("see `relinkd check --offline`"))
     }
 }
 
@@ -38,7 +34,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::File(error) => error.into(),
-            Refusal::Edit(fault) => Self::new(Exit::Key, fault),
+            Refusal::Edit(fault) => Self::new(Exit::Key, fault, "see which keys there are: relinkd key list"),
         }
     }
 }
@@ -61,7 +57,8 @@ pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
 }
 
 fn key_id(text: &str) -> Result<KeyId, Failure> {
-    KeyId::parse(text).map_err(|fault| Failure::new(Exit::Usage, fault))
+    KeyId::parse(text)
+        .map_err(|fault| Failure::new(Exit::Usage, fault, "see which keys there are: relinkd key list"))
 }
 
 fn reload() {
@@ -71,10 +68,15 @@ fn reload() {
 /// The keyring's own file, where it is not a credential.
 fn file(settings: &Settings) -> Result<PathBuf, Failure> {
     if settings.keyring.is_credential() {
-        return Err(Failure::refused("the keyring is a systemd credential: it is not relinkd's to change")
-            .next("change the file that the unit's LoadCredential= names, then restart the unit"));
+        return Err(Failure::refused(
+            "the keyring is a systemd credential: it is not relinkd's to change",
+            "change the file that the unit's LoadCredential= names, then restart the unit",
+        ));
     }
-    settings.keyring.path(&Environment::of_process()).map_err(|error| Failure::new(Exit::Key, error))
+    settings
+        .keyring
+        .path(&Environment::of_process())
+        .map_err(|error| Failure::new(Exit::Key, error, "see `relinkd check --offline`"))
 }
 
 fn change(
@@ -91,12 +93,18 @@ fn change(
 fn generate(settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
     let path = file(settings)?;
     let id = id.map(key_id).transpose()?;
-    let key = Key::generate()
-        .map_err(|error| Failure::new(Exit::Key, format!("no randomness for a key: {error}")))?;
+    let key = Key::generate().map_err(|error| {
+        Failure::new(
+            Exit::Key,
+            format!("no randomness for a key: {error}"),
+            "see to the system's random numbers (getrandom(2)), and try again",
+        )
+    })?;
     if !path.exists() {
         let id = id.map_or_else(|| keyring_file::next_id(None, year()), Ok).map_err(Refusal::Edit)?;
-        let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new())
-            .map_err(|fault| Failure::new(Exit::Key, fault))?;
+        let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new()).map_err(
+            |fault| Failure::new(Exit::Key, fault, "name it otherwise: relinkd key generate --id KID"),
+        )?;
         keyring_file::create(&path, &ring)?;
         output::line(format!("made {} with the key {id}", path.display()));
         output::line("keep a copy of it elsewhere: without it no sealed token opens again");
@@ -143,8 +151,10 @@ fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Resu
     file(settings)?;
     let sealed = in_use(config)?.get(id.as_str()).and_then(serde_json::Value::as_u64).unwrap_or(0);
     if sealed > 0 {
-        return Err(Failure::refused(format!("the key {id} seals {sealed} tokens here"))
-            .next("make another key the primary one and seal them anew: relinkd key promote KID, then relinkd rekey"));
+        return Err(Failure::refused(
+            format!("the key {id} seals {} here", output::things(sealed, "token")),
+            "make another key the primary one and seal them anew: relinkd key promote KID, then relinkd rekey",
+        ));
     }
     if destroy {
         change(settings, |ring| keyring_file::destroy(ring, id))?;
@@ -166,8 +176,8 @@ fn in_use(config: &Path) -> Result<serde_json::Map<String, serde_json::Value>, F
         Failure::new(
             Exit::Database,
             format!("it cannot be seen whether the key still seals a token: {reason}"),
+            "`relinkd status` must work first",
         )
-        .next("`relinkd status` must work first")
     };
     let program = std::env::current_exe().map_err(|error| unknown(error.to_string()))?;
     let output = Command::new(program)
@@ -179,7 +189,8 @@ fn in_use(config: &Path) -> Result<serde_json::Map<String, serde_json::Value>, F
         .map_err(|error| unknown(error.to_string()))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        return Err(unknown(text.lines().next().unwrap_or_default().to_owned()));
+        let cause = text.lines().next().unwrap_or_default();
+        return Err(unknown(cause.trim_start_matches("relinkd: ").to_owned()));
     }
     let status: serde_json::Value =
         serde_json::from_slice(&output.stdout).map_err(|error| unknown(error.to_string()))?;

@@ -7,7 +7,6 @@ use super::{Cli, ManArgs};
 use clap::CommandFactory;
 use clap_complete::Shell;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 /// The pages of section 5.
@@ -17,10 +16,11 @@ const FORMATS: [(&str, &str); 2] = [
 ];
 
 /// Writes the completions of a shell to standard output.
-pub(super) fn completions(shell: Shell) -> Result<Exit, Failure> {
+pub(super) fn completions(shell: Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "relinkd", &mut script);
-    show(&script)
+    output::bytes(&script);
+    Exit::Done
 }
 
 /// Writes relinkd(1) to standard output, or every page into a directory.
@@ -30,7 +30,8 @@ pub(super) fn man(args: &ManArgs) -> Result<Exit, Failure> {
         clap_mangen::Man::new(Cli::command())
             .render(&mut page)
             .map_err(|error| failed(Path::new("-"), &error))?;
-        return show(&page);
+        output::bytes(&page);
+        return Ok(Exit::Done);
     };
     fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
     clap_mangen::generate_to(Cli::command(), directory).map_err(|error| failed(directory, &error))?;
@@ -42,15 +43,9 @@ pub(super) fn man(args: &ManArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A reader that has gone (`relinkd man | head`) is no failure.
-fn show(bytes: &[u8]) -> Result<Exit, Failure> {
-    match std::io::stdout().lock().write_all(bytes) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(Path::new("-"), &error)),
-        _ => Ok(Exit::Done),
-    }
-}
-
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::refused(format!("{} cannot be written: {error}", path.display()))
-        .next("name a directory that you may write to: relinkd man --dir DIR")
+    Failure::refused(
+        format!("{} cannot be written: {error}", path.display()),
+        "name a directory that you may write to: relinkd man --dir DIR",
+    )
 }

@@ -348,7 +348,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         (false, 1) => LevelFilter::Debug,
         (false, _) => LevelFilter::Trace,
     });
-    match cli.command {
+    let exit = match cli.command {
         Command::Check(args) => check::run(&config, &args, named, cli.quiet),
         Command::Run => run::run(&config),
         Command::Install(args) => install::run(&config, &args, cli.quiet),
@@ -359,7 +359,8 @@ pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         Command::Key(command) => keys::run(&config, command),
         Command::Explain(args) => explain::run(&config, &args),
         Command::Rekey => rekey::run(&config),
-        Command::Completions { shell } => manual::completions(shell),
+        Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man(args) => manual::man(&args),
-    }
+    }?;
+    output::finish(exit)
 }

@@ -3,10 +3,12 @@
 use crate::assign::AssignError;
 use crate::config::ConfigError;
 use crate::db::DbError;
+use crate::envelope::SealFault;
 use crate::policy;
 use crate::relinker::RelinkError;
 use std::fmt::Display;
 use std::io::Write as _;
+use std::sync::OnceLock;
 
 /// Exit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,48 +45,45 @@ pub struct Failure {
     /// What went wrong; more than one line only where a file's line is shown.
     pub cause: String,
     /// What to do next.
-    pub next: Option<String>,
+    pub next: String,
 }
 
 impl Failure {
-    /// A failure with its exit status.
-    pub fn new(exit: Exit, cause: impl Display) -> Self {
-        Self { exit, cause: cause.to_string(), next: None }
+    /// A failure with its exit status, and what to do next.
+    pub fn new(exit: Exit, cause: impl Display, next: impl Display) -> Self {
+        Self { exit, cause: cause.to_string(), next: next.to_string() }
     }
 
     /// Something refused or failed: exit status 1.
-    pub fn refused(cause: impl Display) -> Self {
-        Self::new(Exit::Failed, cause)
+    pub fn refused(cause: impl Display, next: impl Display) -> Self {
+        Self::new(Exit::Failed, cause, next)
     }
 
-    /// Says what to do next.
+    /// Says better what to do next.
     #[must_use]
-    pub fn next(mut self, next: impl Display) -> Self {
-        self.next = Some(next.to_string());
-        self
+    pub fn next(self, next: impl Display) -> Self {
+        Self { next: next.to_string(), ..self }
     }
 
     /// Writes both lines to standard error.
     pub fn report(&self) {
         let mut stderr = std::io::stderr().lock();
         // Nobody is left to be told when standard error is closed.
-        let _ = writeln!(stderr, "relinkd: {}", self.cause);
-        if let Some(next) = &self.next {
-            let _ = writeln!(stderr, "  next: {next}");
-        }
+        let _ = writeln!(stderr, "relinkd: {}\n  next: {}", self.cause, self.next);
     }
 }
 
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
-        let next = policy::advice(&error).map(str::to_owned);
-        Self { exit: Exit::Database, cause: error.to_string(), next }
+        let next = policy::advice(&error)
+            .unwrap_or("try again; if it stays so, `relinkd check` says whether the database is in order");
+        Self::new(Exit::Database, &error, next)
     }
 }
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Configuration, error)
+        Self::new(Exit::Configuration, error, "correct it, then try `relinkd check --offline`")
     }
 }
 
@@ -92,8 +91,17 @@ impl From<RelinkError> for Failure {
     fn from(error: RelinkError) -> Self {
         match error {
             RelinkError::Database(error) => error.into(),
-            RelinkError::UnknownKey(_) | RelinkError::Seal(_) => Self::new(Exit::Key, error),
+            RelinkError::UnknownKey(_) => {
+                Self::new(Exit::Key, error, "add that key to the keyring again, from a copy of the file")
+            }
+            RelinkError::Seal(error) => error.into(),
         }
+    }
+}
+
+impl From<SealFault> for Failure {
+    fn from(error: SealFault) -> Self {
+        Self::new(Exit::Key, error, "see to the system's random numbers (getrandom(2)), and try again")
     }
 }
 
@@ -101,16 +109,49 @@ impl From<AssignError> for Failure {
     fn from(error: AssignError) -> Self {
         match error {
             AssignError::Database(error) => error.into(),
-            AssignError::Seal(error) => Self::new(Exit::Key, error),
-            AssignError::NoRoom { .. } => Self::new(Exit::Database, error)
-                .next("`relinkd check` shows the command that widens the column"),
+            AssignError::Seal(error) => error.into(),
+            AssignError::NoRoom { .. } => {
+                Self::new(Exit::Database, error, "`relinkd check` shows the command that widens the column")
+            }
         }
     }
 }
 
-/// Writes a line of a result. A reader that has gone (a closed pipe) is no failure.
+/// Why a result could not be written: the first time counts.
+static UNWRITTEN: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes a line of a result. What keeps it from being written is told by [`finish`].
 pub(super) fn line(text: impl Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    note(writeln!(std::io::stdout().lock(), "{text}"));
+}
+
+/// Writes a result that is whole as it is.
+pub(super) fn bytes(result: &[u8]) {
+    note(std::io::stdout().lock().write_all(result));
+}
+
+/// A reader that has gone (a closed pipe) is no failure.
+fn note(written: std::io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        UNWRITTEN.get_or_init(|| error);
+    }
+}
+
+/// The end of a command: its exit status stands if all that it had to say was written.
+///
+/// # Errors
+/// The result is not where it should go, on a full disk for one.
+pub(super) fn finish(exit: Exit) -> Result<Exit, Failure> {
+    note(std::io::stdout().lock().flush());
+    match UNWRITTEN.get() {
+        None => Ok(exit),
+        Some(error) => Err(Failure::refused(
+            format!("the result cannot be written: {error}"),
+            "what was asked for is done, but for its words: see to where standard output goes",
+        )),
+    }
 }
 
 /// Writes a line of what is amiss, without failing, to standard error.

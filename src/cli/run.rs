@@ -11,9 +11,11 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
     daemon::run(config, settings, keyring).map_err(|error| match error {
         DaemonError::Database(error) => Failure::from(error),
         DaemonError::Spool(_) => {
-            Failure::refused(error).next("`relinkd check --offline` says what is wrong with the spool")
+            Failure::refused(error, "`relinkd check --offline` says what is wrong with the spool")
         }
-        DaemonError::System { .. } => Failure::refused(error),
+        DaemonError::System { .. } => {
+            Failure::refused(error, "see to what the system is short of (ulimit -a), and start it again")
+        }
     })?;
     Ok(Exit::Done)
 }

@@ -29,8 +29,8 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
         TokenCommand::Set { token: Some(_), id, .. } => Err(Failure::new(
             Exit::Usage,
             "a token in the arguments can be read by every user of this machine, and stays in the shell's history",
-        )
-        .next(format!("run `relinkd token set {id}` and type the token, or pipe it in; and change this one"))),
+            format!("run `relinkd token set {id}` and type the token, or pipe it in; and change this one"),
+        )),
         TokenCommand::Set { id, no_wait, token: None } => {
             let text = read_token()?;
             database::block_on(async {
@@ -40,7 +40,10 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                     .portal
                     .token_rule
                     .admit(text.trim_end_matches(['\n', '\r']))
-                    .map_err(|fault| Failure::refused(format!("the token {fault}")))?;
+                    .map_err(|fault| Failure::refused(
+                        format!("the token {fault}"),
+                        "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
+                    ))?;
                 put(&mut workplace, id, Change::Set(token), no_wait).await
             })
         }
@@ -61,7 +64,9 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
 
 /// The token, from a prompt without echo on a terminal, else from standard input.
 fn read_token() -> Result<Zeroizing<String>, Failure> {
-    let failed = |error: std::io::Error| Failure::refused(format!("the token cannot be read: {error}"));
+    let failed = |error: std::io::Error| {
+        Failure::refused(format!("the token cannot be read: {error}"), "type it at the prompt, or pipe it in")
+    };
     if std::io::stdin().is_terminal() {
         return rpassword::prompt_password("Token: ").map(Zeroizing::new).map_err(failed);
     }
@@ -101,9 +106,14 @@ async fn put(workplace: &mut Workplace, id: i64, change: Change, no_wait: bool) 
 
 fn refusal(id: i64, fault: Option<&FaultKind>) -> Failure {
     match fault {
-        Some(FaultKind::TokenHeld) => Failure::refused("another user holds this token")
-            .next("every user has a token of their own: take the right one from the portal, or remove it from the other user first"),
-        _ => Failure::refused(format!("the bot has no user {id}")).next("the user appears when they first write to the bot"),
+        Some(FaultKind::TokenHeld) => Failure::refused(
+            "another user holds this token",
+            "every user has a token of their own: take the right one from the portal, or remove it from the other user first",
+        ),
+        _ => Failure::refused(
+            format!("the bot has no user {id}"),
+            "the user appears when they first write to the bot",
+        ),
     }
 }
 
@@ -120,8 +130,8 @@ async fn wait(workplace: &mut Workplace, id: i64, done: &str) -> Result<Exit, Fa
             return Err(Failure::new(
                 Exit::Partly,
                 format!("token of user {id} {done}, but the daemon has not rewritten the links within 10 s"),
-            )
-            .next("`relinkd status` shows what waits; the links follow on their own"));
+                "`relinkd status` shows what waits; the links follow on their own",
+            ));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -159,8 +169,8 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
     match stored.token() {
         Some(token) if reveal => {
             output::audit_line(&format!(
-                "relinkd: token of user {id} revealed by uid {}",
-                nix::unistd::Uid::current()
+                "relinkd: token of user {id} revealed by {}",
+                crate::process::caller()
             ));
             output::line(token.expose());
         }

@@ -19,15 +19,20 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
         }
         let daemons = presence::daemons(&admin).await?.len();
         if daemons > 0 && !args.force {
-            return Err(Failure::refused(format!("{daemons} daemon(s) are connected"))
-                .next("stop them (`systemctl stop relinkd`), or add --force"));
+            return Err(Failure::refused(
+                format!("still connected: {}", output::things(daemons, "daemon")),
+                "stop what is running (`systemctl stop relinkd`), or add --force",
+            ));
         }
         let sealed = unseal::count(&admin).await?;
         if sealed > 0 && !args.keep_sealed && !args.unseal {
-            return Err(Failure::refused(format!(
-                "{sealed} tokens are sealed: without relinkd the bot cannot read them"
-            ))
-            .next("add --unseal to write them back in plaintext, or --keep-sealed to leave them"));
+            return Err(Failure::refused(
+                format!(
+                    "sealed, so that without relinkd the bot cannot read them: {}",
+                    output::things(sealed, "token")
+                ),
+                "add --unseal to write them back in plaintext, or --keep-sealed to leave them",
+            ));
         }
         if let Some(keyring) = &keyring {
             let closed = unseal::closed(&mut admin, keyring).await?;
@@ -36,8 +41,8 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
                 return Err(Failure::new(
                     Exit::Key,
                     format!("the tokens of these users do not open: {}", ids.join(", ")),
-                )
-                .next("find the keyring that sealed them, or remove them with `relinkd token remove ID`"));
+                    "find the keyring that sealed them, or remove them with `relinkd token remove ID`",
+                ));
             }
         }
         setup::name(&admin, &settings.tables, Some(&settings.database.user)).await?;

@@ -161,7 +161,7 @@ fn read_parts(text: &str, surroundings: &Surroundings<'_>) -> (Parts, Vec<Compla
     let seal_plaintext = reader.switch(&section("seal"), "plaintext", true);
     let audit_interval = reader.text(&section("audit"), "interval", "1h", period::parse);
     let users = users(&mut reader, &section("tables.users"));
-    let issues = issues(&mut reader, &section("tables.issues"));
+    let issues = issues(&mut reader, &section("tables.issues"), users.as_ref());
     let tables = users.zip(issues).map(|(users, issues)| Tables { users, issues });
     (Parts { database, portal, keyring, spool, tables, seal_plaintext, audit_interval }, reader.finish())
 }
@@ -190,6 +190,9 @@ fn portal(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<PortalSettin
         _ => Err("must be \"plain\" or \"keep\""),
     });
     let pattern = reader.optional_text(section, "token_pattern", |text| {
+        if text.is_empty() {
+            return Err("is empty, and would admit no token: leave it out to admit every one".to_owned());
+        }
         TokenRule::new(Some(text)).map(|rule| (rule, text.to_owned())).map_err(|fault| format!("is {fault}"))
     });
     let (aliases, (token_rule, token_pattern)) = (aliases?, pattern.unzip());
@@ -218,21 +221,38 @@ fn spool(
 fn users(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<UsersTable> {
     let name = reader.text(section, "name", "public.users", QualifiedName::parse);
     let telegram_id = reader.text(section, "telegram_id", "telegram_id", column);
-    let portal_token = reader.text(section, "portal_token", "portal_token", column);
+    let portal_token = reader.text(section, "portal_token", "portal_token", other_column(&[&telegram_id]));
     Some(UsersTable { name: name?, telegram_id: telegram_id?, portal_token: portal_token? })
 }
 
-fn issues(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<IssuesTable> {
-    let name = reader.text(section, "name", "public.issues", QualifiedName::parse);
+fn issues(reader: &mut Reader<'_>, section: &Section<'_>, users: Option<&UsersTable>) -> Option<IssuesTable> {
+    let name = reader.text(section, "name", "public.issues", |text| {
+        let name = QualifiedName::parse(text).map_err(|fault| fault.to_string())?;
+        if users.is_some_and(|users| users.name == name) {
+            return Err("must be another table than that of the users".to_owned());
+        }
+        Ok(name)
+    });
     let id = reader.text(section, "id", "id", column);
-    let telegram_id = reader.text(section, "telegram_id", "telegram_user_id", column);
-    let url = reader.text(section, "url", "okdesk_url", column);
+    let telegram_id = reader.text(section, "telegram_id", "telegram_user_id", other_column(&[&id]));
+    let url = reader.text(section, "url", "okdesk_url", other_column(&[&id, &telegram_id]));
     Some(IssuesTable { name: name?, id: id?, telegram_id: telegram_id?, url: url? })
 }
 
 /// A column's name, as it stands in the database.
 fn column(text: &str) -> Result<String, NameFault> {
     identifier(text).map(|()| text.to_owned())
+}
+
+/// As [`column`], and none of these, which have their own meaning.
+fn other_column(others: &[&Option<String>]) -> impl Fn(&str) -> Result<String, String> {
+    let others: Vec<String> = others.iter().filter_map(|other| (*other).clone()).collect();
+    move |text| {
+        if others.iter().any(|other| other == text) {
+            return Err("names a column that is something else already".to_owned());
+        }
+        column(text).map_err(|fault| fault.to_string())
+    }
 }
 
 /// Why there are no settings.

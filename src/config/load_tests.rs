@@ -381,7 +381,7 @@ fn the_fingerprint_changes_with_what_decides_links_and_nothing_else() {
     for other in [
         "aliases = [\"https://a\"]",
         "tokenless = \"keep\"",
-        "token_pattern = \"\"",
+        "token_pattern = \"x\"",
         "[seal]\nplaintext = false",
     ] {
         assert_ne!(fingerprint(other), plain, "{other}");
@@ -393,6 +393,20 @@ fn the_fingerprint_changes_with_what_decides_links_and_nothing_else() {
 }
 
 #[test]
+fn a_name_means_one_thing_and_a_pattern_something() {
+    for (text, fault) in [
+        ("token_pattern = \"\"", "would admit no token"),
+        ("[tables.users]\nportal_token = \"telegram_id\"", "names a column that is something else already"),
+        ("[tables.issues]\ntelegram_id = \"id\"", "names a column that is something else already"),
+        ("[tables.issues]\nurl = \"telegram_user_id\"", "names a column that is something else already"),
+        ("[tables.issues]\nname = \"users\"", "must be another table"),
+    ] {
+        let said = load_text(&format!("{MINIMAL}{text}")).unwrap_err().to_string();
+        assert!(said.contains(fault), "{text}: {said}");
+    }
+}
+
+#[test]
 fn says_which_sections_need_a_restart() {
     let restart = |text: &str| {
         load_text(MINIMAL).unwrap().restart_needed(&load_text(&format!("{text}\n{MINIMAL}")).unwrap())
@@ -401,6 +415,14 @@ fn says_which_sections_need_a_restart() {
     assert!(restart("seal.plaintext = false\naudit.interval = \"1s\"\nkeyring.file = \"/k\"").is_empty());
     assert_eq!(restart("spool.rescan = \"1s\""), ["[spool]"]);
     assert_eq!(restart("tables.users.name = \"u\"\nspool.directory = \"/s\""), ["[spool]", "[tables]"]);
+    // What is read again is put in force but for these.
+    let (old, new) = (
+        load_text(MINIMAL).unwrap(),
+        load_text(&format!("spool.rescan = \"1s\"\nseal.plaintext = false\n{MINIMAL}")).unwrap(),
+    );
+    let in_force = new.with_fixed_sections_of(&old);
+    assert!(!in_force.seal_plaintext);
+    assert!(in_force.restart_needed(&old).is_empty());
     let password = MINIMAL.replace("relinkd@", "relinkd:x@");
     assert_eq!(load_text(MINIMAL).unwrap().restart_needed(&load_text(&password).unwrap()), ["[database]"]);
 }

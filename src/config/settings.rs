@@ -107,6 +107,17 @@ impl Settings {
         .to_string()
     }
 
+    /// The same settings with those sections that a running daemon cannot change as they are in force.
+    #[must_use]
+    pub fn with_fixed_sections_of(self, in_force: &Self) -> Self {
+        Self {
+            database: in_force.database.clone(),
+            spool: in_force.spool.clone(),
+            tables: in_force.tables.clone(),
+            ..self
+        }
+    }
+
     /// The sections in which `new` differs, of those that a running daemon cannot change.
     #[must_use]
     pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {

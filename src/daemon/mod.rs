@@ -175,6 +175,7 @@ impl Shared {
                 for section in current.settings.restart_needed(&settings) {
                     log::warn!("{section} has changed: this needs `systemctl restart`");
                 }
+                let settings = settings.with_fixed_sections_of(&current.settings);
                 *current = Current { settings: Arc::new(settings), keyring: Arc::new(keyring) };
                 drop(current);
                 log::info!("configuration and keyring read again");

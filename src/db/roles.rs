@@ -39,7 +39,9 @@ pub fn create_command(role: &str) -> String {
 pub fn quiet_command(role: &str) -> String {
     let role = identifier(role);
     format!(
-        "alter role {role} set log_parameter_max_length = 0; alter role {role} set log_error_verbosity = terse;"
+        "alter role {role} set log_parameter_max_length = 0; \
+         alter role {role} set log_parameter_max_length_on_error = 0; \
+         alter role {role} set log_error_verbosity = terse;"
     )
 }
 

@@ -499,7 +499,9 @@ fn prepared_transactions_are_warned_of() {
 #[test]
 fn a_log_that_would_show_tokens_is_warned_of() {
     let bench = sound();
-    bench.db.admin().execute(&format!("alter role {} reset log_parameter_max_length", bench.db.role()));
+    for setting in ["log_parameter_max_length", "log_parameter_max_length_on_error"] {
+        bench.db.admin().execute(&format!("alter role {} reset {setting}", bench.db.role()));
+    }
     let said = check(&bench, &[]).exits(0);
     assert!(
         said.finding("warning", "log_parameter_max_length").what.contains("would, once"),

@@ -37,7 +37,30 @@ fn exit_0_done_and_1_refused() {
         "another user holds this token",
         "token of their own",
     );
+    bench.set("portal.token_pattern", "'[0-9]+'");
+    two_lines(
+        bench.run_with_input(["token", "set", "2"], "7812-5733-8392-7092"),
+        1,
+        "the token ",
+        "portal.token_pattern",
+    );
     bench.assert_no_leak(&["1111-2222-3333-4444", "7812-5733-8392-7092"]);
+}
+
+#[test]
+fn exit_1_a_result_that_cannot_be_written() {
+    let bench = Bench::installed();
+    for arguments in [["status", "--json"], ["token", "list"], ["completions", "bash"], ["check", "-v"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = bench.command(&arguments).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("cannot be written: No space left"), "{arguments:?}: {said}");
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = bench.command(&["token", "list"]).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "a reader that has gone is no failure");
 }
 
 #[test]
@@ -46,9 +69,14 @@ fn exit_1_uninstall_refuses_while_tokens_are_sealed() {
     bench.db.insert_user(1, None);
     bench.run_with_input(["token", "set", "1"], "1111-2222-3333-4444").ok();
     let admin = bench.db.admin_url();
-    two_lines(bench.run(["uninstall", "--admin-url", &admin]), 1, "1 tokens are sealed", "--unseal");
+    two_lines(bench.run(["uninstall", "--admin-url", &admin]), 1, "cannot read them: 1 token", "--unseal");
     let daemon = bench.start();
-    two_lines(bench.run(["uninstall", "--admin-url", &admin]), 1, "connected", "systemctl stop relinkd");
+    two_lines(
+        bench.run(["uninstall", "--admin-url", &admin]),
+        1,
+        "still connected: 1 daemon",
+        "systemctl stop relinkd",
+    );
     daemon.stop();
 }
 
@@ -106,6 +134,9 @@ fn exit_5_database() {
     two_lines(bench.run(["status"]), 5, "cannot connect to /nonexistent:5432", "relinkd check");
     bench.set("database.url", &quoted(&bench.db.url("nobody_here")));
     two_lines(bench.run(["sync"]), 5, "nobody_here", "pg_hba.conf");
+    let admin = "postgresql://u@localhost:1/d?sslmode=disable";
+    two_lines(bench.run(["install", "--admin-url", admin]), 5, "localhost:1", "--admin-url");
+    two_lines(bench.run(["install", "--admin-url", "mysql://"]), 2, "--admin-url", "postgresql://OWNER@");
 }
 
 #[test]
