@@ -2,8 +2,8 @@
 
 use super::{Commands, Report};
 use crate::config::{
-    ConfigError, Database, Endpoint, Environment, FileSource, Host, KeyringError, Parts, TlsMode,
-    load_keyring, shell_word,
+    ConfigError, Database, Endpoint, Environment, FileSource, Host, KeyringError, Parts, PasswordError,
+    TlsMode, load_keyring, shell_word,
 };
 use crate::envelope::Keyring;
 use crate::spool::{self, State};
@@ -36,7 +36,8 @@ pub fn config(report: &mut Report, commands: &Commands<'_>, parts: &Parts, fault
         Some(error @ ConfigError::NotUtf8 { .. }) => report.fault(error.to_string(), commands.edit()),
     }
     let Some(database) = &parts.database else { return };
-    exposed(report, commands.config, database);
+    exposed(report, commands.config, database.password.is_some());
+    password_file(report, commands, database);
     let open: Vec<String> = database
         .hosts
         .iter()
@@ -54,21 +55,37 @@ pub fn config(report: &mut Report, commands: &Commands<'_>, parts: &Parts, fault
     }
 }
 
-/// A password that every user of the machine can read, or a configuration that they can change.
-fn exposed(report: &mut Report, config: &Path, database: &Database) {
-    let Ok(metadata) = fs::metadata(config) else { return };
-    let (mode, word) = (metadata.mode() & 0o7777, shell_word(&config.to_string_lossy()));
+/// A password that every user of the machine can read, or a file that they can change.
+fn exposed(report: &mut Report, path: &Path, holds_password: bool) {
+    let Ok(metadata) = fs::metadata(path) else { return };
+    let (mode, word) = (metadata.mode() & 0o7777, shell_word(&path.to_string_lossy()));
     if mode & 0o002 != 0 {
         report.fault(
-            format!("every user may change {} (mode {mode:04o})", config.display()),
+            format!("every user may change {} (mode {mode:04o})", path.display()),
             format!("chmod o-w {word}"),
         );
     }
-    if mode & 0o004 != 0 && database.password.is_some() {
+    if mode & 0o004 != 0 && holds_password {
         report.warning(
-            format!("{} holds a password, and every user may read it (mode {mode:04o})", config.display()),
+            format!("{} holds a password, and every user may read it (mode {mode:04o})", path.display()),
             format!("chgrp relinkd {word}; chmod o= {word}"),
         );
+    }
+}
+
+/// The file with the database's password, if there is one; systemd sees to a credential.
+fn password_file(report: &mut Report, commands: &Commands<'_>, database: &Database) {
+    let Some(FileSource::Path(path)) = &database.password_file else { return };
+    let word = shell_word(&path.to_string_lossy());
+    match database.configured_password(&Environment::of_process()) {
+        Ok(_) => exposed(report, path, true),
+        Err(error @ PasswordError::Unreadable { .. }) if path.exists() => {
+            report.fault(error.to_string(), format!("chown root:relinkd {word} && chmod 0640 {word}"));
+        }
+        Err(error @ PasswordError::NoPassword { .. }) => {
+            report.fault(error.to_string(), format!("sudoedit {word}"));
+        }
+        Err(error) => report.fault(error.to_string(), commands.edit()),
     }
 }
 
@@ -103,16 +120,13 @@ pub fn keyring(
         }
         Err(error) => {
             let (cause, mend) = error.cause_and_mend();
-            report.fault(
-                cause,
-                mend.map_or_else(
-                    || mend_keyring(&error, source),
-                    |mend| match error {
-                        KeyringError::Absent(_) => commands.relinkd("key generate"),
-                        _ => mend,
-                    },
-                ),
-            );
+            let mend = match (&error, mend) {
+                _ if source.is_credential() => mend_keyring(&error, source),
+                (KeyringError::Absent(_), _) => commands.relinkd("key generate"),
+                (_, Some(mend)) => mend,
+                (_, None) => mend_keyring(&error, source),
+            };
+            report.fault(cause, mend);
             None
         }
     }
@@ -122,6 +136,7 @@ fn mend_keyring(error: &KeyringError, source: &FileSource) -> String {
     let path = shell_word(&place(source));
     match error {
         KeyringError::Credential(_) => "sudo relinkd check".to_owned(),
+        _ if source.is_credential() => "systemctl cat relinkd # see LoadCredential= there".to_owned(),
         KeyringError::Content { .. } => format!("sudoedit {path}"),
         KeyringError::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             format!("chown root:relinkd {path}; chmod 0640 {path}")
@@ -142,13 +157,10 @@ fn place(source: &FileSource) -> String {
     }
 }
 
-/// Whether this process, which is the daemon's user by now, can read the keyring; systemd sees to a credential.
+/// Whether this process, which is the daemon's user by now, can read the file; systemd sees to a credential.
 pub fn readable(report: &mut Report, source: &FileSource, user: &str, group: &str) {
-    if source.is_credential() {
-        return;
-    }
-    let Ok(path) = source.path(&Environment::of_process()) else { return };
-    if let Err(error) = File::open(&path) {
+    let FileSource::Path(path) = source else { return };
+    if let Err(error) = File::open(path) {
         let word = shell_word(&path.to_string_lossy());
         report.fault(
             format!("{} cannot be read by {user}, the spool's owner: {error}", path.display()),

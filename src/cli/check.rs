@@ -19,9 +19,7 @@ pub(super) fn run(config: &Path, args: &CheckArgs, named: bool, quiet: bool) -> 
 
     let mut report = Report::new(Group::Config);
     check::config(&mut report, &commands, &parts, fault.as_ref());
-    screen.show(report);
-
-    let keyring = files(&mut screen, &commands, &mut parts);
+    let keyring = files(&mut screen, report, &commands, &mut parts);
     if let (false, Some(database)) = (args.offline, &parts.database) {
         let subject = Subject {
             commands: &commands,
@@ -47,7 +45,12 @@ pub(super) fn run(config: &Path, args: &CheckArgs, named: bool, quiet: bool) -> 
 }
 
 /// The keyring and the spool; between the two this process becomes the daemon's user.
-fn files(screen: &mut Screen, commands: &Commands<'_>, parts: &mut Parts) -> Option<Keyring> {
+fn files(
+    screen: &mut Screen,
+    mut config: Report,
+    commands: &Commands<'_>,
+    parts: &mut Parts,
+) -> Option<Keyring> {
     let directory = parts.spool.as_ref().map(|spool| spool.directory.clone());
     let owner = directory.as_deref().and_then(database::owner_for_root);
     let mut report = Report::new(Group::Keyring);
@@ -61,12 +64,16 @@ fn files(screen: &mut Screen, commands: &Commands<'_>, parts: &mut Parts) -> Opt
                 if let (Some(source), Some(_)) = (&parts.keyring, &keyring) {
                     check::readable(&mut report, source, &user, &group);
                 }
+                if let Some(source) = parts.database.as_ref().and_then(|it| it.password_file.as_ref()) {
+                    check::readable(&mut config, source, &user, &group);
+                }
             }
             Ok(None) => {}
             Err(failure) => spool.fault(failure.cause, commands.relinkd("check")),
         }
         check::spool(&mut spool, directory);
     }
+    screen.show(config);
     screen.show(report);
     screen.show(spool);
     keyring

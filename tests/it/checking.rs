@@ -242,6 +242,26 @@ fn not_tried(why: &str) {
 }
 
 #[test]
+fn a_password_file_is_looked_at() {
+    let bench = sound();
+    let path = bench.path("password");
+    bench.set("database.password_file", &quoted(&path.display().to_string()));
+    let said = check(&bench, &["--offline"]).exits(4);
+    assert!(said.mend("fault", "cannot be read: No such file").starts_with("sudoedit "), "{}", said.whole);
+    fs::write(&path, "open\nsesame\n").unwrap();
+    let said = check(&bench, &["--offline"]).exits(4);
+    assert!(said.mend("fault", "must hold the password on a single line").starts_with("sudoedit "));
+    fs::write(&path, "opensesame\n").unwrap();
+    chmod(&path, 0o644);
+    let said = check(&bench, &["--offline"]).exits(0);
+    assert!(said.mend("warning", "every user may read it").contains("chmod o= "));
+    chmod(&path, 0o640);
+    let said = check(&bench, &["--offline"]).exits(0);
+    said.silent_about("password");
+    assert!(!said.whole.contains("sesame"), "{}", said.whole);
+}
+
+#[test]
 fn a_keyring_that_the_spools_owner_cannot_read_is_a_fault_for_root() {
     if !nix::unistd::geteuid().is_root() {
         return not_tried("this test needs root");
@@ -253,6 +273,12 @@ fn a_keyring_that_the_spools_owner_cannot_read_is_a_fault_for_root() {
     }
     chmod(&bench.incoming(), 0o3770);
     found_and_mended(&bench, 6, "fault", "cannot be read by nobody", "chmod 0640 ");
+    check(&bench, &[]).exits(0);
+    let path = bench.path("password");
+    fs::write(&path, "opensesame\n").unwrap();
+    chmod(&path, 0o600);
+    bench.set("database.password_file", &quoted(&path.display().to_string()));
+    found_and_mended(&bench, 4, "fault", "cannot be read by nobody", "chmod 0640 ");
     check(&bench, &[]).exits(0);
 }
 

@@ -52,14 +52,14 @@ fn exit_1_a_result_that_cannot_be_written() {
     let bench = Bench::installed();
     for arguments in [["status", "--json"], ["token", "list"], ["completions", "bash"], ["check", "-v"]] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let output = bench.command(&arguments).stdout(full).output().unwrap();
+        let output = bench.command(arguments).stdout(full).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
         assert!(said.contains("cannot be written: No space left"), "{arguments:?}: {said}");
     }
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = bench.command(&["token", "list"]).stdout(writer).output().unwrap();
+    let output = bench.command(["token", "list"]).stdout(writer).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "a reader that has gone is no failure");
 }
 
