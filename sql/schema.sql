@@ -76,7 +76,8 @@ create table if not exists relinkd.daemon (
     backend_pid   integer not null,
     backend_start timestamptz not null,
     started_at    timestamptz not null default now(),
-    seen_at       timestamptz not null default now()
+    seen_at       timestamptz not null default now(),
+    files_wait    text
 );
 
 -- Looked for first: "create index if not exists" waits for the daemons' transactions even where the index exists, and

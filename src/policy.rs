@@ -62,6 +62,15 @@ pub fn advice(error: &DbError) -> Option<&'static str> {
     }
 }
 
+/// What happened, and the next step where there is one.
+#[must_use]
+pub fn with_advice(error: &DbError) -> String {
+    match advice(error) {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    }
+}
+
 fn advice_by_code(code: &SqlState) -> Option<&'static str> {
     match code.code() {
         "28P01" => {

@@ -3,7 +3,7 @@
 use super::StatusArgs;
 use super::database::{self, Workplace};
 use super::output::{self, Exit, Failure};
-use crate::db::presence;
+use crate::db::presence::{self, Daemon};
 use crate::db::standing::{self, Standing};
 use crate::spool;
 use crate::survey::{self, Survey};
@@ -24,7 +24,7 @@ pub(super) fn run(config: &Path, args: &StatusArgs) -> Result<Exit, Failure> {
 }
 
 struct View {
-    daemons: Vec<String>,
+    daemons: Vec<Daemon>,
     standing: Standing,
     survey: Survey,
     spool: Option<spool::Counts>,
@@ -42,7 +42,13 @@ impl View {
 
     /// How the daemons learn of changes; polling, if any of them polls.
     fn mode(&self) -> Option<&str> {
-        self.daemons.iter().find(|mode| *mode == "poll").or(self.daemons.first()).map(String::as_str)
+        let polls = |daemon: &&Daemon| daemon.mode == "poll";
+        self.daemons.iter().find(polls).or(self.daemons.first()).map(|daemon| daemon.mode.as_str())
+    }
+
+    /// Why files wait, if they do.
+    fn files_wait(&self) -> Option<&str> {
+        self.daemons.iter().find_map(|daemon| daemon.files_wait.as_deref())
     }
 
     fn print_json(&self, workplace: &Workplace) {
@@ -67,6 +73,7 @@ impl View {
             "keys": { "primary": workplace.keyring.primary().as_str(), "in_use": survey.keys },
             "spool": spool.as_ref().map(|counts| json!({
                 "waiting": counts.waiting, "rejected": counts.rejected, "not_taken": counts.not_taken,
+                "reason": self.files_wait(),
             })),
             "audit": { "finished_at": standing.audit_finished_at, "found": standing.audit_found },
         }));
@@ -135,6 +142,9 @@ impl View {
                 },
             ),
         );
+        if let Some(reason) = self.files_wait() {
+            row("", format!("files wait: {reason}"));
+        }
         row(
             "audit",
             match (&standing.audit_finished_at, standing.audit_found) {

@@ -131,10 +131,7 @@ impl Shared {
 
     /// Says what is wrong, with the next step, in the log and in the status line; the log hears it once.
     fn trouble(&self, room: Room, error: &DbError) {
-        let text = match policy::advice(error) {
-            Some(advice) => format!("{error}; {advice}"),
-            None => error.to_string(),
-        };
+        let text = policy::with_advice(error);
         if self.board.say(room, &format!("retrying: {text}")) {
             log::warn!("{text}");
         }

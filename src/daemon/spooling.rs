@@ -7,8 +7,9 @@ use super::{Flag, Shared, in_time};
 use crate::assign::AssignError;
 use crate::backoff::Backoff;
 use crate::db::connect::Role;
-use crate::db::{Session, schema};
+use crate::db::{DbError, Session, presence, schema};
 use crate::intake::{self, Fate, IntakeError};
+use crate::policy;
 use crate::spool::{Claim, Spool};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -33,16 +34,17 @@ async fn run(shared: &Shared, mut spool: Spool, scanned: &Flag) {
     let woken = Arc::new(Notify::new());
     let bell = Arc::clone(&woken);
     spool.watch(move || bell.notify_one());
+    let mut keeper = Keeper { shared, spool, troubled: None };
     let mut backoff = Backoff::default();
     while !shared.stop.is_set() {
-        let pause = match round(shared, &mut spool, scanned).await {
+        let pause = match keeper.round(scanned).await {
             Ok(pause) => {
                 backoff.reset();
-                shared.board.say(Room::Spool, "nothing waits");
+                keeper.untroubled().await;
                 pause
             }
             Err(error) => {
-                trouble(shared, &error);
+                keeper.trouble(&error).await;
                 backoff.next(super::jitter())
             }
         };
@@ -67,67 +69,97 @@ async fn wait(shared: &Shared, woken: &Notify, pause: Duration) {
     }
 }
 
-/// Looks through the spool and takes what there is. Returns when to look again.
-async fn round(shared: &Shared, spool: &mut Spool, scanned: &Flag) -> Result<Duration, IntakeError> {
-    let rescan = shared.settings().spool.rescan;
-    let scan = spool.scan(std::time::SystemTime::now())?;
-    for refused in &scan.not_taken {
-        log::warn!(file = refused.name.to_string_lossy().as_ref(), reason = refused.reason.to_string().as_str();
-            "a file in incoming/ is not taken");
-    }
-    scanned.set();
-    let leftovers = spool.leftovers()?;
-    if leftovers.is_empty() && scan.ready.is_empty() {
-        return Ok(scan.look_again_in.map_or(rescan, |soon| soon.min(rescan)));
-    }
-
-    let mut session = shared.connector.connect(Role::Intake).await?;
-    let facts = in_time(schema::verify(&session, &shared.tables)).await?;
-    for claim in leftovers {
-        take(shared, spool, &mut session, &facts, &claim).await?;
-    }
-    for arrival in &scan.ready {
-        if shared.stop.is_set() {
-            break;
-        }
-        if let Some(claim) = spool.claim(arrival)? {
-            take(shared, spool, &mut session, &facts, &claim).await?;
-        }
-    }
-    // More may have come meanwhile.
-    Ok(Duration::ZERO)
+/// The spool, and what keeps its files waiting.
+struct Keeper<'a> {
+    shared: &'a Shared,
+    spool: Spool,
+    /// The reason, as it was told last.
+    troubled: Option<String>,
 }
 
-async fn take(
-    shared: &Shared,
-    spool: &Spool,
-    session: &mut Session,
-    facts: &schema::Facts,
-    claim: &Claim,
-) -> Result<(), IntakeError> {
-    let name = claim.name().to_string_lossy();
-    let file = name.as_ref();
-    shared.board.say(Room::Spool, "taking a file");
-    match in_time(intake::take(session, &shared.rules(facts), spool, claim)).await? {
-        Fate::Applied => log::info!(file; "applied"),
-        Fate::AppliedBefore => log::info!(file; "was applied before; cleared away"),
-        Fate::Cleared => log::info!(file; "was settled before; cleared away"),
-        Fate::PutBack => log::warn!(file; "was no file to take when it was claimed; put back"),
-        Fate::Rejected(faults) => {
-            log::warn!(file, faults; "rejected; see the .reason beside it in rejected/");
+impl Keeper<'_> {
+    /// Looks through the spool and takes what there is. Returns when to look again.
+    async fn round(&mut self, scanned: &Flag) -> Result<Duration, IntakeError> {
+        let rescan = self.shared.settings().spool.rescan;
+        let scan = self.spool.scan(std::time::SystemTime::now())?;
+        for refused in &scan.not_taken {
+            log::warn!(file = refused.name.to_string_lossy().as_ref(), reason = refused.reason.to_string().as_str();
+                "a file in incoming/ is not taken");
         }
-    }
-    Ok(())
-}
+        scanned.set();
+        let leftovers = self.spool.leftovers()?;
+        if leftovers.is_empty() && scan.ready.is_empty() {
+            return Ok(scan.look_again_in.map_or(rescan, |soon| soon.min(rescan)));
+        }
 
-/// Says why files wait; the log hears it once.
-fn trouble(shared: &Shared, error: &IntakeError) {
-    match error {
-        IntakeError::Assign(AssignError::Database(error)) => shared.trouble(Room::Spool, error),
-        IntakeError::Assign(_) | IntakeError::Spool(_) => {
-            if shared.board.say(Room::Spool, &format!("files wait: {error}")) {
-                log::warn!("files in the spool wait: {error}");
+        if self.troubled.is_none() {
+            self.shared.board.say(Room::Spool, "taking files");
+        }
+        let mut session = self.shared.connector.connect(Role::Intake).await?;
+        let facts = in_time(schema::verify(&session, &self.shared.tables)).await?;
+        for claim in leftovers {
+            self.take(&mut session, &facts, &claim).await?;
+        }
+        for arrival in &scan.ready {
+            if self.shared.stop.is_set() {
+                break;
+            }
+            if let Some(claim) = self.spool.claim(arrival)? {
+                self.take(&mut session, &facts, &claim).await?;
             }
         }
+        // More may have come meanwhile.
+        Ok(Duration::ZERO)
+    }
+
+    async fn take(
+        &self,
+        session: &mut Session,
+        facts: &schema::Facts,
+        claim: &Claim,
+    ) -> Result<(), IntakeError> {
+        let name = claim.name().to_string_lossy();
+        let file = name.as_ref();
+        self.shared.board.beat(Room::Spool);
+        match in_time(intake::take(session, &self.shared.rules(facts), &self.spool, claim)).await? {
+            Fate::Applied => log::info!(file; "applied"),
+            Fate::AppliedBefore => log::info!(file; "was applied before; cleared away"),
+            Fate::Cleared => log::info!(file; "was settled before; cleared away"),
+            Fate::PutBack => log::warn!(file; "was no file to take when it was claimed; put back"),
+            Fate::Rejected(faults) => {
+                log::warn!(file, faults; "rejected; see the .reason beside it in rejected/");
+            }
+        }
+        Ok(())
+    }
+
+    /// Says why files wait: in the status line, in the database for `relinkd status`, and once in the log.
+    async fn trouble(&mut self, error: &IntakeError) {
+        let reason = match error {
+            IntakeError::Assign(AssignError::Database(error)) => {
+                self.shared.connected_once.set();
+                policy::with_advice(error)
+            }
+            IntakeError::Assign(_) | IntakeError::Spool(_) => error.to_string(),
+        };
+        self.shared.board.say(Room::Spool, &format!("files wait: {reason}"));
+        if self.troubled.as_ref() != Some(&reason) {
+            log::warn!("files in the spool wait: {reason}");
+        }
+        // A database that is away is told of nothing.
+        let _ = self.tell(Some(&reason)).await;
+        self.troubled = Some(reason);
+    }
+
+    async fn untroubled(&mut self) {
+        self.shared.board.say(Room::Spool, "nothing waits");
+        if self.troubled.is_some() && self.tell(None).await.is_ok() {
+            self.troubled = None;
+        }
+    }
+
+    async fn tell(&self, reason: Option<&str>) -> Result<(), DbError> {
+        let session = self.shared.connector.connect(Role::Intake).await?;
+        in_time(presence::files_wait(&session, &self.shared.id, reason)).await
     }
 }

@@ -67,13 +67,39 @@ pub async fn leave(session: &Session, id: &str) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The modes of the daemons that are alive.
+/// Says why the files in a daemon's spool have to wait, or that they do not.
 ///
 /// # Errors
 /// The database's.
-pub async fn daemons(session: &Session) -> Result<Vec<String>, DbError> {
+pub async fn files_wait(session: &Session, id: &str, reason: Option<&str>) -> Result<(), DbError> {
+    session
+        .execute(
+            "update relinkd.daemon set files_wait = $2 where id = $1",
+            &[(&id, Type::TEXT), (&reason, Type::TEXT)],
+        )
+        .await
+        .map(drop)
+}
+
+/// A daemon that is alive.
+#[derive(Debug)]
+pub struct Daemon {
+    /// The name of its [`Mode`].
+    pub mode: String,
+    /// Why the files in its spool have to wait, if they do.
+    pub files_wait: Option<String>,
+}
+
+/// The daemons that are alive, the longest first.
+///
+/// # Errors
+/// The database's.
+pub async fn daemons(session: &Session) -> Result<Vec<Daemon>, DbError> {
     let rows = session
-        .query("select d.mode from relinkd.daemon d where relinkd.alive(d) order by d.started_at", &[])
+        .query(
+            "select d.mode, d.files_wait from relinkd.daemon d where relinkd.alive(d) order by d.started_at",
+            &[],
+        )
         .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(rows.iter().map(|row| Daemon { mode: row.get(0), files_wait: row.get(1) }).collect())
 }

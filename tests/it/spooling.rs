@@ -231,10 +231,22 @@ fn a_role_that_may_not_write_holds_files_up_and_rejects_none() {
     daemon.wait_log("relinkd install");
     let status = bench.run(["status", "--json"]).json();
     assert_eq!(status["spool"]["waiting"], 1);
+    bench.wait_until("status says why", || {
+        let status = bench.run(["status", "--json"]).json();
+        status["spool"]["reason"].as_str().is_some_and(|reason| reason.contains("relinkd install"))
+    });
+    assert!(bench.run(["status"]).ok().contains("files wait: "));
+    // Tried again and again by now, and told once.
+    let told = |daemon: &Daemon| daemon.log().matches("files in the spool wait").count();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(told(&daemon), 1, "{}", daemon.log());
     assert_eq!(count(&bench.rejected()), 0);
     bench.install();
     bench.wait_applied("a.toml");
     bench.wait_link(1, &login_link(TOKEN, 1));
+    bench.wait_until("status says so no more", || {
+        bench.run(["status", "--json"]).json()["spool"]["reason"].is_null()
+    });
     daemon.stop();
     bench.assert_no_leak(&[TOKEN]);
 }
