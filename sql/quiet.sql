@@ -1,9 +1,14 @@
--- Keeps tokens out of the server's log, where the admin may set it (a superuser's settings): bind parameters of slow
--- statements are not printed, nor the DETAIL of an error, which quotes the row. The role's name is the setting relinkd.role.
-
+-- Keeps tokens out of the server's log: bind parameters of slow statements are not printed, nor the DETAIL of an error,
+-- which quotes the row. These are a superuser's settings; another admin is told what to ask for. The role's name is the
+-- setting relinkd.role.
 do $quiet$
+declare
+    setting text;
 begin
-    execute format('alter role %I set log_parameter_max_length = 0', current_setting('relinkd.role'));
-    execute format('alter role %I set log_parameter_max_length_on_error = 0', current_setting('relinkd.role'));
-    execute format('alter role %I set log_error_verbosity = terse', current_setting('relinkd.role'));
+    foreach setting in array array['log_parameter_max_length = 0', 'log_parameter_max_length_on_error = 0',
+                                   'log_error_verbosity = terse'] loop
+        execute format('alter role %I set %s', current_setting('relinkd.role'), setting);
+    end loop;
+exception when insufficient_privilege then
+    raise warning 'the server''s log may show tokens of slow statements: see `relinkd check` for what a superuser can do';
 end $quiet$;

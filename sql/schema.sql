@@ -6,6 +6,19 @@
 --   relinkd.users_table, relinkd.users_telegram_id, relinkd.users_portal_token,
 --   relinkd.issues_table, relinkd.issues_id, relinkd.issues_telegram_id, relinkd.issues_url
 
+do $newer$
+declare
+    found integer;
+begin
+    if to_regclass('relinkd.meta') is not null then
+        select schema_version into found from relinkd.meta;
+        if found > 1 then
+            raise exception using errcode = 'object_not_in_prerequisite_state',
+                message = format('schema relinkd has version %s, and this relinkd knows version 1', found);
+        end if;
+    end if;
+end $newer$;
+
 create schema if not exists relinkd;
 comment on schema relinkd is 'relinkd: keeps helpdesk links in step with portal tokens; removed by `relinkd uninstall`';
 
@@ -152,13 +165,21 @@ begin
         raise exception using errcode = 'datatype_mismatch', message = misfits;
     end if;
 
-    -- Names or a version that moved: the old views go, for "or replace" cannot change a column's type. Those that are
-    -- right are not touched: replacing them waits for every transaction that reads them, as a busy daemon's always do.
+    -- Names or a version that moved, or another table under the same name: the old views go, for "or replace" cannot change
+    -- a column's type. Those that are right are not touched: replacing them waits for every transaction that reads them,
+    -- as a busy daemon's always do.
     if exists (
         select from relinkd.meta m
          where (m.schema_version, to_regclass(m.users_table), m.users_telegram_id, m.users_portal_token,
                 to_regclass(m.issues_table), m.issues_id, m.issues_telegram_id, m.issues_url)
                is distinct from (1, users, u_tg::text, u_token::text, issues, i_id::text, i_tg::text, i_url::text))
+    or exists (
+        select from (values ('relinkd.bot_user', users), ('relinkd.bot_issue', issues)) v(name, on_table)
+         where not exists (
+               select from pg_rewrite r
+                 join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+                                 and d.refclassid = 'pg_class'::regclass
+                where r.ev_class = to_regclass(v.name) and d.refobjid = v.on_table))
     then
         drop view if exists relinkd.bot_user, relinkd.bot_issue;
     end if;

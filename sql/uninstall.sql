@@ -6,10 +6,10 @@ declare
 begin
     for index_name in
         select format('%I.%I', n.nspname, c.relname)
-          from relinkd.meta m
-          join pg_catalog.pg_index x on x.indrelid = to_regclass(m.issues_table)
-          join pg_catalog.pg_class c on c.oid = x.indexrelid and c.relname = 'relinkd_issue_walk'
+          from pg_catalog.pg_class c
+          join pg_catalog.pg_index x on x.indexrelid = c.oid
           join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+         where c.relname = 'relinkd_issue_walk'
     loop
         execute 'drop index ' || index_name;
     end loop;

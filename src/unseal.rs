@@ -81,7 +81,7 @@ async fn pass(session: &mut Session, keyring: &Keyring) -> Result<(usize, usize)
             })
             .collect();
         if !sealings.is_empty() {
-            let written = work::seal(&tx, &sealings).await?.len();
+            let written = work::unseal(&tx, &sealings).await?;
             done += written;
             left += sealings.len() - written;
         }

@@ -13,6 +13,9 @@ use crate::token::TokenRule;
 /// The major versions of Postgres that relinkd is tested with.
 const VERSIONS: std::ops::RangeInclusive<i32> = 14..=18;
 
+/// Gets a newer relinkd.
+const UPGRADE: &str = "apt-get install --only-upgrade relinkd";
+
 /// What is looked at.
 pub struct Subject<'a> {
     /// How commands are typed.
@@ -79,7 +82,8 @@ impl Subject<'_> {
         match schema::verify(session, tables).await {
             Ok(_) => report.ok(format!("schema relinkd has version {}", schema::VERSION)),
             Err(error @ (DbError::NoSchema | DbError::WrongVersion { .. } | DbError::OtherTables { .. })) => {
-                report.fault(error.to_string(), install);
+                let newer = matches!(error, DbError::WrongVersion { found, wanted } if found > wanted);
+                report.fault(error.to_string(), if newer { UPGRADE } else { install });
                 return Ok(false);
             }
             Err(error) => return Err(error),
@@ -192,10 +196,7 @@ fn version(report: &mut Report, server: &Server, endpoint: &str) {
             format!("pg_upgradecluster {major} main"),
         );
     } else if major > *VERSIONS.end() {
-        report.warning(
-            format!("{what}: this relinkd is tested up to version {}", VERSIONS.end()),
-            "apt-get install --only-upgrade relinkd",
-        );
+        report.warning(format!("{what}: this relinkd is tested up to version {}", VERSIONS.end()), UPGRADE);
     } else {
         report.ok(format!("{what}, reachable and writable"));
     }

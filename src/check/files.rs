@@ -141,10 +141,15 @@ fn mend_keyring(error: &KeyringError, source: &FileSource) -> String {
         KeyringError::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             format!("chown root:relinkd {path}; chmod 0640 {path}")
         }
-        KeyringError::Absent(_)
-        | KeyringError::Present(_)
-        | KeyringError::System { .. }
-        | KeyringError::Distrusted(_) => {
+        KeyringError::System { path: missing, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            let directory = missing.parent().unwrap_or(Path::new("/"));
+            format!("install -d -m 0750 {}", shell_word(&directory.to_string_lossy()))
+        }
+        KeyringError::Distrusted(_) if Path::new(&place(source)).is_symlink() => {
+            format!("cp -p --remove-destination \"$(readlink -f {path})\" {path}")
+        }
+        KeyringError::Distrusted(_) => format!("mv {path} {path}.moved # and put the keyring in its place"),
+        KeyringError::Absent(_) | KeyringError::Present(_) | KeyringError::System { .. } => {
             format!("ls -ld {path}")
         }
     }
@@ -170,7 +175,11 @@ pub fn readable(report: &mut Report, source: &FileSource, user: &str, group: &st
 }
 
 /// The spool, as this process sees it.
-pub fn spool(report: &mut Report, directory: &Path) {
+pub fn spool(report: &mut Report, commands: &Commands<'_>, directory: &Path) {
+    if directory.exists() && !directory.is_dir() {
+        let what = format!("{} is no directory (spool.directory)", directory.display());
+        return report.fault(what, commands.edit());
+    }
     for finding in spool::inspect(directory) {
         let path = finding.path.display();
         match finding.state {

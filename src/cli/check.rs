@@ -71,7 +71,7 @@ fn files(
             Ok(None) => {}
             Err(failure) => spool.fault(failure.cause, commands.relinkd("check")),
         }
-        check::spool(&mut spool, directory);
+        check::spool(&mut spool, commands, directory);
     }
     screen.show(config);
     screen.show(report);

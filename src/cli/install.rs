@@ -104,7 +104,7 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<boo
         create_role(admin, settings, role).await?;
     }
     setup::name(admin, &settings.tables, Some(role)).await?;
-    setup::schema(admin).await.map_err(explain)?;
+    setup::install(admin).await.map_err(explain)?;
     match setup::index(admin).await {
         Ok(()) => {}
         // Postgres wants more of who builds an index than of who owns its table; that is no failure of theirs.
@@ -119,8 +119,6 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<boo
             ));
         }
     }
-    setup::attach(admin).await.map_err(explain)?;
-    setup::grant(admin).await.map_err(explain)?;
     if !setup::quiet(admin).await? {
         output::warning(format!(
             "only a superuser can keep bind parameters out of the server's log; let one run:\n  {}",
@@ -164,6 +162,7 @@ fn explain(error: DbError) -> Failure {
         Some("42P01" | "42703" | "3F000" | "42704") => {
             Some("correct [tables] in the configuration: it must name the bot's tables and columns")
         }
+        Some("55000") => Some("upgrade this relinkd: apt-get install --only-upgrade relinkd"),
         Some("42804") => Some("`relinkd check` shows the command that mends it"),
         Some("42809") => Some("partitioned tables and views are not supported"),
         Some("55P03") => {
@@ -188,10 +187,12 @@ fn print(settings: &Settings, role: &str) {
     for (key, value) in setup::settings(&settings.tables, Some(role)) {
         output::line(format!("set {key} = {};", roles::literal(&value)));
     }
-    for part in [setup::SCHEMA, setup::INDEX, setup::ATTACH, setup::GRANTS] {
-        output::line(format!("\n{part}"));
+    output::line(
+        "\nbegin;\nset local lock_timeout = '500ms'; -- where it is not enough: once more, nothing has been done\n",
+    );
+    for part in [setup::SCHEMA, setup::ATTACH, setup::GRANTS, "commit;", setup::INDEX] {
+        output::line(format!("{part}\n"));
     }
     output::line("select relinkd.queue_everyone();\n");
-    output::line("-- Only a superuser may do what follows; it keeps tokens out of the server's log.");
     output::line(setup::QUIET);
 }

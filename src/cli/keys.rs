@@ -34,7 +34,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::File(error) => error.into(),
-            Refusal::Edit(fault) => Self::new(Exit::Key, fault, "see which keys there are: relinkd key list"),
+            Refusal::Edit(fault) => Self::refused(fault, "see which keys there are: relinkd key list"),
         }
     }
 }

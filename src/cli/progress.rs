@@ -1,6 +1,7 @@
 //! A progress bar on a terminal; nothing elsewhere.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::io::IsTerminal;
 
 /// A bar that counts up to a known number, with rate and time left.
@@ -12,8 +13,11 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Self(None);
         }
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}, {per_sec}, {eta} left")
-            .expect("the template is a valid one");
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}, {rate}/s, {eta} left")
+            .expect("the template is a valid one")
+            .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                let _ = write!(out, "{:.0}", state.per_sec());
+            });
         let bar = ProgressBar::new(total as u64).with_style(style).with_message(things);
         Self(Some(bar))
     }

@@ -8,6 +8,7 @@ use super::progress::Progress;
 use crate::db::work;
 use crate::relinker::{self, Synced};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Users walked together.
@@ -22,8 +23,11 @@ pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
 
 async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failure> {
     let rules = workplace.rules();
-    let users =
-        if args.ids.is_empty() { work::everyone(&workplace.session).await? } else { args.ids.clone() };
+    let users = if args.ids.is_empty() {
+        work::everyone(&workplace.session).await?
+    } else {
+        args.ids.iter().copied().collect::<BTreeSet<i64>>().into_iter().collect()
+    };
     let progress = Progress::new("users", users.len());
     let mut total = Synced::default();
     for together in users.chunks(TOGETHER) {

@@ -4,13 +4,15 @@ use super::UninstallArgs;
 use super::database::{self, block_on};
 use super::install;
 use super::output::{self, Exit, Failure};
+use crate::config::Settings;
 use crate::db::{DbError, presence, roles, setup};
+use crate::envelope::Keyring;
 use crate::unseal;
 use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> {
     let settings = database::settings(config)?;
-    let keyring = if args.unseal { Some(database::keyring(&settings)?) } else { None };
+    let keyring = if args.unseal { Some(keyring(&settings)?) } else { None };
     block_on(async {
         let mut admin = install::connect(&settings, args.admin.admin_url.as_deref()).await?;
         if !setup::is_installed(&admin).await? {
@@ -59,6 +61,15 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
             roles::drop_command(&settings.database.user)
         ));
         Ok(Exit::Done)
+    })
+}
+
+/// The keyring that the tokens are sealed with: another one would not do.
+fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
+    database::keyring(settings).map_err(|failure| {
+        failure.next(
+            "put the keyring back from your copy: without it no sealed token can be written in plaintext",
+        )
     })
 }
 

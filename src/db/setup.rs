@@ -1,7 +1,8 @@
 //! Making and removing schema `relinkd`, from the files in `sql/`. Names reach the SQL as settings of the session.
 //!
 //! Every lock on the bot's tables is asked for with a short time limit and asked for again: the bot waits behind it
-//! for half a second at most.
+//! for half a second at most. That is shorter than `deadlock_timeout`, too: of two who wait for each other, it is never
+//! the bot that is told to give way.
 
 use super::schema::names;
 use super::{DbError, Session};
@@ -58,23 +59,12 @@ pub async fn name(admin: &Session, tables: &Tables, role: Option<&str>) -> Resul
     Ok(())
 }
 
-/// Creates or upgrades tables, views and functions.
+/// Creates or upgrades schema, triggers and grants, all or nothing: half of it would make the bot's own writes fail.
 ///
 /// # Errors
 /// The database's.
-pub async fn schema(admin: &Session) -> Result<(), DbError> {
-    patiently(admin, SCHEMA).await
-}
-
-/// Puts the triggers on the bot's tables, where they are not in order already.
-///
-/// # Errors
-/// The database's.
-pub async fn attach(admin: &Session) -> Result<(), DbError> {
-    for statement in statements(ATTACH) {
-        patiently(admin, statement).await?;
-    }
-    Ok(())
+pub async fn install(admin: &Session) -> Result<(), DbError> {
+    patiently(admin, &format!("{SCHEMA}\n{ATTACH}\n{GRANTS}")).await
 }
 
 /// Builds the index, where the table has none that serves.
@@ -102,24 +92,18 @@ async fn build(admin: &Session, wanted: &str) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Gives the daemon's role what it needs.
-///
-/// # Errors
-/// The database's.
-pub async fn grant(admin: &Session) -> Result<(), DbError> {
-    admin.batch(GRANTS).await
-}
-
 /// Keeps tokens out of the server's log; false where the admin may not set that.
 ///
 /// # Errors
 /// The database's.
 pub async fn quiet(admin: &Session) -> Result<bool, DbError> {
-    match admin.batch(QUIET).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(false),
-        Err(error) => Err(error),
-    }
+    admin.batch(QUIET).await?;
+    // A superuser may have done it before.
+    let sql = "select exists (
+        select from pg_db_role_setting s join pg_roles r on r.oid = s.setrole
+         where r.rolname = current_setting('relinkd.role') and s.setdatabase = 0
+           and s.setconfig @> '{log_parameter_max_length=0,log_parameter_max_length_on_error=0}')";
+    Ok(admin.query_one(sql, &[]).await?.get(0))
 }
 
 /// Queues everyone, and wakes the daemons.

@@ -88,6 +88,7 @@ impl fmt::Display for Waiting {
             (Some(reason), _, _) => write!(f, "set aside after an error, tried again later: {reason}"),
             (None, 0, false) => f.write_str("nothing"),
             (None, 0, true) => f.write_str("the user's links are being rewritten"),
+            (None, 1, _) => f.write_str("1 change not yet in links"),
             (None, changes, _) => write!(f, "{changes} changes not yet in links"),
         }
     }

@@ -9,6 +9,7 @@ use crate::support::cast::{
     ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, is_sealed, revealed, start_command,
 };
 use crate::support::cluster::BOT;
+use crate::support::database::psql;
 use crate::support::session::sqlstate;
 use crate::support::{BASE, Bench, Database, Session, login_link, plain_link, wait_until};
 
@@ -158,7 +159,7 @@ fn what_print_writes_makes_the_same_schema() {
     let file = by_hand.path("install.sql");
     std::fs::write(&file, sql).unwrap();
     for _ in 0..2 {
-        by_hand.db.psql(&file).unwrap();
+        psql(&by_hand.db.admin_url(), &file).unwrap();
     }
     let neutral =
         |bench: &Bench| dump(&bench.db).replace(bench.db.name(), "DATABASE").replace(bench.db.role(), "ROLE");
@@ -172,6 +173,83 @@ fn what_print_writes_makes_the_same_schema() {
     by_hand.db.set_token(ALICE, Some(TOKEN));
     by_hand.wait_link(1, &login_link(TOKEN, 1));
     daemon.stop();
+}
+
+#[test]
+fn what_print_writes_can_be_run_by_the_tables_owner() {
+    let bench = bench_of(&[ALICE]);
+    bench.db.insert_issue(1, ALICE, Some(&plain_link(1)));
+    make_role(&bench);
+    let file = bench.path("install.sql");
+    std::fs::write(&file, bench.run(["install", "--print"]).ok()).unwrap();
+    psql(&owner_url(&bench), &file).unwrap();
+    let daemon = bench.start();
+    bench.db.set_token(ALICE, Some(TOKEN));
+    bench.wait_link(1, &login_link(TOKEN, 1));
+    daemon.stop();
+}
+
+#[test]
+fn an_install_that_fails_changes_nothing_and_bot_and_daemon_go_on() {
+    let bench = bench_of(&[ALICE]);
+    bench.db.insert_issue(1, ALICE, Some(&plain_link(1)));
+    make_role(&bench);
+    bench.run(["install", "--admin-url", &owner_url(&bench)]).ok();
+    let before = (dump(&bench.db), triggers_and_indexes(&bench));
+    let daemon = bench.start();
+    // The last table to get its triggers is somebody else's.
+    bench.db.admin().execute("create table tickets (like issues including all)");
+    bench.set("tables.issues.name", "\"tickets\"");
+    let refused = bench.run(["install", "--admin-url", &owner_url(&bench)]).exits(5);
+    assert!(
+        refused.stderr.contains("tickets") && refused.stderr.contains("next: connect as the owner"),
+        "{}",
+        refused.stderr
+    );
+    bench.db.admin().execute("drop table tickets");
+    assert_eq!((dump(&bench.db), triggers_and_indexes(&bench)), before);
+    bench.db.set_token(ALICE, Some(TOKEN));
+    bench.wait_link(1, &login_link(TOKEN, 1));
+    daemon.stop();
+}
+
+#[test]
+fn a_newer_schema_is_left_as_it_is() {
+    let bench = bench_of(&[ALICE]);
+    bench.install();
+    bench.db.admin().execute("update relinkd.meta set schema_version = 99");
+    let refused = bench.run(["install", "--admin-url", &bench.db.admin_url()]).exits(5);
+    assert!(
+        refused.stderr.contains("version 99") && refused.stderr.contains("upgrade"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(bench.db.number("select schema_version from relinkd.meta"), 99);
+    let said = bench.run(["check"]).exits(5);
+    assert!(said.stdout.contains("--only-upgrade relinkd"), "{}", said.stdout);
+}
+
+#[test]
+fn a_table_that_takes_anothers_place_gets_triggers_and_index_and_the_old_one_loses_them() {
+    let bench = bench_of(&[ALICE]);
+    bench.install();
+    bench.db.execute(
+        "alter table issues rename to issues_old;
+         create table issues (like issues_old including defaults including constraints, primary key (id))",
+    );
+    bench.install();
+    bench.run(["check"]).exits(0);
+    let old = "select (select count(*) from pg_trigger where tgrelid = 'issues_old'::regclass)
+                    + (select count(*) from pg_index x join pg_class c on c.oid = x.indexrelid
+                        where x.indrelid = 'issues_old'::regclass and c.relname like 'relinkd%')";
+    assert_eq!(bench.db.number(old), 0);
+    let daemon = bench.start();
+    bench.db.insert_issue(1, ALICE, Some(&plain_link(1)));
+    bench.db.set_token(ALICE, Some(TOKEN));
+    bench.wait_link(1, &login_link(TOKEN, 1));
+    daemon.stop();
+    bench.run(["uninstall", "--unseal", "--admin-url", &bench.db.admin_url()]).ok();
+    assert_eq!(bench.db.number("select count(*) from pg_class where relname like 'relinkd%'"), 0);
 }
 
 #[test]
@@ -355,7 +433,7 @@ fn an_open_transaction_delays_the_index_and_leaves_no_ruin() {
     let bench = bench_of(&[ALICE]);
     bench.db.insert_issue(1, ALICE, Some(&plain_link(1)));
     let idle = bench.db.another_bot();
-    idle.execute("begin; update issues set status = 'busy'");
+    idle.execute("begin isolation level repeatable read; select from issues");
     let mut install = start_command(&bench, &["install", "--admin-url", &bench.db.admin_url()], "");
     let index = |state: &str| {
         format!(
@@ -540,9 +618,12 @@ fn uninstall_writes_tokens_back_where_it_is_told_to() {
     bench.wait_until("sealed", || is_sealed(&bench, ALICE) && is_sealed(&bench, BOB));
     assert_eq!(revealed(&bench, BOB), OTHER);
     daemon.stop();
+    // A server that logs every statement does not hear them either.
+    bench.db.log_every_statement();
     bench.run(["uninstall", "--unseal", "--admin-url", &bench.db.admin_url()]).ok();
     assert_eq!(bench.db.token_column(ALICE).as_deref(), Some(TOKEN));
     assert_eq!(bench.db.token_column(BOB).as_deref(), Some(OTHER));
+    assert!(bench.db.server_log().contains("copy pg_temp.relinkd_unsealed"), "the log has no statements");
     bench.assert_no_leak(&[TOKEN, OTHER]);
 }
 

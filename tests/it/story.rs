@@ -2,7 +2,7 @@
 
 use crate::support::cast::{ALICE, BOB, OTHER, TOKEN};
 use crate::support::cluster::{Cluster, ClusterOptions, Stop};
-use crate::support::database::{Database, TokenColumn};
+use crate::support::database::{Database, TokenColumn, psql};
 use crate::support::{BASE, Bench};
 use std::sync::Arc;
 
@@ -359,7 +359,7 @@ fn what_print_writes_for_a_dba_installs_the_same() {
     by_hand.db.admin().execute(&format!("create role {} login", by_hand.db.role()));
     let file = by_hand.path("install.sql");
     std::fs::write(&file, printed).unwrap();
-    by_hand.db.psql(&file).unwrap();
+    psql(&by_hand.db.admin_url(), &file).unwrap();
     by_command.install();
     let schema = |bench: &Bench| {
         let objects = "select c.oid::regclass::text, c.relkind::text from pg_class c where c.relnamespace = 'relinkd'::regnamespace order by 1";

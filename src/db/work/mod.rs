@@ -13,6 +13,6 @@ pub use changes::{
 };
 pub use issues::{IssueRow, Rewrite, issues, issues_after, issues_of, write_links};
 pub use users::{
-    Sealing, UserRow, count_with_prefix, everyone, seal, token_limit, try_users, users, users_after,
+    Sealing, UserRow, count_with_prefix, everyone, seal, token_limit, try_users, unseal, users, users_after,
     users_with_value_after,
 };

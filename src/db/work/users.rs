@@ -3,7 +3,7 @@
 use crate::db::{DbError, Session, Tx};
 use std::collections::HashSet;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use zeroize::Zeroizing;
 
 /// A user as stored, with what relinkd remembers of them.
@@ -186,4 +186,34 @@ pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<HashSet<i64>, DbE
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// As [`seal`], the other way: the values are tokens in plaintext, and so travel in no parameter, which a server may log.
+/// The session must be allowed temporary tables.
+///
+/// # Errors
+/// The database's.
+pub async fn unseal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<usize, DbError> {
+    tx.batch(
+        "create temporary table if not exists relinkd_unsealed (telegram_id int8, version text, token text)
+             on commit delete rows",
+    )
+    .await?;
+    let rows: Vec<Vec<&(dyn ToSql + Sync)>> =
+        sealings.iter().map(|s| vec![&s.telegram_id as &(dyn ToSql + Sync), &s.version, &s.value]).collect();
+    let copy = "copy pg_temp.relinkd_unsealed from stdin binary";
+    tx.copy(copy, &[Type::INT8, Type::TEXT, Type::TEXT], &rows).await?;
+    let rows = tx
+        .query(
+            "with free as materialized (
+                 select w.* from pg_temp.relinkd_unsealed w join relinkd.bot_user u on u.telegram_id = w.telegram_id
+                  where u.version = w.version::xid
+                    for no key update of u skip locked)
+             update relinkd.bot_user u set portal_token = f.token from free f
+              where u.telegram_id = f.telegram_id and u.version = f.version::xid
+             returning u.telegram_id::int8",
+            &[],
+        )
+        .await?;
+    Ok(rows.len())
 }

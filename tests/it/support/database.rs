@@ -166,21 +166,6 @@ impl Database {
         self.cluster.log_of(&self.name, &[BOT_APPLICATION, TEST_APPLICATION])
     }
 
-    /// Runs a file with psql as the superuser, stopping at the first error; its standard error where it failed.
-    pub(crate) fn psql(&self, file: &Path) -> Result<(), String> {
-        let output = Command::new("psql")
-            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
-            .arg(file)
-            .arg(self.admin_url())
-            .stdin(Stdio::null())
-            .output()
-            .expect("psql is installed with Postgres");
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
-
     fn kept(&self, slot: &Mutex<Arc<Session>>, role: &str) -> Arc<Session> {
         let mut kept = slot.lock().unwrap();
         if kept.is_closed() {
@@ -188,6 +173,21 @@ impl Database {
         }
         Arc::clone(&kept)
     }
+}
+
+/// Runs a file with psql, stopping at the first error; its standard error where it failed.
+pub(crate) fn psql(url: &str, file: &Path) -> Result<(), String> {
+    let output = Command::new("psql")
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
+        .arg(file)
+        .arg(url)
+        .stdin(Stdio::null())
+        .output()
+        .expect("psql is installed with Postgres");
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 impl Drop for Database {
