@@ -244,7 +244,7 @@ fn column(text: &str) -> Result<String, NameFault> {
     identifier(text).map(|()| text.to_owned())
 }
 
-/// As [`column`], and none of these, which have their own meaning.
+/// As [`column()`], and none of these, which have their own meaning.
 fn other_column(others: &[&Option<String>]) -> impl Fn(&str) -> Result<String, String> {
     let others: Vec<String> = others.iter().filter_map(|other| (*other).clone()).collect();
     move |text| {
