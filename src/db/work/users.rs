@@ -195,8 +195,7 @@ pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<HashSet<i64>, DbE
 /// The database's.
 pub async fn unseal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<usize, DbError> {
     tx.batch(
-        "create temporary table if not exists relinkd_unsealed (telegram_id int8, version text, token text)
-             on commit delete rows",
+        "create temporary table relinkd_unsealed (telegram_id int8, version text, token text) on commit drop",
     )
     .await?;
     let rows: Vec<Vec<&(dyn ToSql + Sync)>> =
