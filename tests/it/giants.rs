@@ -59,7 +59,11 @@ fn a_new_issue_costs_an_issue_however_many_its_user_has() {
     bench.wait_idle();
     let touched = || -> i64 {
         // What this session read itself goes to the statistics first; the daemon's sessions report within a second.
-        bench.db.rows("select pg_stat_force_next_flush()::text");
+        bench.db.execute(
+            "do $$ begin perform pg_stat_force_next_flush();
+             exception when undefined_function then null; -- Postgres 14 does it by itself
+             end $$",
+        );
         std::thread::sleep(std::time::Duration::from_millis(2500));
         bench
             .db
@@ -72,19 +76,6 @@ fn a_new_issue_costs_an_issue_however_many_its_user_has() {
     // Beside the few rows of the change, what `wait_link` itself reads.
     assert!(after - before < MANY / 10, "{} rows were read for one issue", after - before);
     daemon.stop();
-}
-
-#[test]
-fn own_writes_do_not_come_back() {
-    let bench = giant();
-    let daemon = bench.start();
-    bench.db.set_token(GIANT, Some("1111-2222-3333-4444"));
-    bench.wait_until("all links follow", || with_token(&bench, "1111-2222-3333-4444") == MANY);
-    bench.wait_idle();
-    let last = bench.db.rows("select max(last_value)::text from pg_sequences where schemaname = 'relinkd'");
-    daemon.stop();
-    // The giant's links, its sealing and the start: a handful of changes, not twelve thousand.
-    assert!(last[0][0].as_ref().unwrap().parse::<i64>().unwrap() < 20, "{last:?}");
 }
 
 #[test]
