@@ -59,7 +59,7 @@ fn a_new_issue_costs_an_issue_however_many_its_user_has() {
     bench.wait_idle();
     let touched = || -> i64 {
         // What this session read itself goes to the statistics first; the daemon's sessions report within a second.
-        bench.db.execute(
+        bench.db.admin().execute(
             "do $$ begin perform pg_stat_force_next_flush();
              exception when undefined_function then null; -- Postgres 14 does it by itself
              end $$",
