@@ -6,7 +6,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::support::cast::{
-    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, installed, revealed, start_command, status,
+    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, installed, revealed, settled, start_command,
+    status,
 };
 use crate::support::{BASE, Bench, Session, login_link, plain_link};
 
@@ -33,20 +34,10 @@ fn right(bench: &Bench, user: i64, token: &str) -> i64 {
     ))
 }
 
-/// How many rows of `issues` were ever updated, once the sessions that did it have said so (they do within a second
-/// of being idle, and at their end).
+/// How many rows of `issues` were ever updated.
 fn updated(bench: &Bench) -> i64 {
     let admin = bench.db.connect_as("postgres").unwrap();
-    let counted = || admin.number("select n_tup_upd from pg_stat_all_tables where relname = 'issues'");
-    let mut last = -1;
-    loop {
-        let now = counted();
-        if now == last {
-            return now;
-        }
-        last = now;
-        sleep(Duration::from_millis(1500));
-    }
+    settled(|| admin.number("select n_tup_upd from pg_stat_all_tables where relname = 'issues'"))
 }
 
 #[test]

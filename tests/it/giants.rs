@@ -1,5 +1,6 @@
 //! A user with very many issues: walked in chunks, put off for nobody, taken up again after a crash.
 
+use crate::support::cast::settled;
 use crate::support::{BASE, Bench};
 
 const GIANT: i64 = 1;
@@ -57,18 +58,8 @@ fn a_new_issue_costs_an_issue_however_many_its_user_has() {
     bench.db.set_token(GIANT, Some("1111-2222-3333-4444"));
     bench.wait_until("all links follow", || with_token(&bench, "1111-2222-3333-4444") == MANY);
     bench.wait_idle();
-    let touched = || -> i64 {
-        // What this session read itself goes to the statistics first; the daemon's sessions report within a second.
-        bench.db.admin().execute(
-            "do $$ begin perform pg_stat_force_next_flush();
-             exception when undefined_function then null; -- Postgres 14 does it by itself
-             end $$",
-        );
-        std::thread::sleep(std::time::Duration::from_millis(2500));
-        bench
-            .db
-            .number("select idx_tup_fetch + seq_tup_read from pg_stat_all_tables where relname = 'issues'")
-    };
+    let read = "select idx_tup_fetch + seq_tup_read from pg_stat_all_tables where relname = 'issues'";
+    let touched = || settled(|| bench.db.number(read));
     let before = touched();
     bench.db.insert_issue(200_000, GIANT, Some(&format!("{BASE}/issues/7")));
     bench.wait_link(200_000, &format!("{BASE}/login?token=1111-2222-3333-4444&redirect=/issues/7"));

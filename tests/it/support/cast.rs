@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::{Bench, plain_link};
 
@@ -63,4 +65,18 @@ pub(crate) fn start_command(bench: &Bench, arguments: &[&str], input: &str) -> C
     // A command that is refused before it reads closes its input early.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child
+}
+
+/// A number from the server's statistics, once the sessions that move it have said so: they do within a second of being
+/// idle, at their next statement, and at their end.
+pub(crate) fn settled(counted: impl Fn() -> i64) -> i64 {
+    let mut last = counted();
+    loop {
+        sleep(Duration::from_millis(1500));
+        let now = counted();
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
 }
