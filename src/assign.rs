@@ -83,11 +83,11 @@ pub async fn assign(
         // A user went between the look and the write.
         return Ok(Outcome::Refused(unknown(batch, &done)));
     }
-    for assignment in batch {
-        if let Change::Set(token) = &assignment.change {
-            marks::put(&tx, assignment.telegram_id, &keyring.marks(token)).await?;
-        }
-    }
+    let set = batch.iter().filter_map(|assignment| match &assignment.change {
+        Change::Set(token) => Some((assignment.telegram_id, keyring.marks(token))),
+        Change::Remove => None,
+    });
+    marks::put(&tx, &set.collect::<Vec<_>>()).await?;
     let at = assigning::now(&tx).await?;
     let receipt = serde_json::to_string_pretty(&Receipt {
         version: 1,

@@ -95,13 +95,11 @@ async fn pass(
         }
         if !sealings.is_empty() {
             let done = work::seal(&tx, &sealings).await?;
-            for (user, token) in &tokens {
-                if done.contains(user) {
-                    marks::put(&tx, *user, &rules.keyring.marks(token)).await?;
-                } else {
-                    locked.push(*user);
-                }
-            }
+            let (sealed, left): (Vec<_>, Vec<_>) =
+                tokens.into_iter().partition(|(user, _)| done.contains(user));
+            let marks = sealed.into_iter().map(|(user, token)| (user, rules.keyring.marks(&token)));
+            marks::put(&tx, &marks.collect::<Vec<_>>()).await?;
+            locked.extend(left.into_iter().map(|(user, _)| user));
             rekeyed.sealed += done.len();
         }
         tx.commit().await?;

@@ -1,23 +1,30 @@
 //! Marks of tokens, and the list of values that are no usable tokens.
 
 use super::{DbError, Session, Tx};
-use crate::envelope::KeyId;
+use crate::envelope::{KeyId, Mark};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio_postgres::types::Type;
 
-/// Replaces a user's marks.
+/// Replaces the marks of these users: of each, its marks under every key of the ring.
 ///
 /// # Errors
 /// The database's.
-pub async fn put(tx: &Tx<'_>, telegram_id: i64, marks: &[(KeyId, [u8; 32])]) -> Result<(), DbError> {
-    let keys: Vec<&str> = marks.iter().map(|(key, _)| key.as_str()).collect();
-    let values: Vec<&[u8]> = marks.iter().map(|(_, mark)| &mark[..]).collect();
+pub async fn put(tx: &Tx<'_>, marks: &[(i64, Vec<(KeyId, Mark)>)]) -> Result<(), DbError> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    // In order of user: whoever writes several at once does it in one order.
+    let rows: BTreeMap<(i64, &KeyId), &Mark> =
+        marks.iter().flat_map(|(user, marks)| marks.iter().map(|(key, mark)| ((*user, key), mark))).collect();
+    let users: Vec<i64> = rows.keys().map(|(user, _)| *user).collect();
+    let keys: Vec<&str> = rows.keys().map(|(_, key)| key.as_str()).collect();
+    let values: Vec<&[u8]> = rows.values().map(|mark| &mark[..]).collect();
     tx.execute(
-        "with gone as (delete from relinkd.token_mark where telegram_id = $1 and key_id <> all ($2))
+        "with gone as (delete from relinkd.token_mark where telegram_id = any ($1) and key_id <> all ($2))
          insert into relinkd.token_mark (telegram_id, key_id, mark)
-         select $1, k, m from unnest($2, $3) n(k, m)
+         select u, k, m from unnest($1, $2, $3) n(u, k, m)
          on conflict (telegram_id, key_id) do update set mark = excluded.mark",
-        &[(&telegram_id, Type::INT8), (&keys, Type::TEXT_ARRAY), (&values, Type::BYTEA_ARRAY)],
+        &[(&users, Type::INT8_ARRAY), (&keys, Type::TEXT_ARRAY), (&values, Type::BYTEA_ARRAY)],
     )
     .await?;
     Ok(())
@@ -59,11 +66,16 @@ pub async fn holders(tx: &Tx<'_>, marks: &[[u8; 32]]) -> Result<HashMap<Vec<u8>,
 pub async fn shared_with(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Vec<i64>>, DbError> {
     let rows = tx
         .query(
-            "select distinct a.telegram_id, b.telegram_id
-               from relinkd.token_mark a
-               join relinkd.token_mark b on b.mark = a.mark and b.telegram_id <> a.telegram_id
-               join relinkd.bot_user u on u.telegram_id = b.telegram_id and u.portal_token <> ''
-              where a.telegram_id = any ($1)",
+            // `offset 0` keeps the steps apart: each by key, whatever the planner thinks of a table that was empty a
+            // moment ago.
+            "select distinct w.id, b.telegram_id
+               from unnest($1) w(id)
+              cross join lateral (select mark from relinkd.token_mark where telegram_id = w.id offset 0) a
+              cross join lateral (
+                    select telegram_id from relinkd.token_mark t
+                     where t.mark = a.mark and t.telegram_id <> w.id offset 0) b
+              where exists (select from relinkd.bot_user u
+                             where u.telegram_id = b.telegram_id and u.portal_token <> '' offset 0)",
             &[(&users, Type::INT8_ARRAY)],
         )
         .await?;

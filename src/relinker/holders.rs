@@ -157,14 +157,16 @@ pub(super) async fn settle(
     let mut notices = Vec::new();
     let again = seal(tx, rules, holdings, &mut notices).await?;
 
-    let mut marked = Vec::new();
-    for holding in holdings.values().filter(|h| h.mark_differs(rules)) {
-        if let Holder::Token(token) = holding.holder() {
-            marks::put(tx, holding.row.telegram_id, &rules.keyring.marks(token)).await?;
-            marked.push(holding.row.telegram_id);
-        }
-    }
-    if !marked.is_empty() {
+    let differing = holdings.values().filter(|holding| holding.mark_differs(rules));
+    let marks: Vec<_> = differing
+        .filter_map(|holding| match holding.holder() {
+            Holder::Token(token) => Some((holding.row.telegram_id, rules.keyring.marks(token))),
+            Holder::None | Holder::Unusable => None,
+        })
+        .collect();
+    if !marks.is_empty() {
+        marks::put(tx, &marks).await?;
+        let marked: Vec<i64> = marks.iter().map(|(user, _)| *user).collect();
         let shared = marks::shared_with(tx, &marked).await?;
         notices.extend(shared.into_iter().map(|telegram_ids| Notice::Shared { telegram_ids }));
     }

@@ -83,11 +83,11 @@ pub async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, D
 pub async fn users(tx: &Tx<'_>, users: &[i64], primary_key: &str) -> Result<Vec<UserRow>, DbError> {
     let rows = tx
         .query(
-            "select w.id, u.portal_token::text, u.version::text, m.mark, x.reason
-               from unnest($1) w(id)
-               left join relinkd.bot_user u on u.telegram_id = w.id
-               left join relinkd.token_mark m on m.telegram_id = w.id and m.key_id = $2
-               left join relinkd.unusable x on x.telegram_id = w.id",
+            // By key, each, whatever the planner thinks of tables that were empty a moment ago.
+            "select w.id, u.portal_token::text, u.version::text,
+                    (select m.mark from relinkd.token_mark m where m.telegram_id = w.id and m.key_id = $2),
+                    (select x.reason from relinkd.unusable x where x.telegram_id = w.id)
+               from unnest($1) w(id) left join relinkd.bot_user u on u.telegram_id = w.id",
             &[(&users, Type::INT8_ARRAY), (&primary_key, Type::TEXT)],
         )
         .await?;
