@@ -3,6 +3,7 @@
 use super::InstallArgs;
 use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
+use super::prompt;
 use crate::config::{Database, Environment, Settings};
 use crate::db::connect::Role;
 use crate::db::{Connector, DbError, Session, roles, schema, setup};
@@ -73,14 +74,18 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
         Err(error)
             if roles::wants_password(&error) && std::io::IsTerminal::is_terminal(&std::io::stdin()) =>
         {
-            let password =
-                rpassword::prompt_password(format!("Password of {}: ", database.user)).map_err(|error| {
+            let mut password =
+                prompt::secret(&format!("Password of {}: ", database.user)).map_err(|error| {
                     Failure::refused(
                         format!("the password cannot be read: {error}"),
                         "set PGPASSWORD for this command, or write a ~/.pgpass",
                     )
                 })?;
-            connector.with_password(password).connect(Role::Admin).await.map_err(of_admin_url)
+            connector
+                .with_password(std::mem::take(&mut *password))
+                .connect(Role::Admin)
+                .await
+                .map_err(of_admin_url)
         }
         done => done.map_err(of_admin_url),
     }

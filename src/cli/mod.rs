@@ -11,6 +11,7 @@ mod keys;
 mod manual;
 mod output;
 mod progress;
+mod prompt;
 mod rekey;
 mod run;
 mod status;

@@ -3,6 +3,7 @@
 use super::TokenCommand;
 use super::database::{self, Workplace};
 use super::output::{self, Exit, Failure};
+use super::prompt;
 use super::table::Table;
 use crate::assign::{self, Outcome};
 use crate::assignment::{Assignment, Change, FaultKind};
@@ -68,7 +69,7 @@ fn read_token() -> Result<Zeroizing<String>, Failure> {
         Failure::refused(format!("the token cannot be read: {error}"), "type it at the prompt, or pipe it in")
     };
     if std::io::stdin().is_terminal() {
-        return rpassword::prompt_password("Token: ").map(Zeroizing::new).map_err(failed);
+        return prompt::secret("Token: ").map_err(failed);
     }
     let mut text = Zeroizing::new(String::with_capacity(1024));
     std::io::stdin().lock().take(1024).read_to_string(&mut text).map_err(failed)?;

@@ -67,13 +67,17 @@ pub(crate) fn start_command(bench: &Bench, arguments: &[&str], input: &str) -> C
     child
 }
 
-/// A number from the server's statistics, once the sessions that move it have said so: they do within a second of being
-/// idle, at their next statement, and at their end.
+/// A number from the server's statistics, once the sessions that move it have said so: each does at the end of a
+/// statement that comes a second after its last report. This session's own report is behind the first reading.
 pub(crate) fn settled(counted: impl Fn() -> i64) -> i64 {
-    let mut last = counted();
-    loop {
+    let again = || {
         sleep(Duration::from_millis(1500));
-        let now = counted();
+        counted()
+    };
+    counted();
+    let mut last = again();
+    loop {
+        let now = again();
         if now == last {
             return now;
         }

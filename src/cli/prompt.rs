@@ -1,0 +1,40 @@
+//! A question on the terminal whose answer is not shown.
+
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use std::fs::File;
+use std::io;
+use zeroize::Zeroizing;
+
+/// Asks, and reads a line without echo. The echo is off before the question is there, so that not even an answer that
+/// comes at once is shown.
+///
+/// # Errors
+/// There is no terminal, or it went.
+pub(super) fn secret(question: &str) -> io::Result<Zeroizing<String>> {
+    let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let _silence = Silence::of(&terminal)?;
+    rpassword::prompt_password(question).map(Zeroizing::new)
+}
+
+/// A terminal without echo; it is as before when this goes.
+struct Silence<'t> {
+    terminal: &'t File,
+    before: Termios,
+}
+
+impl<'t> Silence<'t> {
+    fn of(terminal: &'t File) -> io::Result<Self> {
+        let before = tcgetattr(terminal)?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(terminal, SetArg::TCSANOW, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        // A terminal that has gone needs nothing any more.
+        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
+    }
+}
