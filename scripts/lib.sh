@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What scripts/test and scripts/demo share: a machine with Rust and Debian's packages is all they ask
-# for. What is missing is installed, and named before it is; what cannot be installed is named too.
+# What the scripts share: a machine with Rust and Debian's packages is all they ask for. What is missing is installed,
+# and named before it is; what cannot be installed is named too.
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -34,10 +34,18 @@ is_there() {
         libssl-dev) pkg-config --exists openssl 2>/dev/null ;;
         openssl) has openssl ;;
         postgresql) [[ -n $(postgres_binaries) ]] && has psql ;;
+        pgbouncer) has pgbouncer ;;
         systemd) has systemd-analyze && has systemctl ;;
         iproute2) has ip ;;
+        npm) has npm ;;
+        python3-pip) /usr/bin/python3 -m pip --version >/dev/null 2>&1 ;;
         dpkg-dev) has dpkg-shlibdeps ;;
         lintian) has lintian ;;
+        llvm-[0-9]*) [[ -x /usr/lib/$1/bin/llvm-profdata ]] ;;
+        python3) [[ -x /usr/bin/python3 ]] ;;
+        # Debian's packages are for Debian's Python, whatever else is on the path.
+        python3-psycopg2) /usr/bin/python3 -c 'import psycopg2' 2>/dev/null ;;
+        python3-cryptography) /usr/bin/python3 -c 'import cryptography' 2>/dev/null ;;
         *) fail "scripts/lib.sh does not know the package $1" ;;
     esac
 }
@@ -61,9 +69,11 @@ need_packages() {
         fi
     fi
     say "installing from Debian: ${missing[*]}"
-    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
-        say "(Debian's postgresql may start a server of its own; it is not used here)"
-    fi
+    for package in postgresql pgbouncer; do
+        if [[ " ${missing[*]} " == *" $package "* ]]; then
+            say "(Debian's $package may start a server of its own; it is not used here)"
+        fi
+    done
     "${as_root[@]}" apt-get -qq update >&2 || fail "apt-get update failed"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq install -y --no-install-recommends "${missing[@]}" >&2 ||
@@ -92,4 +102,39 @@ need_components() {
         say "adding to the Rust toolchain: $component"
         rustup component add "$component" >&2 || fail "rustup could not add $component"
     done
+}
+
+# Cargo's extensions, and the version of each that the scripts are tried with.
+declare -A tool_versions=(
+    [cargo-auditable]=0.7.7
+    [cargo-deb]=3.8.0
+    [cargo-deny]=0.20.2
+    [cargo-fuzz]=0.13.2
+    [cargo-llvm-cov]=0.9.1
+    [cargo-mutants]=27.1.0
+)
+
+# Whether this extension is installed at the version that is wanted.
+is_installed() { cargo install --list | grep -q "^$1 v${tool_versions[$1]}:"; }
+
+# Installs those of these extensions that are missing or of another version; ends the script where it can not.
+need_tools() {
+    local tool
+    for tool in "$@"; do
+        [[ -n ${tool_versions[$tool]-} ]] || fail "no such tool: $tool (scripts/tools --list)"
+        if is_installed "$tool"; then continue; fi
+        say "installing from crates.io into ${CARGO_HOME:-$HOME/.cargo}/bin: $tool ${tool_versions[$tool]}"
+        cargo install --locked --quiet "$tool@${tool_versions[$tool]}" >&2 || fail "$tool cannot be installed"
+    done
+}
+
+# Says that something was left out and how it is had. What was left out is said again by `say_what_was_skipped`.
+skipped=()
+skip() {
+    say "== SKIPPED: $*"
+    skipped+=("$*")
+}
+
+say_what_was_skipped() {
+    if [[ ${#skipped[@]} -ne 0 ]]; then printf '== SKIPPED: %s\n' "${skipped[@]}" >&2; fi
 }

@@ -1,29 +1,22 @@
--- The first half of the way back: triggers and grants go, so that the bot is free of relinkd before anything else happens.
--- The role's name is the setting relinkd.role.
-select relinkd.detach(t.on_table) from (select distinct o.on_table from relinkd.own_trigger o) t;
+-- The first half of the way back: the triggers go, so that the bot is free of relinkd before anything else happens. A
+-- daemon that still runs sees a [portal] that is not its own, and writes no link any more.
 
-do $revoke$
+do $disarm$
 declare
-    grantee text;
+    t record;
 begin
-    for grantee in
-        select distinct a.grantee::regrole::text
-          from pg_catalog.pg_namespace n, lateral aclexplode(n.nspacl) a
-         where n.nspname = 'relinkd' and a.grantee <> n.nspowner and a.grantee <> 0
+    for t in
+        select distinct g.tgrelid as table_id from pg_trigger g join pg_proc p on p.oid = g.tgfoid
+         where p.pronamespace = 'relinkd'::regnamespace and not g.tgisinternal
+         order by 1
     loop
-        execute format('revoke all on schema relinkd from %s', grantee);
+        execute format('lock table only %s in access exclusive mode', t.table_id::regclass);
     end loop;
-    for grantee in select m.granted_connect_to::text from relinkd.meta m where m.granted_connect_to is not null loop
-        execute format('revoke connect on database %I from %I', current_database(), grantee);
+    for t in
+        select g.tgname as name, g.tgrelid as table_id from pg_trigger g join pg_proc p on p.oid = g.tgfoid
+         where p.pronamespace = 'relinkd'::regnamespace and not g.tgisinternal
+    loop
+        execute format('drop trigger %I on %s', t.name, t.table_id::regclass);
     end loop;
-end $revoke$;
-
--- Only a superuser could set these, and only a superuser can take them back.
-do $loud$
-begin
-    execute format('alter role %I reset log_parameter_max_length', current_setting('relinkd.role'));
-    execute format('alter role %I reset log_parameter_max_length_on_error', current_setting('relinkd.role'));
-    execute format('alter role %I reset log_error_verbosity', current_setting('relinkd.role'));
-exception when insufficient_privilege or undefined_object then
-    null;
-end $loud$;
+    update relinkd.meta set portal_fingerprint = 'uninstalling';
+end $disarm$;

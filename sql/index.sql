@@ -2,21 +2,24 @@
 -- Built concurrently: the bot goes on writing meanwhile. What a failed attempt left behind is dropped first, and so is
 -- the one of a table that was the bot's before. Each row is a statement to run, outside a transaction.
 
-select format('drop index concurrently if exists %I.%I', n.nspname, c.relname)
-  from relinkd.meta m
-  join pg_catalog.pg_class c on c.relname = 'relinkd_issue_walk'
-  join pg_catalog.pg_index x on x.indexrelid = c.oid
-  join pg_catalog.pg_namespace n on n.oid = c.relnamespace
- where not x.indisvalid or x.indrelid <> relinkd.table_of(m.issues_table)
+with issues as (
+    select i.table_id, i.owner, i.schema_name, i.table_name, i.column_number as id_number, i.column_name as id,
+           u.column_number as user_number, u.column_name as user
+      from relinkd.bound i, relinkd.bound u
+     where i.part = 'issues.id' and u.part = 'issues.telegram_id'
+)
+select format('drop index concurrently %I.%I', n.nspname, c.relname)
+  from issues
+  join pg_class t on t.relowner = issues.owner
+  join pg_index x on x.indrelid = t.oid
+  join pg_class c on c.oid = x.indexrelid and c.relname = 'relinkd_issue_walk'
+  join pg_namespace n on n.oid = c.relnamespace
+ where not x.indisvalid or x.indrelid <> issues.table_id
 union all
-select format('create index concurrently relinkd_issue_walk on %s (%I, %I)',
-              m.issues_table, m.issues_telegram_id, m.issues_id)
-  from relinkd.meta m
+select format('create index concurrently relinkd_issue_walk on %I.%I (%I, %I)', schema_name, table_name, issues.user, id)
+  from issues
  where not exists (
-       select from pg_catalog.pg_index x
-        where x.indrelid = relinkd.table_of(m.issues_table) and x.indisvalid and x.indpred is null and x.indnkeyatts >= 2
-          and (select a.attname from pg_catalog.pg_attribute a
-                where a.attrelid = x.indrelid and a.attnum = x.indkey[0]) = m.issues_telegram_id
-          and (select a.attname from pg_catalog.pg_attribute a
-                where a.attrelid = x.indrelid and a.attnum = x.indkey[1]) = m.issues_id)
+       select from pg_index x
+        where x.indrelid = issues.table_id and x.indisvalid and x.indpred is null and x.indnkeyatts >= 2
+          and x.indkey[0] = user_number and x.indkey[1] = id_number)
 \gexec

@@ -3,11 +3,8 @@
 use crate::config::Settings;
 use crate::db::Session;
 use crate::link::{Shape, Tokenless};
-use crate::relinker::{self, RelinkError, Rules};
+use crate::relink::{Preview, RelinkError, Rules};
 use crate::survey::{self, Survey};
-
-/// Issues a page.
-const PAGE: i64 = 5_000;
 
 /// The counts.
 #[derive(Debug, Default)]
@@ -23,17 +20,14 @@ pub struct Forecast {
 }
 
 /// Looks at every link and every token.
-///
-/// # Errors
-/// The database's.
 pub async fn forecast(session: &mut Session, rules: &Rules) -> Result<Forecast, RelinkError> {
     let mut forecast = Forecast {
-        tokens: survey::survey(session, &rules.keyring, &rules.token_rule).await?,
+        tokens: survey::survey(session, Some(&rules.keyring), &rules.token_rule).await?,
         ..Forecast::default()
     };
-    let mut after = (i64::MIN, i64::MIN);
-    while let Some(plan) = relinker::foresee_page(session, rules, &mut after, PAGE).await? {
-        for rewrite in &plan.rewrites {
+    let mut preview = Preview::of_everybody();
+    while let Some(page) = preview.next(session, rules).await? {
+        for rewrite in &page.plan.rewrites {
             let (old, new) = (rules.portal.read(&rewrite.old), rules.portal.read(&rewrite.new));
             match (old.map(|l| l.shape()), new.map(|l| l.shape())) {
                 (Some(Shape::Login), Some(Shape::Plain)) => forecast.lose += 1,
@@ -56,7 +50,7 @@ impl Forecast {
             format!("  links that change otherwise   {}", self.other),
             format!(
                 "  tokens to seal                {}",
-                if settings.seal_plaintext { self.tokens.plaintext } else { 0 }
+                if settings.seal.plaintext { self.tokens.plaintext } else { 0 }
             ),
         ];
         if self.lose > 0 && settings.portal.tokenless == Tokenless::Plain {

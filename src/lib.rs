@@ -2,27 +2,49 @@
 //!
 //! The floors of the house, and which may know which, are in `docs/architecture.md`.
 
-pub mod assign;
-pub mod assignment;
-pub mod audit;
-pub mod backoff;
-pub mod check;
-pub mod cli;
-pub mod config;
-pub mod daemon;
-pub mod db;
-pub mod envelope;
-pub mod forecast;
-pub mod intake;
-pub mod link;
-pub mod place;
-pub mod policy;
-pub mod process;
-pub mod rekey;
-pub mod relinker;
-pub mod spool;
-pub mod survey;
-pub mod systemd;
-pub mod telemetry;
-pub mod token;
-pub mod unseal;
+mod assign;
+mod backoff;
+mod check;
+mod cli;
+mod config;
+mod daemon;
+mod db;
+mod drop_file;
+mod envelope;
+mod forecast;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod intake;
+mod keyring_file;
+mod link;
+mod metrics;
+mod place;
+mod plain_links;
+mod policy;
+mod printable;
+mod process;
+mod rekey;
+mod relink;
+mod spool;
+mod status;
+mod survey;
+mod systemd;
+mod telemetry;
+mod token;
+mod unseal;
+
+pub use cli::Cli;
+
+/// The program: parses what was typed, does it, and reports.
+#[must_use]
+pub fn run() -> std::process::ExitCode {
+    process::harden();
+    match cli::dispatch(Cli::of_process()) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.report();
+            failure.exit.into()
+        }
+    }
+}

@@ -1,15 +1,5 @@
-//! Parses, calls, reports.
+//! All of it is in the library, which tests and fuzz targets can link.
 
-use relinkd::cli::{self, Cli};
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    relinkd::process::harden();
-    match cli::dispatch(Cli::of_process()) {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            failure.report();
-            failure.exit.into()
-        }
-    }
+fn main() -> std::process::ExitCode {
+    relinkd::run()
 }

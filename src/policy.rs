@@ -1,31 +1,40 @@
 //! One table: what an error of the database means for the work, and what an operator can do about it.
 
+use crate::config;
 use crate::db::DbError;
 use tokio_postgres::error::SqlState;
 
-/// What to do after an error.
+/// What an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// Connect anew, with growing pauses.
-    Reconnect,
-    /// The same again after a pause: it was the moment, not the work.
-    Retry,
-    /// It is this piece of work: set it aside and go on with the rest.
-    SetAside,
+pub enum Trouble {
+    /// The connection, or the server's being there: connect anew, with growing pauses.
+    Connection,
+    /// The server as a whole, a full disk for one: likewise.
+    Server,
+    /// A name that is not there, or a right that is missing.
+    Schema,
+    /// Somebody else holds what is wanted.
+    Held,
+    /// This piece of work.
+    Work,
 }
 
-/// What an error means for the work.
+/// What an error is about (Postgres manual, appendix A: `SQLSTATE`).
 #[must_use]
-pub fn policy(error: &DbError) -> Policy {
-    let Some(code) = error.code() else { return Policy::Reconnect };
-    if [SqlState::QUERY_CANCELED, SqlState::DISK_FULL, SqlState::OUT_OF_MEMORY].contains(code) {
-        return Policy::Retry;
-    }
-    // Classes: Postgres manual, appendix A.
-    match &code.code()[..2] {
-        "40" | "55" | "58" => Policy::Retry,
-        "08" | "25" | "28" | "3D" | "3F" | "42" | "53" | "57" | "XX" => Policy::Reconnect,
-        _ => Policy::SetAside,
+pub fn trouble(error: &DbError) -> Trouble {
+    let Some(code) = error.code() else { return Trouble::Connection };
+    match code.code() {
+        // A plan that was made before the schema changed, or a rule of the bot's that admits no such statement.
+        "0A000" => Trouble::Schema,
+        // Sessions that the server ended, or a standby.
+        "25006" | "25P03" | "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => Trouble::Connection,
+        "55P03" | "40001" | "40P01" => Trouble::Held,
+        code => match &code[..2] {
+            "08" | "28" | "3D" => Trouble::Connection,
+            "53" | "58" | "XX" => Trouble::Server,
+            "3F" | "42" => Trouble::Schema,
+            _ => Trouble::Work,
+        },
     }
 }
 
@@ -41,7 +50,10 @@ pub fn advice(error: &DbError) -> Option<&'static str> {
         DbError::OtherTables { .. } => Some(
             "correct [tables] in the configuration, or run `relinkd install` to move relinkd to these tables",
         ),
-        DbError::ReadOnly(_) => Some("name the primary in database.url"),
+        DbError::Standby(_) => Some("name the primary in database.url"),
+        DbError::ReadOnly(_) => Some(
+            "somebody had a reason: `select * from pg_db_role_setting` and the server's configuration show where it is set",
+        ),
         DbError::Tls(_) => Some("see sslmode, sslrootcert, sslcert and sslkey in database.url"),
         DbError::Password(_) => Some("see database.password_file, PGPASSFILE or ~/.pgpass"),
         DbError::Connect { code: None, reason, .. } if reason.contains("password") => {
@@ -58,7 +70,7 @@ pub fn advice(error: &DbError) -> Option<&'static str> {
             "see whether Postgres runs there and database.url names it rightly; `relinkd check` tells more",
         ),
         DbError::Connect { code: Some(code), .. } | DbError::Server { code, .. } => advice_by_code(code),
-        DbError::Lost(_) | DbError::Silent(_) => None,
+        DbError::Lost(_) | DbError::Silent(_) | DbError::NoRow => None,
     }
 }
 
@@ -66,7 +78,7 @@ pub fn advice(error: &DbError) -> Option<&'static str> {
 #[must_use]
 pub fn with_advice(error: &DbError) -> String {
     match advice(error) {
-        Some(advice) => format!("{error}; {advice}"),
+        Some(advice) => format!("{error}; {}", config::typed(advice)),
         None => error.to_string(),
     }
 }
@@ -77,13 +89,16 @@ fn advice_by_code(code: &SqlState) -> Option<&'static str> {
             Some("the password is wrong: see database.url, database.password_file, PGPASSFILE or ~/.pgpass")
         }
         "28000" => Some(
-            "the server refuses this user: see pg_hba.conf and that the role exists (`relinkd install` creates it); with peer authentication run the command as that user of the system: runuser -u USER -- relinkd …",
+            "the server refuses this user: see pg_hba.conf and that the role exists (`relinkd install` creates it); with peer authentication run the command as root, or as that user of the system",
         ),
         "3D000" => Some("there is no such database: see database.url"),
         "42501" => Some("the role lacks a privilege: run `relinkd install --role ROLE` as the tables' owner"),
         "42P01" | "42703" | "42883" | "3F000" => {
             Some("run `relinkd install`: the schema is not as this relinkd needs it")
         }
+        "55P03" => Some(
+            "try again when its transaction is over; pg_stat_activity names sessions that are idle in one",
+        ),
         "53100" => Some("the disk of the database server is full"),
         "53300" => {
             Some("the server has no connection left: raise max_connections, or the role's connection limit")
@@ -96,29 +111,26 @@ fn advice_by_code(code: &SqlState) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn server(code: &SqlState) -> DbError {
-        DbError::Server { code: code.clone(), message: String::new() }
-    }
-
     #[test]
-    fn each_kind_of_error_has_its_policy() {
+    fn an_error_is_about_one_thing() {
         for (code, wanted) in [
-            (SqlState::CHECK_VIOLATION, Policy::SetAside),
-            (SqlState::RAISE_EXCEPTION, Policy::SetAside),
-            (SqlState::STRING_DATA_RIGHT_TRUNCATION, Policy::SetAside),
-            (SqlState::T_R_DEADLOCK_DETECTED, Policy::Retry),
-            (SqlState::LOCK_NOT_AVAILABLE, Policy::Retry),
-            (SqlState::QUERY_CANCELED, Policy::Retry),
-            (SqlState::DISK_FULL, Policy::Retry),
-            (SqlState::TOO_MANY_CONNECTIONS, Policy::Reconnect),
-            (SqlState::ADMIN_SHUTDOWN, Policy::Reconnect),
-            (SqlState::INVALID_PASSWORD, Policy::Reconnect),
-            (SqlState::UNDEFINED_TABLE, Policy::Reconnect),
-            (SqlState::INSUFFICIENT_PRIVILEGE, Policy::Reconnect),
-            (SqlState::READ_ONLY_SQL_TRANSACTION, Policy::Reconnect),
+            (SqlState::CHECK_VIOLATION, Trouble::Work),
+            (SqlState::RAISE_EXCEPTION, Trouble::Work),
+            (SqlState::STRING_DATA_RIGHT_TRUNCATION, Trouble::Work),
+            (SqlState::QUERY_CANCELED, Trouble::Work),
+            (SqlState::T_R_DEADLOCK_DETECTED, Trouble::Held),
+            (SqlState::LOCK_NOT_AVAILABLE, Trouble::Held),
+            (SqlState::DISK_FULL, Trouble::Server),
+            (SqlState::TOO_MANY_CONNECTIONS, Trouble::Server),
+            (SqlState::ADMIN_SHUTDOWN, Trouble::Connection),
+            (SqlState::INVALID_PASSWORD, Trouble::Connection),
+            (SqlState::READ_ONLY_SQL_TRANSACTION, Trouble::Connection),
+            (SqlState::UNDEFINED_TABLE, Trouble::Schema),
+            (SqlState::INSUFFICIENT_PRIVILEGE, Trouble::Schema),
         ] {
-            assert_eq!(policy(&server(&code)), wanted, "{}", code.code());
+            let error = DbError::Server { code: code.clone(), message: String::new() };
+            assert_eq!(trouble(&error), wanted, "{}", code.code());
         }
-        assert_eq!(policy(&DbError::Lost(String::new())), Policy::Reconnect);
+        assert_eq!(trouble(&DbError::Lost(String::new())), Trouble::Connection);
     }
 }

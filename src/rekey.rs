@@ -4,15 +4,16 @@
 //! moment, and a run that was cut short is taken up by the next one: what is under the primary key is passed over.
 
 use crate::db::session::Purpose;
-use crate::db::work::{self, Sealing};
-use crate::db::{Session, marks};
+use crate::db::users::{self, Sealing};
+use crate::db::{Cursor, DbError, Session, fingerprints};
 use crate::envelope::Stored;
-use crate::relinker::{RelinkError, Rules};
+use crate::relink::{RelinkError, Rules};
+use crate::token::Token;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Users a page.
-const PAGE: i64 = 500;
+const PAGE: usize = 500;
 /// How often rows that somebody holds are tried again, and how long between.
 const ATTEMPTS: usize = 50;
 const BETWEEN: Duration = Duration::from_millis(200);
@@ -24,6 +25,12 @@ pub struct Rekeyed {
     pub sealed: usize,
     /// Users whose value could not be: why, in words.
     pub left: BTreeMap<i64, String>,
+}
+
+/// How many users have a value to look at, for a progress bar.
+pub async fn users(session: &mut Session) -> Result<usize, RelinkError> {
+    let count = users::count_with_prefix(session, "").await?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// Seals everything anew; `seen` hears how many users have been looked at, page by page.
@@ -65,12 +72,11 @@ async fn pass(
 ) -> Result<Vec<i64>, RelinkError> {
     let primary = rules.keyring.primary();
     let mut locked = Vec::new();
-    let mut after = None;
-    loop {
-        let tx = session.begin(Purpose::Relink).await?;
-        let rows = work::users_after(&tx, after, PAGE, primary.as_str()).await?;
-        let Some(last) = rows.last() else { return Ok(locked) };
-        after = Some(last.telegram_id);
+    let mut cursor = Cursor::start();
+    while cursor.more() {
+        let tx = session.begin(Purpose::Assign);
+        let rows = users::after(&tx, cursor.after(), PAGE).await?;
+        cursor.pass(&rows, PAGE, |row| row.telegram_id);
         seen(rows.len());
         let (mut sealings, mut tokens) = (Vec::new(), BTreeMap::new());
         for row in rows {
@@ -88,20 +94,21 @@ async fn pass(
                 }
                 Stored::None | Stored::Sealed { .. } | Stored::Plaintext(_) => continue,
             };
-            let Some(version) = row.version else { continue };
+            let Some(place) = row.place else { continue };
             let value = rules.keyring.seal(&token, row.telegram_id)?;
-            sealings.push(Sealing { telegram_id: row.telegram_id, version, value });
+            sealings.push(Sealing { telegram_id: row.telegram_id, place, value: value.into() });
             tokens.insert(row.telegram_id, token);
         }
+        let masked = |error: DbError| error.without(tokens.values().map(Token::expose));
         if !sealings.is_empty() {
-            let done = work::seal(&tx, &sealings).await?;
-            let (sealed, left): (Vec<_>, Vec<_>) =
-                tokens.into_iter().partition(|(user, _)| done.contains(user));
-            let marks = sealed.into_iter().map(|(user, token)| (user, rules.keyring.marks(&token)));
-            marks::put(&tx, &marks.collect::<Vec<_>>()).await?;
-            locked.extend(left.into_iter().map(|(user, _)| user));
-            rekeyed.sealed += done.len();
+            let left = users::seal(&tx, &sealings).await.map_err(masked)?;
+            let (held, sealed): (Vec<_>, Vec<_>) = tokens.iter().partition(|(user, _)| left.contains(user));
+            rekeyed.sealed += sealed.len();
+            let prints = sealed.into_iter().map(|(user, token)| (*user, rules.keyring.fingerprints(token)));
+            fingerprints::put(&tx, &prints.collect::<Vec<_>>()).await?;
+            locked.extend(held.into_iter().map(|(user, _)| *user));
         }
-        tx.commit().await?;
+        tx.commit().await.map_err(masked)?;
     }
+    Ok(locked)
 }

@@ -1,13 +1,13 @@
 //! A count of all stored tokens: what `status`, `check` and the end of `install` have to say about them.
 
 use crate::db::session::Purpose;
-use crate::db::{DbError, Session, work};
-use crate::envelope::{Keyring, Mark, Stored};
+use crate::db::{Cursor, DbError, Session, users};
+use crate::envelope::{Fingerprint, Keyring, Stored, key_named_by};
 use crate::token::TokenRule;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Rows a page.
-const PAGE: i64 = 5_000;
+const PAGE: usize = 5_000;
 
 /// How tokens stand.
 #[derive(Debug, Default)]
@@ -28,20 +28,20 @@ pub struct Survey {
     pub missing_keys: BTreeMap<String, u64>,
 }
 
-/// Looks at every user's token.
-///
-/// # Errors
-/// The database's.
-pub async fn survey(session: &mut Session, keyring: &Keyring, rule: &TokenRule) -> Result<Survey, DbError> {
+/// Looks at every user's token. Without a keyring none that is sealed is usable.
+pub async fn survey(
+    session: &mut Session,
+    keyring: Option<&Keyring>,
+    rule: &TokenRule,
+) -> Result<Survey, DbError> {
     let mut survey = Survey::default();
-    let mut holders: HashMap<Mark, Vec<i64>> = HashMap::new();
-    let mut after = None;
-    loop {
-        let tx = session.begin(Purpose::Read).await?;
-        let rows = work::users_with_value_after(&tx, after, PAGE).await?;
+    let mut holders: HashMap<Fingerprint, Vec<i64>> = HashMap::new();
+    let mut cursor = Cursor::start();
+    while cursor.more() {
+        let tx = session.begin(Purpose::Read);
+        let rows = users::with_value_after(&tx, cursor.after(), PAGE).await?;
         tx.commit().await?;
-        let Some((last, _)) = rows.last() else { break };
-        after = Some(*last);
+        cursor.pass(&rows, PAGE, |(id, _)| *id);
         for (telegram_id, value) in &rows {
             survey.count(*telegram_id, value, keyring, rule, &mut holders);
         }
@@ -55,17 +55,22 @@ impl Survey {
         &mut self,
         telegram_id: i64,
         value: &str,
-        keyring: &Keyring,
+        keyring: Option<&Keyring>,
         rule: &TokenRule,
-        holders: &mut HashMap<Mark, Vec<i64>>,
+        holders: &mut HashMap<Fingerprint, Vec<i64>>,
     ) {
-        if let Some(named) = value.strip_prefix("relinkd:v1:").and_then(|rest| rest.split(':').next()) {
-            *self.keys.entry(named.to_owned()).or_default() += 1;
+        if let Some(named) = key_named_by(value) {
+            *self.keys.entry(named.to_string()).or_default() += 1;
         }
-        let stored = keyring.read(Some(value), telegram_id, rule);
+        let stored = match keyring {
+            Some(keyring) => keyring.read(Some(value), telegram_id, rule),
+            None => Stored::without_keyring(Some(value), rule),
+        };
         if let Some(token) = stored.token() {
             self.with_token += 1;
-            holders.entry(keyring.mark_under_primary(token).1).or_default().push(telegram_id);
+            if let Some(keyring) = keyring {
+                holders.entry(keyring.fingerprint_under_primary(token).1).or_default().push(telegram_id);
+            }
         }
         match &stored {
             Stored::Plaintext(_) => self.plaintext += 1,

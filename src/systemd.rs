@@ -2,6 +2,7 @@
 //!
 //! Without `NOTIFY_SOCKET` every call does nothing.
 
+use crate::printable::Printable;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
@@ -10,9 +11,12 @@ pub fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// Tells systemd what the daemon is doing, in one line.
+/// Systemd throws away what is longer than 4,096 bytes, and a character has at most four.
+const STATUS_MAX: usize = 1_000;
+
+/// Tells systemd what the daemon is doing, in one line: a line break would begin another field of the protocol.
 pub fn status(text: &str) {
-    notify(&[NotifyState::Status(text)]);
+    notify(&[NotifyState::Status(Printable::text(text).shortened(STATUS_MAX).as_str())]);
 }
 
 /// Tells systemd that the daemon is on its way out.

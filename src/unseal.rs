@@ -1,45 +1,39 @@
 //! Sealed tokens back to plaintext: the way out that `uninstall --unseal` takes.
 
 use crate::db::session::Purpose;
-use crate::db::work::{self, Sealing};
-use crate::db::{DbError, Session};
+use crate::db::users::{self, Sealing};
+use crate::db::{Cursor, DbError, Session};
 use crate::envelope::{Keyring, Reason, Stored};
 use crate::token::{RESERVED_PREFIX, TokenRule};
 use std::time::Duration;
 
 /// Users a page.
-const PAGE: i64 = 1_000;
+const PAGE: usize = 1_000;
 /// How often rows that the bot holds are tried again, and how long between.
 const ATTEMPTS: usize = 100;
 const BETWEEN: Duration = Duration::from_millis(100);
 
 /// How many values are sealed.
-///
-/// # Errors
-/// The database's.
 pub async fn count(session: &Session) -> Result<i64, DbError> {
-    work::count_with_prefix(session, RESERVED_PREFIX).await
+    users::count_with_prefix(session, RESERVED_PREFIX).await
 }
 
 /// The users whose sealed token does not open.
-///
-/// # Errors
-/// The database's.
 pub async fn closed(session: &mut Session, keyring: &Keyring) -> Result<Vec<i64>, DbError> {
     let any = TokenRule::default();
     let mut closed = Vec::new();
-    let mut after = None;
-    loop {
-        let tx = session.begin(Purpose::Read).await?;
-        let rows = work::users_with_value_after(&tx, after, PAGE).await?;
+    let mut cursor = Cursor::start();
+    while cursor.more() {
+        let tx = session.begin(Purpose::Read);
+        let rows = users::with_value_after(&tx, cursor.after(), PAGE).await?;
         tx.commit().await?;
-        let Some((last, _)) = rows.last() else { return Ok(closed) };
-        after = Some(*last);
+        cursor.pass(&rows, PAGE, |(id, _)| *id);
         closed.extend(rows.iter().filter_map(|(id, value)| {
             let stored = keyring.read(Some(value), *id, &any);
             matches!(stored, Stored::Unusable(Reason::Sealed(_))).then_some(*id)
         }));
     }
+    Ok(closed)
 }
 
 /// Writes every sealed token back in plaintext, none over a value that has changed meanwhile. Returns how many.
@@ -62,12 +56,11 @@ pub async fn unseal(session: &mut Session, keyring: &Keyring) -> Result<usize, D
 async fn pass(session: &mut Session, keyring: &Keyring) -> Result<(usize, usize), DbError> {
     let any = TokenRule::default();
     let (mut done, mut left) = (0, 0);
-    let mut after = None;
-    loop {
-        let tx = session.begin(Purpose::Relink).await?;
-        let rows = work::users_after(&tx, after, PAGE, keyring.primary().as_str()).await?;
-        let Some(last) = rows.last() else { return Ok((done, left)) };
-        after = Some(last.telegram_id);
+    let mut cursor = Cursor::start();
+    while cursor.more() {
+        let tx = session.begin(Purpose::Relink);
+        let rows = users::after(&tx, cursor.after(), PAGE).await?;
+        cursor.pass(&rows, PAGE, |row| row.telegram_id);
         let sealings: Vec<Sealing> = rows
             .into_iter()
             .filter_map(|row| {
@@ -75,16 +68,18 @@ async fn pass(session: &mut Session, keyring: &Keyring) -> Result<(usize, usize)
                 let Stored::Sealed { token, .. } = stored else { return None };
                 Some(Sealing {
                     telegram_id: row.telegram_id,
-                    version: row.version?,
-                    value: token.expose().to_owned(),
+                    place: row.place?,
+                    value: token.expose().to_owned().into(),
                 })
             })
             .collect();
+        let masked = |error: DbError| error.without(sealings.iter().map(|sealing| sealing.value.as_str()));
         if !sealings.is_empty() {
-            let written = work::unseal(&tx, &sealings).await?;
+            let written = users::unseal(&tx, &sealings).await.map_err(masked)?;
             done += written;
             left += sealings.len() - written;
         }
-        tx.commit().await?;
+        tx.commit().await.map_err(masked)?;
     }
+    Ok((done, left))
 }

@@ -1,20 +1,21 @@
-//! The database: reachable, of a version that fits, set up, and letting relinkd do its work.
+//! The database: what `sql/check.sql` finds there, then what only a session can try: tokens, notifications, and whether
+//! as many sessions come about as the daemon needs.
 
-use super::{Commands, Report, privileges, tables, tokens};
+use super::{Commands, Report, Severity, tokens};
 use crate::config::{Database, FileSource, Tables};
 use crate::db::connect::Role;
-use crate::db::inspect::{self, Server, TriggerState};
-use crate::db::roles::{self, identifier};
-use crate::db::{Connector, DbError, Session, doorbell, schema};
-use crate::envelope::Keyring;
+use crate::db::findings::{self, Found};
+use crate::db::session::Purpose;
+use crate::db::{Connector, DbError, Session, doorbell, roles, schema, setup};
+use crate::envelope::{Keyring, MAX_SEALED_LEN};
 use crate::policy;
 use crate::token::TokenRule;
+use std::time::Duration;
 
-/// The major versions of Postgres that relinkd is tested with.
-const VERSIONS: std::ops::RangeInclusive<i32> = 14..=18;
-
-/// Gets a newer relinkd.
-const UPGRADE: &str = "apt-get install --only-upgrade relinkd";
+/// How many sessions the daemon has at once: one that listens, two that work on links, one for drop files.
+const SESSIONS: usize = 4;
+/// How long one of them may take to come about and answer.
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// What is looked at.
 pub struct Subject<'a> {
@@ -26,10 +27,21 @@ pub struct Subject<'a> {
     pub tables: Option<&'a Tables>,
     /// The keyring, where it can be used.
     pub keyring: Option<&'a Keyring>,
+    /// Whether there is none.
+    pub keyring_is_gone: bool,
     /// Where it is.
     pub keyring_source: Option<&'a FileSource>,
     /// The rule for tokens.
     pub rule: Option<&'a TokenRule>,
+}
+
+/// What decides what else is looked at.
+#[derive(Default)]
+struct Seen {
+    /// Tokens can be read, and no code of others runs with a superuser's rights by that.
+    tokens: bool,
+    /// A daemon has its sessions, and hears notifications.
+    listening_daemon: bool,
 }
 
 impl Subject<'_> {
@@ -43,217 +55,173 @@ impl Subject<'_> {
     async fn try_look(&self, report: &mut Report) -> Result<(), DbError> {
         let connector = Connector::new(self.database)?;
         let mut session = connector.connect(Role::Command).await?;
-        let server = inspect::server(&session).await?;
-        version(report, &server, &session.endpoint);
-        let schema_owner = inspect::schema_owner(&session).await?;
-        let installed = schema_owner.is_some();
-        if let Some(configured) = self.tables {
-            let found =
-                tables::tables(report, &session, self.commands, self.database, configured, installed).await?;
-            let install = self.install(schema_owner.as_deref().or(found.owner()));
-            let usable = self.schema(report, &session, configured, installed, &install).await?;
-            tables::surroundings(report, &session, configured, &found, &install).await?;
-            privileges::too_many(report, &session, &server, self.commands, self.database, &found).await?;
-            if let (true, Some(keyring), Some(rule)) = (usable, self.keyring, self.rule) {
-                tokens::tokens(report, &mut session, self.commands, keyring, self.keyring_source, rule)
-                    .await?;
+        let seen = self.catalog(report, &mut session).await?;
+        let looked_at = seen.tokens && (self.keyring.is_some() || self.keyring_is_gone);
+        if let (true, Some(rule)) = (looked_at, self.rule) {
+            tokens::tokens(report, &mut session, self.commands, self.keyring, self.keyring_source, rule)
+                .await?;
+        }
+        self.sessions(report, &connector, &session, seen.listening_daemon).await
+    }
+
+    /// What `sql/check.sql` finds; its head says which query follows which.
+    async fn catalog(&self, report: &mut Report, session: &mut Session) -> Result<Seen, DbError> {
+        let mut given = self.tables.map_or_else(Vec::new, |tables| setup::settings(tables, "").to_vec());
+        given.extend([
+            ("search_path", "pg_catalog, pg_temp".to_owned()),
+            ("relinkd.known_version", schema::VERSION.to_string()),
+            ("relinkd.sealed_length", MAX_SEALED_LEN.to_string()),
+            ("relinkd.endpoint", session.endpoint.clone()),
+        ]);
+        let tx = session.begin(Purpose::Read);
+        findings::given(&tx, &given).await?;
+        let install = self.install(findings::admin(&tx).await?.as_deref());
+
+        let (mut readable, mut superuser, mut listening_daemon) = (self.tables.is_some(), false, false);
+        for query in ["server", "strangers", "version", "rights"] {
+            let found = findings::of(&tx, query).await?;
+            superuser |= found.iter().any(|found| found.id == "superuser");
+            if self.add(report, &install, found) {
+                readable = false;
+                break;
             }
         }
-        self.settings(report, &session, &server).await?;
-        self.doorbell(report, &connector, &session).await
-    }
-
-    /// Schema relinkd, the role's rights in it, and the triggers. Returns whether tokens can be read.
-    async fn schema(
-        &self,
-        report: &mut Report,
-        session: &Session,
-        tables: &Tables,
-        installed: bool,
-        install: &str,
-    ) -> Result<bool, DbError> {
-        if !installed {
-            report.fault("schema relinkd is missing", install);
-            return Ok(false);
-        }
-        if !privileges::too_few(report, session, &self.database.user, install).await? {
-            return Ok(false);
-        }
-        match schema::verify(session, tables).await {
-            Ok(_) => report.ok(format!("schema relinkd has version {}", schema::VERSION)),
-            Err(error @ (DbError::NoSchema | DbError::WrongVersion { .. } | DbError::OtherTables { .. })) => {
-                let newer = matches!(error, DbError::WrongVersion { found, wanted } if found > wanted);
-                report.fault(error.to_string(), if newer { UPGRADE } else { install });
-                return Ok(false);
+        if readable {
+            findings::bound(&tx).await?;
+            let found = findings::of(&tx, "installed").await?;
+            listening_daemon = found.iter().any(|found| found.id == "listening daemon");
+            self.add(report, &install, found);
+            if !superuser {
+                self.add(report, &install, findings::of(&tx, "rows").await?);
             }
-            Err(error) => return Err(error),
         }
-        triggers(report, session, install).await?;
-        Ok(true)
+        for query in ["tables", "settings"] {
+            self.add(report, &install, findings::of(&tx, query).await?);
+        }
+        Ok(Seen { tokens: readable && !superuser, listening_daemon })
     }
 
-    /// Settings of the server, the database and the role that would blind relinkd or tell what they must not.
-    async fn settings(&self, report: &mut Report, session: &Session, server: &Server) -> Result<(), DbError> {
-        let resets = inspect::applying_resets(session).await?;
-        for reset in &resets {
-            report.fault(
-                "relinkd.applying is set for a role or database: the triggers keep silent there",
-                reset.as_str(),
-            );
+    /// Adds findings, their steps as they are typed here. Returns whether one of them is a fault.
+    fn add(&self, report: &mut Report, install: &str, found: Vec<Found>) -> bool {
+        let mut faulty = false;
+        for Found { severity, what, mend, .. } in found {
+            let mend = mend.map(|mend| {
+                mend.replace("{install}", install)
+                    .replace("{edit}", &self.commands.edit())
+                    .replace("{status}", &self.commands.relinkd("status"))
+                    .replace("{start}", &format!("systemctl start {}", self.commands.unit()))
+                    .replace("{reload}", &format!("systemctl reload {}", self.commands.unit()))
+            });
+            let severity = match &*severity {
+                "ok" => Severity::Ok,
+                "warning" => Severity::Warning,
+                _ => Severity::Fault,
+            };
+            faulty |= severity == Severity::Fault;
+            report.add(severity, &what, mend.as_deref());
         }
-        if server.applying && resets.is_empty() {
-            report.fault(
-                "relinkd.applying is on in every session here: the triggers keep silent",
-                "alter system reset relinkd.applying; select pg_reload_conf();",
-            );
-        }
-        if server.prepared_transactions > 0 {
-            report.warning(
-                "prepared transactions are on: a transaction of the bot's that rings cannot be prepared (max_prepared_transactions)",
-                "alter system set max_prepared_transactions = 0; -- takes effect when the server restarts",
-            );
-        }
-        if server.telltale.is_empty() {
-            report.ok("the server's log gets no tokens from relinkd's statements");
-        } else {
-            let when = if server.logs_statements { "does" } else { "would, once statements are logged," };
-            report.warning(
-                format!(
-                    "the server's log {when} show tokens: {} for the role {}",
-                    server.telltale.join(", "),
-                    server.role
-                ),
-                roles::quiet_command(&server.role),
-            );
-        }
-        Ok(())
+        faulty
     }
 
-    async fn doorbell(
+    /// Whether notifications arrive, and whether as many sessions come about as the daemon has at once.
+    async fn sessions(
         &self,
         report: &mut Report,
         connector: &Connector,
         session: &Session,
+        listening_daemon: bool,
     ) -> Result<(), DbError> {
-        let mut listener = connector.connect(Role::Command).await?;
+        let mut listener = match within(connector.connect(Role::Command)).await {
+            Ok(listener) => listener,
+            Err(reason) => {
+                self.too_few(report, Severity::Fault, 1, &reason);
+                return Ok(());
+            }
+        };
         doorbell::listen(&listener).await?;
-        if doorbell::delivers(&mut listener, session).await? {
+        let delivers = doorbell::delivers(&mut listener, session).await?;
+        if delivers {
             report.ok("notifications arrive");
         } else {
             report.warning(
-                "LISTEN does not deliver through this connection, as behind a pooler: the daemon looks once a second instead",
+                "LISTEN does not deliver through this connection, as behind a pooler in transaction mode: the daemon looks once a second instead",
                 format!("{} # let database.url name the server itself", self.commands.edit()),
             );
         }
+        if listening_daemon {
+            return Ok(());
+        }
+        // A pooler in transaction mode gives a session to the server only as long as a transaction lasts.
+        let mut held = Vec::new();
+        while held.len() < SESSIONS {
+            let one = async {
+                let session = connector.connect(Role::Command).await?;
+                session.batch("begin; select 1").await?;
+                Ok(session)
+            };
+            match within(one).await {
+                Ok(session) => held.push(session),
+                Err(reason) => {
+                    // With short transactions the daemon gets along with fewer, if they are lent.
+                    let severity = if delivers { Severity::Fault } else { Severity::Warning };
+                    self.too_few(report, severity, held.len(), &reason);
+                    break;
+                }
+            }
+        }
         Ok(())
+    }
+
+    fn too_few(&self, report: &mut Report, severity: Severity, had: usize, reason: &str) {
+        report.add(
+            severity,
+            &format!("the daemon needs {SESSIONS} sessions at once, and only {had} came about: {reason}"),
+            Some(&format!(
+                "{} # let database.url name the server itself, or raise the pooler's pool_size, or the role's connection limit",
+                self.commands.edit()
+            )),
+        );
     }
 
     fn install(&self, owner: Option<&str>) -> String {
         self.commands.install(self.database, owner.unwrap_or("postgres"))
     }
 
-    /// The command after an error; where only a person can judge, the one that shows more, with advice.
+    /// The step after an error; where only a person can judge, the one that shows more, with advice.
     fn mend(&self, error: &DbError) -> String {
         let advice = policy::advice(error).map(|advice| format!(" # {advice}")).unwrap_or_default();
-        let user = &self.database.user;
+        let edit = self.commands.edit();
+        if roles::wants_password(error) && error.code().is_none() {
+            return format!("{edit} # the server asks for a password: set database.password_file");
+        }
         match error.code().map(tokio_postgres::error::SqlState::code) {
             // pg_hba.conf, or a role or a privilege that is not there, which `install` gives.
             Some("28000" | "42501") => self.install(None),
             Some("28P01") => format!(
-                "psql -c '\\password {user}' # or {}, if the role is missing; then see the password in {}",
-                self.install(None),
-                self.commands.config.display()
+                "{edit} # the password is wrong, or the role is missing, which {} makes",
+                self.install(None)
             ),
-            Some("53300") => {
-                format!("alter role {} connection limit -1; -- or raise max_connections", identifier(user))
+            Some("53300") => format!(
+                "alter role {} connection limit -1; -- as a superuser; or raise max_connections",
+                roles::identifier(&self.database.user)
+            ),
+            // What a pooler says that lends a session for one statement only.
+            Some("08P01") => {
+                format!(
+                    "{edit} # a pooler in statement mode cannot serve relinkd: let database.url name the server itself"
+                )
             }
-            Some(_) => format!("{}{advice}", self.commands.edit()),
-            None => match error {
-                DbError::Connect { .. } => format!(
-                    "systemctl start postgresql # or docker start; if it runs: {}",
-                    self.commands.edit()
-                ),
-                DbError::ReadOnly(_)
-                | DbError::Server { .. }
-                | DbError::Lost(_)
-                | DbError::Silent(_)
-                | DbError::NoSchema
-                | DbError::WrongVersion { .. }
-                | DbError::OtherTables { .. }
-                | DbError::Tls(_)
-                | DbError::Password(_) => format!("{}{advice}", self.commands.edit()),
-            },
+            None if matches!(error, DbError::Connect { .. }) => {
+                format!("systemctl start postgresql # or docker start; if it runs: {edit}")
+            }
+            _ => format!("{edit}{advice}"),
         }
     }
 }
 
-fn version(report: &mut Report, server: &Server, endpoint: &str) {
-    let major = server.version_number / 10_000;
-    let what = format!("Postgres {} at {endpoint}", server.version);
-    if major < *VERSIONS.start() {
-        report.fault(
-            format!("{what}: relinkd needs version {} or newer", VERSIONS.start()),
-            format!("pg_upgradecluster {major} main"),
-        );
-    } else if major > *VERSIONS.end() {
-        report.warning(format!("{what}: this relinkd is tested up to version {}", VERSIONS.end()), UPGRADE);
-    } else {
-        report.ok(format!("{what}, reachable and writable"));
-    }
-}
-
-async fn triggers(report: &mut Report, session: &Session, install: &str) -> Result<(), DbError> {
-    let triggers = inspect::triggers(session).await?;
-    let mut sound = 0;
-    for trigger in &triggers {
-        let what = match trigger.state {
-            TriggerState::Sound => {
-                sound += 1;
-                continue;
-            }
-            TriggerState::Missing => "is missing",
-            TriggerState::Disabled => "is disabled",
-            TriggerState::Different => "does not watch what it should",
-            TriggerState::Stray => {
-                "does not belong there: it is of another version, or of tables that the configuration does not name"
-            }
-        };
-        report.fault(format!("the trigger {} on {} {what}", trigger.name, trigger.table), install);
-    }
-    if sound == triggers.len() {
-        report.ok(format!("the {sound} triggers are in place and enabled"));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::check::{Group, Severity};
-
-    #[test]
-    fn versions_14_to_18_are_right_older_ones_wrong_and_newer_ones_untested() {
-        for (number, severity) in [
-            (130_014, Severity::Fault),
-            (140_000, Severity::Ok),
-            (180_002, Severity::Ok),
-            (190_000, Severity::Warning),
-        ] {
-            let server = Server {
-                version: String::new(),
-                version_number: number,
-                role: String::new(),
-                superuser: false,
-                prepared_transactions: 0,
-                applying: false,
-                telltale: Vec::new(),
-                logs_statements: false,
-            };
-            let mut report = Report::new(Group::Database);
-            version(&mut report, &server, "localhost:5432");
-            let findings = report.into_findings();
-            assert_eq!(findings[0].severity, severity, "{number}");
-            assert_eq!(findings[0].mend.is_some(), severity != Severity::Ok);
-        }
+async fn within<T>(connecting: impl Future<Output = Result<T, DbError>>) -> Result<T, String> {
+    match tokio::time::timeout(WITHIN, connecting).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {WITHIN:?}, as where a pooler has no more to lend")),
     }
 }

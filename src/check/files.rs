@@ -1,11 +1,12 @@
 //! What can be seen without a database: the configuration, the keyring, the spool.
 
+use super::tokens::bring_back;
 use super::{Commands, Report};
 use crate::config::{
-    ConfigError, Database, Endpoint, Environment, FileSource, Host, KeyringError, Parts, PasswordError,
-    TlsMode, load_keyring, shell_word,
+    ConfigError, Database, Endpoint, Environment, FileSource, Host, Parts, PasswordError, TlsMode,
 };
 use crate::envelope::Keyring;
+use crate::keyring_file::{self, KeyringError, shell_word};
 use crate::spool::{self, State};
 use std::fs::{self, File};
 use std::io;
@@ -17,11 +18,6 @@ use std::path::Path;
 pub fn config(report: &mut Report, commands: &Commands<'_>, parts: &Parts, fault: Option<&ConfigError>) {
     match fault {
         None => report.ok(format!("{} is right", commands.config.display())),
-        Some(ConfigError::Faults(faults)) => {
-            for complaint in &faults.complaints {
-                report.fault(complaint.in_file(&faults.path), commands.edit());
-            }
-        }
         Some(error @ ConfigError::Unreadable { source, .. }) => {
             let path = shell_word(&commands.config.to_string_lossy());
             let mend = match source.kind() {
@@ -33,7 +29,7 @@ pub fn config(report: &mut Report, commands: &Commands<'_>, parts: &Parts, fault
             };
             report.fault(error.to_string(), mend);
         }
-        Some(error @ ConfigError::NotUtf8 { .. }) => report.fault(error.to_string(), commands.edit()),
+        Some(error @ ConfigError::Wrong { .. }) => report.fault_in_lines(&error.to_string(), commands.edit()),
     }
     let Some(database) = &parts.database else { return };
     exposed(report, commands.config, database.password.is_some());
@@ -50,7 +46,7 @@ pub fn config(report: &mut Report, commands: &Commands<'_>, parts: &Parts, fault
                 "database.url goes to {} without sslmode=verify-full: another server could pose as this one and read tokens",
                 open.join(", ")
             ),
-            format!("sudoedit {} # add sslmode=verify-full to database.url", shell_word(&commands.config.to_string_lossy())),
+            format!("{} # add sslmode=verify-full to database.url", commands.edit()),
         );
     }
 }
@@ -83,8 +79,14 @@ fn password_file(report: &mut Report, commands: &Commands<'_>, database: &Databa
             report.fault(error.to_string(), format!("chown root:relinkd {word} && chmod 0640 {word}"));
         }
         Err(error @ PasswordError::NoPassword { .. }) => {
-            report.fault(error.to_string(), format!("sudoedit {word}"));
+            report.fault(error.to_string(), format!("editor {word}"));
         }
+        Err(error @ PasswordError::Unreadable { .. }) => report.fault(
+            error.to_string(),
+            format!(
+                "install -m 0640 -g relinkd /dev/stdin {word} # then type the password, Enter and Ctrl-D"
+            ),
+        ),
         Err(error) => report.fault(error.to_string(), commands.edit()),
     }
 }
@@ -101,43 +103,55 @@ fn leaves_the_machine(endpoint: &Endpoint) -> bool {
     }
 }
 
-/// The keyring, judged as the daemon judges it. Returns it where it can be used.
+/// The keyring, judged as the daemon judges it. What cannot be used is told by [`no_keyring`].
 pub fn keyring(
+    report: &mut Report,
+    source: &FileSource,
+    accept_owner: Option<u32>,
+) -> Result<Keyring, KeyringError> {
+    let keyring = keyring_file::load(source, accept_owner)?;
+    let (active, retired) = (keyring.active().len(), keyring.retired().len());
+    report.ok(format!(
+        "{}: {} seals; {active} active and {retired} retired",
+        place(source),
+        keyring.primary()
+    ));
+    Ok(keyring)
+}
+
+/// A keyring that cannot be used. Where it is gone and stored values name keys, no new one may be made: `keys_needed`
+/// says which, as far as that could be seen.
+pub fn no_keyring(
     report: &mut Report,
     commands: &Commands<'_>,
     source: &FileSource,
-    accept_owner: Option<u32>,
-) -> Option<Keyring> {
-    match load_keyring(source, accept_owner) {
-        Ok(keyring) => {
-            let (active, retired) = (keyring.active().len(), keyring.retired().len());
-            report.ok(format!(
-                "{}: {} seals; {active} active and {retired} retired",
-                place(source),
-                keyring.primary()
-            ));
-            Some(keyring)
+    error: &KeyringError,
+    keys_needed: &[&str],
+) {
+    let mend = match (error, error.mend()) {
+        _ if source.is_credential() => mend_keyring(commands, error, source),
+        (KeyringError::Absent(path), _) if !keys_needed.is_empty() => {
+            bring_back(&shell_word(&path.to_string_lossy()))
         }
-        Err(error) => {
-            let (cause, mend) = error.cause_and_mend();
-            let mend = match (&error, mend) {
-                _ if source.is_credential() => mend_keyring(&error, source),
-                (KeyringError::Absent(_), _) => commands.relinkd("key generate"),
-                (_, Some(mend)) => mend,
-                (_, None) => mend_keyring(&error, source),
-            };
-            report.fault(cause, mend);
-            None
-        }
+        (KeyringError::Absent(_), _) => commands.relinkd("key generate"),
+        (_, Some(mend)) => mend,
+        (_, None) => mend_keyring(commands, error, source),
+    };
+    if matches!(error, KeyringError::Absent(_)) && !keys_needed.is_empty() {
+        report.fault(format!("{error}, and stored tokens need the keys {}", keys_needed.join(", ")), mend);
+    } else {
+        report.fault(error.to_string(), mend);
     }
 }
 
-fn mend_keyring(error: &KeyringError, source: &FileSource) -> String {
+fn mend_keyring(commands: &Commands<'_>, error: &KeyringError, source: &FileSource) -> String {
     let path = shell_word(&place(source));
     match error {
-        KeyringError::Credential(_) => "sudo relinkd check".to_owned(),
-        _ if source.is_credential() => "systemctl cat relinkd # see LoadCredential= there".to_owned(),
-        KeyringError::Content { .. } => format!("sudoedit {path}"),
+        KeyringError::Credential(_) => format!("{} # as root", commands.relinkd("check")),
+        _ if source.is_credential() => {
+            format!("systemctl cat {} # see LoadCredential= there", commands.unit())
+        }
+        KeyringError::Content { .. } => format!("editor {path}"),
         KeyringError::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             format!("chown root:relinkd {path}; chmod 0640 {path}")
         }
@@ -145,10 +159,12 @@ fn mend_keyring(error: &KeyringError, source: &FileSource) -> String {
             let directory = missing.parent().unwrap_or(Path::new("/"));
             format!("install -d -m 0750 {}", shell_word(&directory.to_string_lossy()))
         }
-        KeyringError::Distrusted(_) if Path::new(&place(source)).is_symlink() => {
+        KeyringError::Distrusted { .. } if Path::new(&place(source)).is_symlink() => {
             format!("cp -p --remove-destination \"$(readlink -f {path})\" {path}")
         }
-        KeyringError::Distrusted(_) => format!("mv {path} {path}.moved # and put the keyring in its place"),
+        KeyringError::Distrusted { .. } => {
+            format!("mv {path} {path}.moved # and put the keyring in its place")
+        }
         KeyringError::Absent(_) | KeyringError::Present(_) | KeyringError::System { .. } => {
             format!("ls -ld {path}")
         }
@@ -176,7 +192,7 @@ pub fn readable(report: &mut Report, source: &FileSource, user: &str, group: &st
 
 /// The spool, as this process sees it.
 pub fn spool(report: &mut Report, commands: &Commands<'_>, directory: &Path) {
-    if directory.exists() && !directory.is_dir() {
+    if fs::symlink_metadata(directory).is_ok_and(|it| !it.is_symlink() && !it.is_dir()) {
         let what = format!("{} is no directory (spool.directory)", directory.display());
         return report.fault(what, commands.edit());
     }

@@ -4,14 +4,16 @@
 
 mod database;
 mod files;
-mod privileges;
-mod tables;
 mod tokens;
 
 pub use database::Subject;
-pub use files::{config, keyring, readable, spool};
+pub use files::{config, keyring, no_keyring, readable, spool};
 
-use crate::config::{Database, Endpoint, Host, shell_word};
+use crate::config::{self, Database, Endpoint, Host};
+use crate::keyring_file::shell_word;
+use crate::printable::Printable;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The groups, in the order in which they are shown and decide the exit status.
@@ -58,24 +60,28 @@ pub struct Finding {
     pub group: Group,
     /// How grave it is.
     pub severity: Severity,
-    /// What there is, in a line; more than one only where a file's line is shown.
-    pub what: String,
+    /// What there is.
+    pub what: Printable,
+    /// More lines of it, where lines of a file are shown.
+    pub more: Vec<Printable>,
     /// The command that mends it: of a shell, or SQL where it ends with a semicolon.
-    pub mend: Option<String>,
+    pub mend: Option<Printable>,
 }
 
 /// The findings of one group, as they come.
 #[derive(Debug)]
 pub struct Report {
     group: Group,
+    /// Whoever reads this needs root for what is outside relinkd and the database.
+    root_needed: bool,
     findings: Vec<Finding>,
 }
 
 impl Report {
     /// An empty one.
     #[must_use]
-    pub fn new(group: Group) -> Self {
-        Self { group, findings: Vec::new() }
+    pub fn new(group: Group, commands: &Commands<'_>) -> Self {
+        Self { group, root_needed: commands.root_needed, findings: Vec::new() }
     }
 
     /// The findings.
@@ -86,21 +92,46 @@ impl Report {
 
     /// Something is as it should be.
     pub fn ok(&mut self, what: impl Into<String>) {
-        self.add(Severity::Ok, what.into(), None);
+        self.add(Severity::Ok, &what.into(), None);
     }
 
     /// Something should be otherwise.
     pub fn warning(&mut self, what: impl Into<String>, mend: impl Into<String>) {
-        self.add(Severity::Warning, what.into(), Some(mend.into()));
+        self.add(Severity::Warning, &what.into(), Some(&mend.into()));
     }
 
     /// Something is wrong.
     pub fn fault(&mut self, what: impl Into<String>, mend: impl Into<String>) {
-        self.add(Severity::Fault, what.into(), Some(mend.into()));
+        self.add(Severity::Fault, &what.into(), Some(&mend.into()));
     }
 
-    fn add(&mut self, severity: Severity, what: String, mend: Option<String>) {
-        self.findings.push(Finding { group: self.group, severity, what, mend });
+    /// Something is wrong in a file, and its lines are shown.
+    pub fn fault_in_lines(&mut self, what: &str, mend: impl Into<String>) {
+        let mut lines = Printable::lines(what).into_iter();
+        let what = lines.next().unwrap_or_default();
+        self.fault(what.as_str(), mend);
+        if let Some(finding) = self.findings.last_mut() {
+            finding.more = lines.collect();
+        }
+    }
+
+    fn add(&mut self, severity: Severity, what: &str, mend: Option<&str>) {
+        let mend = mend.map(|mend| if self.root_needed { as_root(mend.to_owned()) } else { mend.to_owned() });
+        let (what, mend) = (Printable::text(what), mend.as_deref().map(Printable::text));
+        self.findings.push(Finding { group: self.group, severity, what, more: Vec::new(), mend });
+    }
+}
+
+/// Says that a step is root's, where it is: SQL is not, nor are relinkd's own commands but those that write its files.
+fn as_root(mend: String) -> String {
+    let sql = mend.ends_with(';') || mend.contains("; -- ");
+    let own = mend.starts_with("relinkd ") && !mend.contains(" key ");
+    if sql || own || mend.contains("as root") {
+        mend
+    } else if let Some((command, note)) = mend.split_once(" # ") {
+        format!("{command} # as root: {note}")
+    } else {
+        mend + " # as root"
     }
 }
 
@@ -111,9 +142,19 @@ pub struct Commands<'a> {
     pub config: &'a Path,
     /// Whether it has to be named: it was, on the command line.
     pub named: bool,
+    /// Whether this is neither root nor the owner of the configuration.
+    pub root_needed: bool,
 }
 
-impl Commands<'_> {
+impl<'a> Commands<'a> {
+    /// For this configuration, typed by whoever runs this process.
+    #[must_use]
+    pub fn new(config: &'a Path, named: bool) -> Self {
+        let user = nix::unistd::geteuid();
+        let owner = fs::metadata(config).map_or(0, |metadata| metadata.uid());
+        Self { config, named, root_needed: !user.is_root() && user.as_raw() != owner }
+    }
+
     /// A command of relinkd's.
     #[must_use]
     pub fn relinkd(&self, command: &str) -> String {
@@ -127,7 +168,13 @@ impl Commands<'_> {
     /// Changing the configuration, and seeing whether that was right.
     #[must_use]
     pub fn edit(&self) -> String {
-        format!("sudoedit {} && {}", self.config_word(), self.relinkd("check"))
+        format!("editor {} && {}", self.config_word(), self.relinkd("check"))
+    }
+
+    /// The unit that runs with this configuration.
+    #[must_use]
+    pub fn unit(&self) -> String {
+        config::unit(self.config)
     }
 
     /// `install`, by this role: the owner of the tables, or a superuser.
@@ -180,9 +227,52 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn commands(config: &str, named: bool) -> Commands<'_> {
+        Commands { config: Path::new(config), named, root_needed: false }
+    }
+
+    #[test]
+    fn the_unit_is_the_one_of_this_configuration() {
+        assert_eq!(commands("/etc/relinkd/config.toml", false).unit(), "relinkd");
+        assert_eq!(commands("/etc/relinkd/shop.toml", true).unit(), "relinkd@shop");
+        assert_eq!(commands("/srv/shop.toml", true).unit(), "relinkd");
+    }
+
+    #[test]
+    fn whoever_is_not_root_is_told_what_only_root_may_do() {
+        let mut commands = commands("/etc/relinkd/config.toml", false);
+        commands.root_needed = true;
+        let mut report = Report::new(Group::Database, &commands);
+        for mend in [
+            "chmod o= /a; chgrp relinkd /a",
+            "editor /a # set it",
+            "relinkd key generate",
+            "relinkd status",
+            "revoke a from b; -- as a superuser",
+        ] {
+            report.fault("", mend);
+        }
+        let mends: Vec<String> = report
+            .into_findings()
+            .into_iter()
+            .filter_map(|finding| finding.mend)
+            .map(|m| m.to_string())
+            .collect();
+        assert_eq!(
+            mends,
+            [
+                "chmod o= /a; chgrp relinkd /a # as root",
+                "editor /a # as root: set it",
+                "relinkd key generate # as root",
+                "relinkd status",
+                "revoke a from b; -- as a superuser",
+            ]
+        );
+    }
+
     #[test]
     fn the_install_command_names_the_server_and_the_admin() {
-        let commands = Commands { config: Path::new("/etc/relinkd/config.toml"), named: false };
+        let commands = commands("/etc/relinkd/config.toml", false);
         let install = |url: &str, admin: &str| commands.install(&Database::parse(url).unwrap(), admin);
         assert_eq!(install("postgresql://relinkd@localhost:5433/bot", "relinkd"), "relinkd install");
         assert_eq!(
@@ -197,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_configuration_that_was_named_is_named_again() {
-        let commands = Commands { config: Path::new("/srv/my bot.toml"), named: true };
+        let commands = commands("/srv/my bot.toml", true);
         assert_eq!(commands.relinkd("install"), "relinkd --config '/srv/my bot.toml' install");
     }
 }

@@ -1,9 +1,10 @@
 //! The tokens as they stand: sealed ones whose key is missing, unusable ones, those of two users.
 
 use super::{Commands, Report};
-use crate::config::{FileSource, shell_word};
-use crate::db::{DbError, Session, inspect};
+use crate::config::FileSource;
+use crate::db::{DbError, Session};
 use crate::envelope::Keyring;
+use crate::keyring_file::shell_word;
 use crate::survey;
 use crate::token::TokenRule;
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ pub(super) async fn tokens(
     report: &mut Report,
     session: &mut Session,
     commands: &Commands<'_>,
-    keyring: &Keyring,
+    keyring: Option<&Keyring>,
     source: Option<&FileSource>,
     rule: &TokenRule,
 ) -> Result<(), DbError> {
@@ -27,10 +28,16 @@ pub(super) async fn tokens(
     };
     let missing = !survey.missing_keys.is_empty();
     for (key, count) in &survey.missing_keys {
-        report.fault(
-            format!("{count} tokens are sealed under the key {key}, which is not in the keyring"),
-            format!("sudoedit {file} # put the key's line from a backup of the keyring under [retired]"),
-        );
+        match keyring {
+            Some(_) => report.fault(
+                format!("{count} tokens are sealed under the key {key}, which is not in the keyring: no other key opens them"),
+                format!("editor {file} # bring the key's line back from the copy, under [retired]; do not make a new key"),
+            ),
+            None => report.fault(
+                format!("{count} tokens are sealed under the key {key}, and there is no keyring to open them"),
+                bring_back(&file),
+            ),
+        }
     }
     let mut reasons: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for (user, reason) in survey.unusable {
@@ -51,17 +58,17 @@ pub(super) async fn tokens(
             commands.relinkd(&format!("token set {last}")),
         );
     }
-    let repeated = inspect::repeated_users(session).await?;
-    if !repeated.is_empty() {
-        report.fault(
-            format!("these users stand in more than one row: {}", listed(&repeated)),
-            "delete from users where id = …; -- whichever row of each is not the bot's current one",
-        );
-    }
-    if !missing && reasons.is_empty() && shared.is_empty() {
-        report.ok(format!("{} users have a token, each of their own, and all open", survey.with_token));
+    if !missing && keyring.is_some() && reasons.is_empty() && shared.is_empty() {
+        report.ok(format!("users with a token: {}, each of their own, and all open", survey.with_token));
     }
     Ok(())
+}
+
+/// The step after the keyring was lost.
+pub(super) fn bring_back(file: &str) -> String {
+    format!(
+        "cp -p COPY {file} # bring the copy of the keyring back; do not make a new key: it opens none of them"
+    )
 }
 
 fn listed(users: &[i64]) -> String {

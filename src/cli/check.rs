@@ -9,27 +9,35 @@ use super::output::{self, Exit, Failure};
 use crate::check::{self, Commands, Finding, Group, Report, Severity, Subject};
 use crate::config::{self, Parts};
 use crate::envelope::Keyring;
-use std::io::IsTerminal;
+use crate::keyring_file::KeyringError;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &CheckArgs, named: bool, quiet: bool) -> Result<Exit, Failure> {
-    let commands = Commands { config, named };
+    let commands = Commands::new(config, named);
     let (mut parts, fault) = config::load_parts(config);
-    let mut screen = Screen { colour: colour(), quiet, heading: None, decides: None };
+    let mut screen = Screen {
+        colour: output::has_colour(),
+        journal: output::journal_reads_stdout(),
+        quiet,
+        heading: None,
+        decides: None,
+    };
 
-    let mut report = Report::new(Group::Config);
+    let mut report = Report::new(Group::Config, &commands);
     check::config(&mut report, &commands, &parts, fault.as_ref());
-    let keyring = files(&mut screen, report, &commands, &mut parts);
+    let keyring = files(&mut screen, report, &commands, &mut parts, args.offline)?;
     if let (false, Some(database)) = (args.offline, &parts.database) {
         let subject = Subject {
             commands: &commands,
             database,
             tables: parts.tables.as_ref(),
-            keyring: keyring.as_ref(),
-            keyring_source: parts.keyring.as_ref(),
-            rule: parts.portal.as_ref().map(|portal| &portal.token_rule),
+            keyring: keyring.as_ref().and_then(|keyring| keyring.as_ref().ok()),
+            keyring_is_gone: matches!(keyring, Some(Err(KeyringError::Absent(_)))),
+            keyring_source: parts.keyring.as_ref().map(|keyring| &keyring.file),
+            rule: parts.portal.as_ref().map(|portal| &portal.token_pattern.rule),
         };
-        let mut report = Report::new(Group::Database);
+        let mut report = Report::new(Group::Database, &commands);
         block_on(async {
             subject.look(&mut report).await;
             Ok(())
@@ -50,18 +58,19 @@ fn files(
     mut config: Report,
     commands: &Commands<'_>,
     parts: &mut Parts,
-) -> Option<Keyring> {
+    offline: bool,
+) -> Result<Option<Result<Keyring, KeyringError>>, Failure> {
     let directory = parts.spool.as_ref().map(|spool| spool.directory.clone());
     let owner = directory.as_deref().and_then(database::owner_for_root);
-    let mut report = Report::new(Group::Keyring);
-    let keyring =
-        parts.keyring.as_ref().and_then(|source| check::keyring(&mut report, commands, source, owner));
+    let mut report = Report::new(Group::Keyring, commands);
+    let source = parts.keyring.as_ref().map(|keyring| keyring.file.clone());
+    let keyring = source.as_ref().map(|source| check::keyring(&mut report, source, owner));
 
-    let mut spool = Report::new(Group::Spool);
+    let mut spool = Report::new(Group::Spool, commands);
     if let Some(directory) = &directory {
         match database::become_owner(directory, parts.database.as_mut()) {
             Ok(Some((user, group))) => {
-                if let (Some(source), Some(_)) = (&parts.keyring, &keyring) {
+                if let (Some(source), Some(Ok(_))) = (&source, &keyring) {
                     check::readable(&mut report, source, &user, &group);
                 }
                 if let Some(source) = parts.database.as_ref().and_then(|it| it.password_file.as_ref()) {
@@ -69,22 +78,35 @@ fn files(
                 }
             }
             Ok(None) => {}
-            Err(failure) => spool.fault(failure.cause, commands.relinkd("check")),
+            Err(failure) => spool.fault(failure.cause.as_str(), commands.relinkd("check")),
         }
         check::spool(&mut spool, commands, directory);
+    }
+    if let (Some(source), Some(Err(error))) = (&source, &keyring) {
+        let keys = if offline { None } else { keys_needed(parts, error)? };
+        let keys: Vec<&str> = keys.iter().flatten().map(|(key, _)| key.as_str()).collect();
+        check::no_keyring(&mut report, commands, source, error, &keys);
     }
     screen.show(config);
     screen.show(report);
     screen.show(spool);
-    keyring
+    Ok(keyring)
 }
 
-fn colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+/// The keys that stored values name, where the keyring is gone.
+fn keys_needed(parts: &Parts, error: &KeyringError) -> Result<Option<BTreeMap<String, u64>>, Failure> {
+    match (error, &parts.database, &parts.tables) {
+        (KeyringError::Absent(_), Some(database), Some(tables)) => {
+            block_on(async { Ok(database::keys_in_use(database, tables).await) })
+        }
+        _ => Ok(None),
+    }
 }
 
 struct Screen {
     colour: bool,
+    /// systemd runs this, before it reloads the daemon: what is wrong gets a priority (sd-daemon(3)).
+    journal: bool,
     quiet: bool,
     heading: Option<Group>,
     /// The first group with a fault.
@@ -108,20 +130,18 @@ impl Screen {
             self.heading = Some(finding.group);
             output::line(finding.group.name());
         }
-        // Colours: ECMA-48, 8.3.117.
         let (name, colour) = match finding.severity {
             Severity::Ok => ("ok", "\x1b[32m"),
             Severity::Warning => ("warning", "\x1b[33m"),
             Severity::Fault => ("fault", "\x1b[31m"),
         };
-        let (on, off) = if self.colour { (colour, "\x1b[0m") } else { ("", "") };
-        let mut lines = finding.what.lines();
-        output::line(format!("  {on}{name:<7}{off}  {}", lines.next().unwrap_or_default()));
-        for more in lines {
-            output::line(format!("           {more}"));
+        let priority = if self.journal && finding.severity != Severity::Ok { "<4>" } else { "" };
+        output::marked(priority, name, self.colour.then_some(colour), &finding.what);
+        for more in &finding.more {
+            output::line(format!("{priority}           {more}"));
         }
         if let Some(mend) = &finding.mend {
-            output::line(format!("           mend: {mend}"));
+            output::line(format!("{priority}           mend: {mend}"));
         }
     }
 }

@@ -1,27 +1,100 @@
 //! What every command does before it can speak to the database: read the configuration, become the spool's owner,
 //! read the keyring, connect.
 
-use super::output::{Exit, Failure};
-use crate::config::{self, Database, Environment, FileSource, Settings};
+use super::output::{self, Exit, Failure};
+use crate::config::{self, Database, Environment, FileSource, Settings, Tables};
 use crate::db::connect::Role;
-use crate::db::{Connector, Session, schema};
+use crate::db::{Connector, Session, schema, users};
 use crate::envelope::Keyring;
-use crate::relinker::Rules;
+use crate::keyring_file::{self, KeyringError};
+use crate::relink::Rules;
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// The settings, with every fault shown.
+/// The settings, or the first fault, shown with its place.
 pub(super) fn settings(config: &Path) -> Result<Settings, Failure> {
-    config::load(config).map_err(|error| {
-        Failure::from(error).next(format!("correct {}, then try `relinkd check --offline`", config.display()))
-    })
+    Ok(config::load(config)?)
 }
 
 /// The keyring. A command that root runs accepts one that the spool's owner owns.
 pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
-    Ok(config::load_keyring(&settings.keyring, spool_owner_for_root(settings))?)
+    Ok(keyring_file::load(&settings.keyring.file, spool_owner_for_root(settings))?)
 }
+
+/// What to say of a keyring that cannot be used: of one that is lost, which keys the stored values name, so that nobody
+/// makes a new one for them. `keys` is what they name, where that could be seen.
+pub(super) fn keyring_failure(error: &KeyringError, keys: Option<&BTreeMap<String, u64>>) -> Failure {
+    let KeyringError::Absent(path) = error else {
+        let next = match error {
+            KeyringError::System { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Some(output::AS_ROOT.to_owned())
+            }
+            _ => error.mend(),
+        };
+        return Failure::new(Exit::Key, error, next.as_deref().unwrap_or("see `relinkd check --offline`"));
+    };
+    match keys {
+        Some(keys) if !keys.is_empty() => {
+            Failure::new(Exit::Key, format!("{error}, and {}", sealed_under(keys)), bring_back(path))
+        }
+        Some(_) => Failure::new(Exit::Key, error, "relinkd key generate"),
+        None => Failure::new(
+            Exit::Key,
+            error,
+            "bring the copy of the keyring back; only where there never was one: relinkd key generate",
+        ),
+    }
+}
+
+/// `3 tokens are sealed under the keys k2025a, k2026a`.
+pub(super) fn sealed_under(keys: &BTreeMap<String, u64>) -> String {
+    let values = keys.values().fold(0_u64, |sum, values| sum.saturating_add(*values));
+    let named: Vec<&str> = keys.keys().take(KEYS_NAMED).map(String::as_str).collect();
+    let more = if keys.len() > named.len() { " and others" } else { "" };
+    format!(
+        "{} {} sealed under the {} {}{more}",
+        output::things(values, "token"),
+        if values == 1 { "is" } else { "are" },
+        if keys.len() == 1 { "key" } else { "keys" },
+        named.join(", ")
+    )
+}
+
+/// How many keys are named before "and others".
+const KEYS_NAMED: usize = 5;
+
+/// The step after the keyring was lost.
+pub(super) fn bring_back(path: &Path) -> String {
+    format!(
+        "bring the copy of the keyring back to {}; make no new key: it opens none of them",
+        path.display()
+    )
+}
+
+/// The step after a key was lost that stored values name.
+pub(super) fn bring_back_key(settings: &Settings) -> String {
+    let place = match &settings.keyring.file {
+        FileSource::Path(path) => path.display().to_string(),
+        FileSource::Credential { name, .. } => format!("the file of the credential {name}"),
+    };
+    format!("bring the key back from the copy of the keyring, under [retired] in {place}; make no new key")
+}
+
+/// How many stored values name which key; none where the database cannot be looked into.
+pub(super) async fn keys_in_use(database: &Database, tables: &Tables) -> Option<BTreeMap<String, u64>> {
+    let look = async {
+        let mut session = Connector::new(database).ok()?.connect(Role::Command).await.ok()?;
+        users::keys_in_use(&mut session, &tables.users).await.ok().flatten()
+    };
+    tokio::time::timeout(LOOK_WITHIN, look).await.ok().flatten()
+}
+
+/// How long a look into the database may take that is only to say something better.
+const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 /// The owner of the spool, if root asks.
 pub(super) fn spool_owner_for_root(settings: &Settings) -> Option<u32> {
@@ -33,6 +106,11 @@ pub(super) fn owner_for_root(directory: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     if !nix::unistd::Uid::effective().is_root() {
         return None;
+    }
+    // A link that somebody else has made in place of the spool is their own, whatever it leads to.
+    let link = std::fs::symlink_metadata(directory).ok()?;
+    if link.is_symlink() && link.uid() != 0 {
+        return Some(link.uid());
     }
     std::fs::metadata(directory).ok().map(|metadata| metadata.uid())
 }
@@ -78,6 +156,16 @@ pub(super) fn become_owner(
     Ok(Some((name.unwrap_or_else(|| uid.to_string()), group)))
 }
 
+/// Warns of a password in a URL that was given on the command line as `flag`.
+pub(super) fn warn_of_password(flag: &str, given: &Database) {
+    if given.password.is_some() {
+        output::warning(format!(
+            "the password in {flag} stands in the process list while this runs, and in the shell's history: leave it \
+             out, and it is asked for; or use PGPASSWORD or ~/.pgpass"
+        ));
+    }
+}
+
 /// Everything a command that works on tokens and links needs.
 pub(super) struct Workplace {
     pub(super) settings: Settings,
@@ -94,7 +182,8 @@ impl Workplace {
         become_spool_owner(&mut settings)?;
         let connector = Connector::new(&settings.database)?;
         let session = connector.connect(Role::Command).await?;
-        let facts = schema::verify(&session, &settings.tables).await?;
+        let schema::Verified { facts, warnings } = schema::verify(&session, &settings.tables).await?;
+        warnings.iter().for_each(output::warning);
         Ok(Self { settings, keyring, session, facts })
     }
 

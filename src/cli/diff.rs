@@ -1,113 +1,122 @@
-//! `relinkd sync --dry-run`: what would change, tokens masked. Reads only, takes no lock.
+//! `relinkd sync --dry-run`: what would change, tokens masked, or counted by kind. Reads only, takes no lock.
 
 use super::SyncArgs;
 use super::database::Workplace;
 use super::output::{self, Exit, Failure};
-use crate::db::session::Purpose;
-use crate::db::work::{self, IssueRow, Walk};
-use crate::db::{DbError, Tx};
-use crate::link;
-use crate::relinker::{self, Due};
-use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap};
+use crate::db::issues::Rewrite;
+use crate::link::{self, Portal, Shape};
+use crate::relink::{Page, Preview};
+use serde_json::json;
+use std::collections::HashSet;
 
-/// Issues a page.
-const PAGE: i64 = 2_000;
-
-/// Shows the changes; exit status 3 when there are any.
+/// Shows the changes; exit status 3 when there are any. In JSON: an object a line, the sums last, so that memory does not
+/// grow with them.
 pub(super) async fn run(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failure> {
     let rules = workplace.rules();
-    let mut users: Vec<i64> = args.ids.clone();
-    users.sort_unstable();
-    users.dedup();
-    let mut walks: Vec<Walk> = users.iter().map(|user| Walk::from_start(*user, None)).collect();
-    let mut after = (i64::MIN, i64::MIN);
-    let mut looked_at = 0;
-    let mut changes: Vec<Value> = Vec::new();
-    let mut found = 0_usize;
-    loop {
-        let tx = workplace.session.begin(Purpose::Read).await?;
-        let issues = page(&tx, args, &mut walks, &mut after).await?;
-        if issues.is_empty() {
-            break;
-        }
-        looked_at += issues.len();
-        let due = due(&tx, issues).await?;
-        let mut rewrites = relinker::foresee(&tx, &rules, due).await?.rewrites;
-        rewrites.sort_by_key(|rewrite| rewrite.issue_id);
-        tx.commit().await?;
-        found += rewrites.len();
-        for rewrite in rewrites {
-            let (old, new) = (link::mask(&rewrite.old), link::mask(&rewrite.new));
-            if args.json {
-                changes.push(json!({
-                    "issue": rewrite.issue_id, "telegram_id": rewrite.telegram_id, "old": old, "new": new,
-                }));
-            } else {
-                output::line(format!("issue {} of user {}", rewrite.issue_id, rewrite.telegram_id));
-                output::line(format!("  - {old}\n  + {new}"));
-            }
+    let mut preview = if args.ids.is_empty() {
+        Preview::of_everybody()
+    } else {
+        Preview::of_users(&args.ids.iter().copied().collect())
+    };
+    let mut kinds = Kinds::default();
+    while let Some(page) = preview.next(&mut workplace.session, &rules).await? {
+        kinds.count(&rules.portal, &page);
+        if !args.summary {
+            show(page, args.json);
         }
     }
     if args.json {
-        output::line(json!({"version": 1, "links": looked_at, "changes": changes}));
+        output::json(&kinds.as_json());
+    } else if args.summary {
+        kinds.print();
     } else {
         output::line(format!(
             "{} of {} would be rewritten",
-            output::count(found),
-            output::things(looked_at, "link")
+            output::count(kinds.changes()),
+            output::things(kinds.links, "link")
         ));
     }
-    Ok(if found == 0 { Exit::Done } else { Exit::Changes })
+    Ok(if kinds.changes() == 0 { Exit::Done } else { Exit::Changes })
 }
 
-/// The next page: over everything, or over the users named.
-async fn page(
-    tx: &Tx<'_>,
-    args: &SyncArgs,
-    walks: &mut Vec<Walk>,
-    after: &mut (i64, i64),
-) -> Result<Vec<IssueRow>, DbError> {
-    if args.ids.is_empty() {
-        let issues = work::issues_after(tx, *after, PAGE).await?;
-        if let Some(last) = issues.last() {
-            *after = (last.telegram_id, last.id);
-        }
-        return Ok(issues);
-    }
-    while let Some(mut walk) = walks.pop() {
-        let issues = work::issues_of(tx, std::slice::from_ref(&walk), PAGE).await?;
-        if let Some(last) = issues.last() {
-            walk.cursor = last.id;
-            walks.push(walk);
-            return Ok(issues);
-        }
-    }
-    Ok(Vec::new())
-}
-
-/// Issues with what the changes that wait would strip from them.
-async fn due(tx: &Tx<'_>, issues: Vec<IssueRow>) -> Result<Vec<Due>, DbError> {
-    let users: BTreeSet<i64> = issues.iter().map(|issue| issue.telegram_id).collect();
-    let users: Vec<i64> = users.into_iter().collect();
-    let mut whole: HashMap<i64, i64> = HashMap::new();
-    let mut single: BTreeSet<i64> = BTreeSet::new();
-    let waiting = work::changes_of(tx, &users).await?;
-    for change in waiting {
-        let Some(upto) = change.strip_upto else { continue };
-        if let Some(issue) = change.issue_id {
-            single.insert(issue);
+fn show(page: Page, json: bool) {
+    let mut rewrites = page.plan.rewrites;
+    rewrites.sort_by_key(|rewrite| rewrite.issue_id);
+    for Rewrite { issue_id, telegram_id, old, new, .. } in rewrites {
+        let (old, new) = (link::mask(&old), link::mask(&new));
+        if json {
+            output::json(&json!({
+                "version": 1, "issue": issue_id, "telegram_id": telegram_id, "old": old.as_str(), "new": new.as_str(),
+            }));
         } else {
-            let entry = whole.entry(change.telegram_id).or_insert(upto);
-            *entry = upto.max(*entry);
+            let user = telegram_id.map_or_else(|| "nobody".to_owned(), |id| format!("user {id}"));
+            output::line(format!("issue {issue_id} of {user}"));
+            output::line(format!("  - {old}"));
+            output::line(format!("  + {new}"));
         }
     }
-    Ok(issues
-        .into_iter()
-        .map(|issue| {
-            let strip = single.contains(&issue.id)
-                || whole.get(&issue.telegram_id).is_some_and(|upto| issue.id <= *upto);
-            Due { issue, strip }
+}
+
+/// Links by what would become of them.
+#[derive(Default)]
+struct Kinds {
+    links: usize,
+    gets_token: usize,
+    becomes_plain: usize,
+    tidied: usize,
+    right: usize,
+    another_host: usize,
+    no_issue_link: usize,
+    null: usize,
+}
+
+impl Kinds {
+    fn count(&mut self, portal: &Portal, page: &Page) {
+        self.links += page.looked_at.len();
+        let mut rewritten = HashSet::new();
+        for rewrite in &page.plan.rewrites {
+            rewritten.insert(rewrite.issue_id);
+            let shape = |written: &str| portal.read(written).map(|link| link.shape());
+            match (shape(&rewrite.old), shape(&rewrite.new)) {
+                (Some(Shape::Login), Some(Shape::Plain)) => self.becomes_plain += 1,
+                (Some(Shape::Plain | Shape::Api), Some(Shape::Login)) => self.gets_token += 1,
+                _ => self.tidied += 1,
+            }
+        }
+        for issue in page.looked_at.iter().filter(|issue| !rewritten.contains(&issue.id)) {
+            match issue.url.as_deref() {
+                None => self.null += 1,
+                Some(url) if portal.read(url).is_some() => self.right += 1,
+                Some(url) if portal.is_on(url) => self.no_issue_link += 1,
+                Some(_) => self.another_host += 1,
+            }
+        }
+    }
+
+    fn changes(&self) -> usize {
+        self.gets_token + self.becomes_plain + self.tidied
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        json!({
+            "version": 1, "links": self.links, "changes": self.changes(),
+            "gets_token": self.gets_token, "becomes_plain": self.becomes_plain, "tidied": self.tidied,
+            "as_it_should_be": self.right,
+            "left": { "another_host": self.another_host, "no_issue_link": self.no_issue_link, "null": self.null },
         })
-        .collect())
+    }
+
+    fn print(&self) {
+        for (kind, count) in [
+            ("gets a token", self.gets_token),
+            ("becomes plain", self.becomes_plain),
+            ("is tidied", self.tidied),
+            ("is as it should be", self.right),
+            ("left: another host", self.another_host),
+            ("left: no issue link", self.no_issue_link),
+            ("left: null", self.null),
+        ] {
+            output::line(format!("{kind:<20} {}", output::count(count)));
+        }
+    }
 }

@@ -1,122 +1,252 @@
 //! `relinkd explain`: why a link looks as it does. Tokens masked.
+//!
+//! Asked by the id of the issue, by its number in the portal, by a link that somebody sent, or by the user. How it is said is in
+//! `explained`.
 
-use super::ExplainArgs;
 use super::database::{self, Workplace};
+use super::explained::{End, Issue, Person, Written, as_json, merge, row};
 use super::output::{self, Exit, Failure};
-use super::token::describe;
+use super::prompt;
+use crate::db::issues::{self, IssueRow, Stretch};
 use crate::db::session::Purpose;
-use crate::db::work::{self, IssueRow, Walk};
-use crate::db::{DbError, Tx, standing};
-use crate::link::{self, Shape};
-use crate::relinker::{self, Due, Holding, Rules};
-use std::collections::HashMap;
+use crate::db::{Tx, findings, standing};
+use crate::link::{self, NotOurs};
+use crate::printable::Printable;
+use crate::relink::{self, Rules};
+use clap::Args;
+use serde_json::json;
+use std::io::{IsTerminal, Read};
 use std::path::Path;
+use zeroize::Zeroizing;
 
-/// Issues of a user that are shown one by one.
-const SHOWN: i64 = 10;
+/// Issues that are shown one by one.
+const SHOWN: usize = 10;
+/// The longest link that is read, in bytes.
+const LONGEST_LINK: u64 = 1 << 16;
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    /// What is asked for.
+    pub subject: ExplainSubject,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `explain` explains.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ExplainSubject {
+    /// The issue's id in the bot's table
+    #[arg(value_name = "ISSUE", allow_negative_numbers = true, value_parser = issue_id)]
+    pub issue: Option<i64>,
+    /// The issue's number in the portal
+    #[arg(long, value_name = "N", value_parser = issue_number)]
+    pub number: Option<String>,
+    /// The link that somebody sent, from standard input or a prompt: it may hold a token
+    #[arg(long)]
+    pub link: bool,
+    /// A user's `telegram_id`
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<i64>,
+}
 
 pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
+    let ExplainSubject { issue, number, link, user } = &args.subject;
+    let sent = if *link { Some(read_link()?) } else { None };
     database::block_on(async {
         let mut workplace = Workplace::open(config).await?;
         let rules = workplace.rules();
-        let tx = workplace.session.begin(Purpose::Read).await?;
-        match (args.issue, args.user) {
-            (Some(id), _) => issue(&tx, &rules, id).await,
-            (None, Some(id)) => user(&tx, &rules, id).await,
-            (None, None) => Err(Failure::new(
+        let tx = workplace.session.begin(Purpose::Read);
+        let desk = Desk { tx, rules, json: args.json };
+        match (*issue, number, *user, sent) {
+            (Some(id), ..) => desk.by_id(id).await,
+            (_, Some(number), ..) => desk.by_number(number).await,
+            (.., Some(id), _) => desk.of_user(id).await,
+            (.., Some(link)) => desk.of_link(&link).await,
+            (None, None, None, None) => Err(Failure::new(
                 Exit::Usage,
                 "explain what?",
-                "name an issue, or a user: relinkd explain --user ID",
+                "name an issue, or see `relinkd explain --help`",
             )),
         }
     })
 }
 
-fn row(name: &str, value: &str) {
-    output::line(format!("  {name:<9} {value}"));
+/// The id of an issue, as it is typed. A link in its place may hold a token.
+pub(super) fn issue_id(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(
+        |_| "an id is a whole number; a link goes through standard input, where nobody else sees it: relinkd explain --link",
+    )
 }
 
-async fn issue(tx: &Tx<'_>, rules: &Rules, id: i64) -> Result<Exit, Failure> {
-    let issues = work::issues(tx, &[id]).await?;
-    let issue = issues.into_iter().next().ok_or_else(|| {
-        Failure::refused(
-            format!("the bot has no issue {id}"),
-            "this is the id of the row in the bot's table, not the number in the portal",
-        )
-    })?;
-    let telegram_id = issue.telegram_id;
-    let holdings = relinker::read_holders(tx, rules, &[telegram_id]).await?;
-    output::line(format!("issue {id}"));
-    row("link", &shown(issue.url.as_deref()));
-    row("shape", shape(rules, issue.url.as_deref()));
-    let holding = &holdings[&telegram_id];
-    row("user", &describe_user(telegram_id, holding));
-    row("token", &describe_token(holding));
-    let waiting = standing::waiting(tx, telegram_id, Some(id)).await?;
-    row("waiting", &waiting.to_string());
-    row("relinkd", &would_write(tx, rules, &holdings, issue, waiting.strips).await?);
-    Ok(Exit::Done)
+/// An issue's number in the portal, as it is typed.
+pub(super) fn issue_number(text: &str) -> Result<String, &'static str> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { Ok(text.to_owned()) } else { Err("the number of an issue is digits alone") }
 }
 
-async fn user(tx: &Tx<'_>, rules: &Rules, telegram_id: i64) -> Result<Exit, Failure> {
-    let holdings = relinker::read_holders(tx, rules, &[telegram_id]).await?;
-    let holding = &holdings[&telegram_id];
-    output::line(format!("user {telegram_id}"));
-    row("user", &describe_user(telegram_id, holding));
-    row("token", &describe_token(holding));
-    let waiting = standing::waiting(tx, telegram_id, None).await?;
-    row("waiting", &waiting.to_string());
-    let issues = work::issues_of(tx, &[Walk::from_start(telegram_id, None)], SHOWN).await?;
-    if issues.is_empty() {
-        row("issues", "none");
-    }
-    for issue in issues {
-        output::line(format!("issue {}", issue.id));
-        row("link", &shown(issue.url.as_deref()));
-        row("relinkd", &would_write(tx, rules, &holdings, issue, waiting.strips).await?);
-    }
-    Ok(Exit::Done)
-}
-
-fn shown(url: Option<&str>) -> String {
-    url.map_or_else(|| "null".to_owned(), link::mask)
-}
-
-fn shape(rules: &Rules, url: Option<&str>) -> &'static str {
-    let Some(url) = url else { return "no link" };
-    match rules.portal.read(url).map(|link| link.shape()) {
-        Some(Shape::Plain) => "plain link of the portal",
-        Some(Shape::Api) => "API link of the portal",
-        Some(Shape::Login) => "login link of the portal",
-        None => "not an issue link of the portal: left as it is",
-    }
-}
-
-fn describe_user(telegram_id: i64, holding: &Holding) -> String {
-    if holding.row.version.is_some() {
-        telegram_id.to_string()
+/// A link from a prompt without echo on a terminal, else from standard input: its token is somebody's.
+fn read_link() -> Result<Zeroizing<String>, Failure> {
+    let next = "paste it at the prompt, or pipe it in: relinkd explain --link < link.txt";
+    let failed = |error| Failure::refused(format!("the link cannot be read: {error}"), next);
+    let text = if std::io::stdin().is_terminal() {
+        prompt::secret("Link: ").map_err(failed)?
     } else {
-        format!("{telegram_id}, whom the bot does not know")
+        let mut text = Zeroizing::new(String::new());
+        std::io::stdin().lock().take(LONGEST_LINK).read_to_string(&mut text).map_err(failed)?;
+        text
+    };
+    match text.trim() {
+        "" => Err(Failure::refused("there is no link on standard input", next)),
+        link => Ok(Zeroizing::new(link.to_owned())),
     }
 }
 
-fn describe_token(holding: &Holding) -> String {
-    let state = describe(&holding.stored);
-    holding.stored.token().map_or(state.clone(), |token| format!("{} ({state})", token.masked()))
+/// What answers need.
+struct Desk<'s> {
+    tx: Tx<'s>,
+    rules: Rules,
+    json: bool,
 }
 
-/// What would be written over the link, in words.
-async fn would_write(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    holdings: &HashMap<i64, Holding>,
-    issue: IssueRow,
-    strip: bool,
-) -> Result<String, DbError> {
-    let plan = relinker::plan(tx, rules, holdings, vec![Due { issue, strip }]).await?;
-    Ok(match (plan.rewrites.first(), plan.notices.first()) {
-        (Some(rewrite), _) => format!("would write {}", link::mask(&rewrite.new)),
-        (None, Some(notice)) => format!("leaves it: {notice}"),
-        (None, None) => "leaves it as it is".to_owned(),
-    })
+impl Desk<'_> {
+    async fn by_id(&self, id: i64) -> Result<Exit, Failure> {
+        let found = issues::by_id(&self.tx, &[id]).await?.into_iter().next().ok_or_else(|| {
+            Failure::refused(
+                format!("the bot has no issue {id}"),
+                format!(
+                    "this is the id of the row in the bot's table; by its number in the portal: relinkd explain --number {id}"
+                ),
+            )
+        })?;
+        let issue = self.issue(found, None).await?;
+        if self.json {
+            let mut document = json!({"version": 1});
+            merge(&mut document, issue.as_json());
+            output::json(&document);
+        } else {
+            issue.print();
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn by_number(&self, number: &str) -> Result<Exit, Failure> {
+        let issues = self.with_number(number, None).await?;
+        if issues.is_empty() {
+            return Err(Failure::refused(
+                format!("no link of the bot's leads to issue {number} of the portal"),
+                "the bot may not have it, or its link is not ours; by the id of the row: relinkd explain ID",
+            ));
+        }
+        if self.json {
+            output::json(&json!({"version": 1, "number": number, "issues": as_json(&issues)}));
+        } else {
+            issues.iter().for_each(Issue::print);
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn of_user(&self, telegram_id: i64) -> Result<Exit, Failure> {
+        let person = self.person(telegram_id, None).await?;
+        let mut issues = Vec::new();
+        for issue in issues::of_users(&self.tx, &[Stretch { telegram_id, after: None }], SHOWN).await? {
+            issues.push(self.issue(issue, None).await?);
+        }
+        if self.json {
+            let mut document = json!({"version": 1, "issues": as_json(&issues)});
+            merge(&mut document, person.as_json());
+            output::json(&document);
+            return Ok(Exit::Done);
+        }
+        output::line(format!("user {telegram_id}"));
+        person.print();
+        if issues.is_empty() {
+            row("issues", "none");
+        }
+        for issue in &issues {
+            output::line(format!("issue {}", issue.id));
+            issue.print_link();
+            issue.print_end();
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn of_link(&self, sent: &str) -> Result<Exit, Failure> {
+        let mut written = Written::of(&self.rules, Some(sent));
+        if matches!(written.shape, Err(NotOurs::NoUrl | NotOurs::Character)) {
+            // It may be a token itself, put in by mistake.
+            written.shown = Some(Printable::text("…"));
+        }
+        let issues = match &written.shape {
+            Ok(Some((_, number))) => self.with_number(number, Some(sent)).await?,
+            Ok(None) | Err(_) => Vec::new(),
+        };
+        if self.json {
+            output::json(&json!({"version": 1, "link": written.as_json(), "issues": as_json(&issues)}));
+            return Ok(Exit::Done);
+        }
+        output::line("the link that was sent");
+        written.print();
+        if let Ok(Some((_, number))) = &written.shape {
+            row("number", number);
+            if issues.is_empty() {
+                row("issues", "no link of the bot's leads to that number");
+            }
+        }
+        issues.iter().for_each(Issue::print);
+        Ok(Exit::Done)
+    }
+
+    /// The issues whose link leads to this number. `sent`: a link whose token is compared with their users'.
+    async fn with_number(&self, number: &str, sent: Option<&str>) -> Result<Vec<Issue>, Failure> {
+        let leads_there = |issue: &IssueRow| {
+            let link = issue.url.as_deref().and_then(|url| self.rules.portal.read(url));
+            link.is_some_and(|link| link.number() == number)
+        };
+        let mut found = Vec::new();
+        for issue in issues::that_may_have_number(&self.tx, number).await?.into_iter().filter(leads_there) {
+            if found.len() < SHOWN {
+                found.push(self.issue(issue, sent).await?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn issue(&self, row: IssueRow, sent: Option<&str>) -> Result<Issue, Failure> {
+        let (id, written) = (row.id, Written::of(&self.rules, row.url.as_deref()));
+        let person = match row.telegram_id {
+            None => None,
+            Some(telegram_id) => Some(self.person(telegram_id, Some(id)).await?),
+        };
+        let token_sent = sent.and_then(|sent| self.rules.portal.read(sent)?.carried_token());
+        let carries = token_sent.map(|sent| {
+            let token = person.as_ref().and_then(|person| person.user.as_ref()?.stored.token());
+            token.is_some_and(|token| token.expose() == *sent)
+        });
+        let plan = relink::preview(&self.tx, &self.rules, vec![row]).await?;
+        let end = match (plan.rewrites.first(), plan.warnings.first()) {
+            (Some(rewrite), _) => End::Writes(link::mask(&rewrite.new)),
+            (None, Some(warning)) => End::Leaves(Some(warning.to_string())),
+            (None, None) => End::Leaves(None),
+        };
+        let waits = person.as_ref().is_some_and(|person| person.waiting.changes > 0);
+        let triggers =
+            if matches!(end, End::Writes(_)) && !waits { self.triggers().await? } else { Vec::new() };
+        Ok(Issue { id, written, person, carries, end, triggers })
+    }
+
+    async fn person(&self, telegram_id: i64, issue: Option<i64>) -> Result<Person, Failure> {
+        let mut users = relink::read_users(&self.tx, &self.rules, &[telegram_id]).await?;
+        let waiting = standing::waiting(&self.tx, telegram_id, issue).await?;
+        Ok(Person { telegram_id, user: users.remove(&telegram_id), waiting })
+    }
+
+    /// What is wrong with the triggers: why nothing waits where a link is wrong.
+    async fn triggers(&self) -> Result<Vec<String>, Failure> {
+        let found = findings::of(&self.tx, "installed").await?;
+        Ok(found.into_iter().filter(|found| found.id == "trigger").map(|found| found.what).collect())
+    }
 }

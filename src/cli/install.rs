@@ -1,59 +1,66 @@
-//! `relinkd install`: schema, triggers, index, grants; then everyone is queued once, and it says what will change.
+//! `relinkd install`: schema, triggers, index, grants. Where that changed something, everybody is queued, and it ends by
+//! saying what will change.
 
 use super::InstallArgs;
 use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
 use super::prompt;
+use super::rows;
 use crate::config::{Database, Environment, Settings};
 use crate::db::connect::Role;
-use crate::db::{Connector, DbError, Session, roles, schema, setup};
+use crate::db::roles::{self, TooMuch};
+use crate::db::{Connector, DbError, Session, schema, setup};
 use crate::forecast;
-use crate::relinker::Rules;
+use crate::relink::Rules;
 use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit, Failure> {
     let settings = database::settings(config)?;
-    let role = args.role.clone().unwrap_or_else(|| settings.database.user.clone());
+    let role = args.role.clone().unwrap_or_else(|| rows::daemon(&settings).user);
     if args.print {
         print(&settings, &role);
         return Ok(Exit::Done);
     }
     block_on(async {
         let mut admin = connect(&settings, args.admin.admin_url.as_deref()).await?;
-        let partly = install(&admin, &settings, &role).await?;
-        // Told from what is there before a running daemon changes it; everyone is queued whatever comes of it.
-        let forecast = forecast(&mut admin, &settings).await;
-        setup::queue_everyone(&admin).await?;
-        if !quiet {
-            output::line(format!(
-                "schema relinkd is installed in database {}, role {role} may use it",
-                settings.database.dbname
-            ));
+        let installed = install(&admin, &settings, &role).await?;
+        let mut lines = vec![format!(
+            "schema relinkd is installed in database {}, role {role} may use it",
+            settings.database.dbname
+        )];
+        if installed.changed {
+            lines.extend(preview(&mut admin, &settings).await);
+        } else {
+            lines.push("all was in order: nothing is to be done".to_owned());
         }
-        let lines = forecast?;
         if !quiet {
             lines.into_iter().for_each(output::line);
         }
-        Ok(if partly { Exit::Partly } else { Exit::Done })
+        Ok(if installed.partly { Exit::Partly } else { Exit::Done })
     })
 }
 
-/// What will change, in lines. Without the keyring, which an admin elsewhere need not have, it cannot be told.
-async fn forecast(admin: &mut Session, settings: &Settings) -> Result<Vec<String>, Failure> {
-    let keyring = match database::keyring(settings) {
-        Ok(keyring) => Arc::new(keyring),
-        Err(failure) => {
-            output::warning(format!(
-                "what will change cannot be told without the keyring: {}",
-                failure.cause
-            ));
-            return Ok(Vec::new());
-        }
+/// What will change, in lines. It takes the keyring and a session that may see the bot's rows; where one is missing, it is
+/// said how to see the same later.
+async fn preview(admin: &mut Session, settings: &Settings) -> Vec<String> {
+    let counted = async {
+        let keyring = Arc::new(database::keyring(settings)?);
+        let mut own = rows::session(admin, settings).await?;
+        let session = own.as_mut().unwrap_or(admin);
+        let verified = schema::verify(session, &settings.tables).await?;
+        verified.warnings.iter().for_each(output::warning);
+        let rules = Rules::new(settings, keyring, &verified.facts);
+        Ok::<_, Failure>(forecast::forecast(session, &rules).await?.lines(settings))
     };
-    let facts = schema::verify(admin, &settings.tables).await?;
-    let rules = Rules::new(settings, keyring, &facts);
-    Ok(forecast::forecast(admin, &rules).await?.lines(settings))
+    counted.await.unwrap_or_else(|failure: Failure| {
+        output::warning(format!(
+            "relinkd is installed, but what will change could not be counted: {}; \
+             `relinkd sync --dry-run --summary`, run as root, shows it",
+            failure.cause
+        ));
+        Vec::new()
+    })
 }
 
 /// Connects as the admin: with the URL given, else as database.url says. Its password may be typed.
@@ -69,6 +76,7 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
             "write it as postgresql://OWNER@HOST:PORT/DATABASE",
         )
     })?;
+    database::warn_of_password("--admin-url", &database);
     let connector = Connector::new(&database).map_err(of_admin_url)?;
     match connector.connect(Role::Admin).await {
         Err(error)
@@ -96,41 +104,55 @@ fn of_admin_url(error: DbError) -> Failure {
     let failure = Failure::from(error);
     let next = failure
         .next
+        .as_str()
         .replace("database.url, database.password_file, PGPASSFILE", "--admin-url, PGPASSWORD, PGPASSFILE")
         .replace("database.password_file", "PGPASSWORD")
         .replace("database.url", "--admin-url");
     failure.next(next)
 }
 
-/// Returns whether something could not be done that relinkd can do without.
-async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<bool, Failure> {
-    let mut partly = false;
+/// What an installation came to.
+struct Installed {
+    /// There was something to do, so that everybody was queued.
+    changed: bool,
+    /// Something could not be done that relinkd can do without.
+    partly: bool,
+}
+
+async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<Installed, Failure> {
     if !roles::exists(admin, role).await? {
         create_role(admin, settings, role).await?;
     }
-    setup::name(admin, &settings.tables, Some(role)).await?;
-    setup::install(admin).await.map_err(explain)?;
+    setup::name(admin, &settings.tables, role).await?;
+    let mut installed = Installed { changed: setup::install(admin).await.map_err(explain)?, partly: false };
     match setup::index(admin).await {
-        Ok(()) => {}
+        Ok(built) => installed.changed |= built,
         // Postgres wants more of who builds an index than of who owns its table; that is no failure of theirs.
         Err(error) if roles::not_allowed(&error) => output::warning(format!(
             "the index on issues could not be built ({error}): relinkd works, but slowly; let the owner of the \
              tables' schema grant this admin `create` on it, and run `relinkd install` again"
         )),
         Err(error) => {
-            partly = true;
+            installed.partly = true;
             output::warning(format!(
                 "the index on issues could not be built ({error}): relinkd works, but slowly; run `relinkd install` again"
             ));
         }
     }
     if !setup::quiet(admin).await? {
-        output::warning(format!(
-            "only a superuser can keep bind parameters out of the server's log; let one run:\n  {}",
-            roles::quiet_command(role)
-        ));
+        output::warning("only a superuser can keep bind parameters out of the server's log; let one run:");
+        output::mend(roles::command(admin, roles::QUIET, role).await?);
     }
-    Ok(partly)
+    match roles::too_much(admin, role).await? {
+        Some(TooMuch::Superuser) => output::warning(format!(
+            "role {role} is a superuser, with whose rights code of the bot's tables will run: give relinkd a role of its own"
+        )),
+        Some(TooMuch::Owner) => output::warning(format!(
+            "role {role} owns the bot's tables and may do more than relinkd needs: give relinkd a role of its own"
+        )),
+        None => {}
+    }
+    Ok(installed)
 }
 
 async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result<(), Failure> {
@@ -151,15 +173,20 @@ async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result
         Err(error) if roles::not_allowed(&error) => Err(Failure::new(
             Exit::Database,
             format!("the role {role} does not exist, and this admin may not create it"),
-            format!("let a superuser run: {}", roles::create_command(role)),
+            format!("let a superuser run: {}", roles::command(admin, roles::CREATE, role).await?),
         )),
         Err(error) => Err(error.into()),
     }
 }
 
 /// What the database's refusals mean here.
-fn explain(error: DbError) -> Failure {
+pub(super) fn explain(error: DbError) -> Failure {
     let next = match error.code().map(tokio_postgres::error::SqlState::code) {
+        Some(setup::REFUSED) => {
+            let next = "run this as the role that owns schema relinkd, or take away what is named: a schema relinkd \
+                        that relinkd did not make has to be dropped first";
+            return Failure::refused(error, next);
+        }
         Some("42501") => Some(
             "connect as the owner of both tables (who may create a schema, and who ran the first install, if there \
              was one), or as a superuser: relinkd install --admin-url postgresql://OWNER@HOST/DATABASE",
@@ -184,20 +211,27 @@ fn explain(error: DbError) -> Failure {
 
 /// The SQL for a DBA, to be run with psql as the tables' owner.
 fn print(settings: &Settings, role: &str) {
-    output::line(
-        "-- relinkd: run with psql, as the owner of the bot's tables (or a superuser), in the bot's database.",
+    output::script(
+        "-- relinkd: run with psql, as the owner of the bot's tables (or a superuser), in the bot's database.\n\
+         -- It may be run again. Where it ends with \"lock timeout\", nothing has been done: run it once more.\n\
+         \\set ON_ERROR_STOP on",
     );
-    output::line("\\set ON_ERROR_STOP on\n");
-    output::line(format!("-- If the role is missing: {}\n", roles::create_command(role)));
-    for (key, value) in setup::settings(&settings.tables, Some(role)) {
-        output::line(format!("set {key} = {};", roles::literal(&value)));
+    output::script(setup::OURSELVES);
+    output::script("set standard_conforming_strings = on;\n");
+    for (key, value) in setup::settings(&settings.tables, role) {
+        output::script(format!(
+            "select set_config('{key}', {}, false) \\g /dev/null",
+            roles::literal(&value)
+        ));
     }
-    output::line(
-        "\nbegin;\nset local lock_timeout = '500ms'; -- where it is not enough: once more, nothing has been done\n",
+    output::script(
+        "\n-- The role, where it is missing; \\password gives it a password.\n\
+         select format('create role %I login', current_setting('relinkd.role'))\n \
+          where not exists (select from pg_roles where rolname = current_setting('relinkd.role'))\n\\gexec\n",
     );
-    for part in [setup::SCHEMA, setup::ATTACH, setup::GRANTS, "commit;", setup::INDEX] {
-        output::line(format!("{part}\n"));
+    output::script(setup::BRIEFLY);
+    let parts = [setup::CREATE, setup::REFUSE, setup::UPGRADE, setup::SCHEMA, setup::ATTACH, "commit;"];
+    for part in parts.into_iter().chain([setup::INDEX, setup::QUIET]) {
+        output::script(format!("{part}\n"));
     }
-    output::line("select relinkd.queue_everyone();\n");
-    output::line(setup::QUIET);
 }

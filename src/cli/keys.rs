@@ -4,17 +4,17 @@ use super::KeyCommand;
 use super::database;
 use super::output::{self, Exit, Failure};
 use super::table::Table;
-use crate::config::keyring_file;
-use crate::config::{EditFault, Environment, KeyringError, Settings};
+use crate::config::{self, Environment, Settings};
 use crate::envelope::{Key, KeyId, Keyring};
+use crate::keyring_file::{self, EditFault, KeyringError};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 impl From<KeyringError> for Failure {
     fn from(error: KeyringError) -> Self {
-        let (cause, mend) = error.cause_and_mend();
-        Self::new(Exit::Key, cause, mend.as_deref().unwrap_or("see `relinkd check --offline`"))
+        database::keyring_failure(&error, None)
     }
 }
 
@@ -43,16 +43,23 @@ pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
     let settings = database::settings(config)?;
     match command {
         KeyCommand::List => list(&settings),
-        KeyCommand::Generate { id } => generate(&settings, id.as_deref()),
-        KeyCommand::Promote { id } => {
+        KeyCommand::Generate { id, offline, reload } => {
+            let path = file(&settings)?;
+            let id = id.as_deref().map(key_id).transpose()?;
+            let named = if offline { Named::default() } else { named_for_generate(config)? };
+            generate(&settings, &path, id, &named, Daemon { config, reload })
+        }
+        KeyCommand::Promote { id, reload } => {
             let id = key_id(&id)?;
             change(&settings, |ring| keyring_file::promote(ring, &id))?;
             output::line(format!("{id} seals from now on"));
-            reload();
+            let exit = Daemon { config, reload }.tell();
             output::line("then seal what is there anew: relinkd rekey");
-            Ok(Exit::Done)
+            exit
         }
-        KeyCommand::Retire { id, destroy } => retire(config, &settings, &key_id(&id)?, destroy),
+        KeyCommand::Retire { id, destroy, reload } => {
+            retire(&settings, &key_id(&id)?, destroy, Daemon { config, reload })
+        }
     }
 }
 
@@ -61,13 +68,44 @@ fn key_id(text: &str) -> Result<KeyId, Failure> {
         .map_err(|fault| Failure::new(Exit::Usage, fault, "see which keys there are: relinkd key list"))
 }
 
-fn reload() {
-    output::line("a running daemon must be told: systemctl reload relinkd");
+/// The daemon of this configuration, which reads the keyring when it is told to.
+#[derive(Clone, Copy)]
+struct Daemon<'c> {
+    config: &'c Path,
+    /// Whether this command is to tell it.
+    reload: bool,
+}
+
+impl Daemon<'_> {
+    /// Tells it that the keyring has changed, or says how that is done. What was done to the keyring stays done.
+    fn tell(self) -> Result<Exit, Failure> {
+        if !self.reload {
+            output::line("a running daemon must be told: systemctl reload relinkd (--reload does it)");
+            return Ok(Exit::Done);
+        }
+        let unit = config::unit(self.config);
+        let failed = |why: String| {
+            Failure::new(
+                Exit::Partly,
+                format!("the keyring is changed, but {unit} was not reloaded: {why}"),
+                format!("as root: systemctl reload {unit}"),
+            )
+        };
+        let systemctl =
+            Command::new("systemctl").args(["try-reload-or-restart", &unit]).stdin(Stdio::null()).output();
+        let output = systemctl.map_err(|error| failed(format!("systemctl: {error}")))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(failed(said.lines().next().unwrap_or("systemctl says no more").to_owned()));
+        }
+        output::line(format!("{unit}, where it runs, has read it again"));
+        Ok(Exit::Done)
+    }
 }
 
 /// The keyring's own file, where it is not a credential.
 fn file(settings: &Settings) -> Result<PathBuf, Failure> {
-    if settings.keyring.is_credential() {
+    if settings.keyring.file.is_credential() {
         return Err(Failure::refused(
             "the keyring is a systemd credential: it is not relinkd's to change",
             "change the file that the unit's LoadCredential= names, then restart the unit",
@@ -75,6 +113,7 @@ fn file(settings: &Settings) -> Result<PathBuf, Failure> {
     }
     settings
         .keyring
+        .file
         .path(&Environment::of_process())
         .map_err(|error| Failure::new(Exit::Key, error, "see `relinkd check --offline`"))
 }
@@ -90,9 +129,40 @@ fn change(
     Ok(())
 }
 
-fn generate(settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
-    let path = file(settings)?;
-    let id = id.map(key_id).transpose()?;
+/// The keys that stored values name, and how many do.
+type Named = BTreeMap<String, u64>;
+
+/// The same for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
+fn named_for_generate(config: &Path) -> Result<Named, Failure> {
+    match look_into_database(config) {
+        Ok(Seen::Keys(named, _)) => Ok(named),
+        Ok(Seen::Refused(reason)) => {
+            log::debug!("the database was not looked into: {reason}");
+            Ok(Named::new())
+        }
+        Ok(Seen::Nothing(reason)) | Err(reason) => Err(Failure::new(
+            Exit::Database,
+            format!("it cannot be seen whether stored tokens name the new key's id: {reason}"),
+            "`relinkd status` must reach the database first; where there is none yet: relinkd key generate --offline",
+        )),
+    }
+}
+
+fn generate(
+    settings: &Settings,
+    path: &Path,
+    id: Option<KeyId>,
+    named: &Named,
+    daemon: Daemon<'_>,
+) -> Result<Exit, Failure> {
+    if let Some(id) = id.as_ref().filter(|id| named.contains_key(id.as_str())) {
+        let values = BTreeMap::from([(id.to_string(), named[id.as_str()])]);
+        return Err(Failure::refused(
+            format!("{}: a new key of this id would open none of them", database::sealed_under(&values)),
+            database::bring_back_key(settings),
+        ));
+    }
+    let is_taken = |id: &KeyId| named.contains_key(id.as_str());
     let key = Key::generate().map_err(|error| {
         Failure::new(
             Exit::Key,
@@ -101,18 +171,23 @@ fn generate(settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
         )
     })?;
     if !path.exists() {
-        let id = id.map_or_else(|| keyring_file::next_id(None, year()), Ok).map_err(Refusal::Edit)?;
+        let id =
+            id.map_or_else(|| keyring_file::next_id(None, is_taken, year()), Ok).map_err(Refusal::Edit)?;
         let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new()).map_err(
             |fault| Failure::new(Exit::Key, fault, "name it otherwise: relinkd key generate --id KID"),
         )?;
-        keyring_file::create(&path, &ring)?;
+        keyring_file::create(path, &ring, database::spool_owner_for_root(settings))?;
         output::line(format!("made {} with the key {id}", path.display()));
         output::line("keep a copy of it elsewhere: without it no sealed token opens again");
+        if !named.is_empty() {
+            output::warning(format!("{}, which the new one does not open", database::sealed_under(named)));
+            output::mend(database::bring_back_key(settings));
+        }
         return Ok(Exit::Done);
     }
     let mut added = None;
     change(settings, |ring| {
-        let id = id.map_or_else(|| keyring_file::next_id(Some(ring), year()), Ok)?;
+        let id = id.map_or_else(|| keyring_file::next_id(Some(ring), is_taken, year()), Ok)?;
         added = Some(id.clone());
         keyring_file::add(ring, id, key)
     })?;
@@ -121,8 +196,7 @@ fn generate(settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
             "added the key {id}; it opens, and seals once it is promoted: relinkd key promote {id}"
         ));
     }
-    reload();
-    Ok(Exit::Done)
+    daemon.tell()
 }
 
 /// The year, for a new key's name.
@@ -147,16 +221,27 @@ fn list(settings: &Settings) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Result<Exit, Failure> {
+fn retire(settings: &Settings, id: &KeyId, destroy: bool, daemon: Daemon<'_>) -> Result<Exit, Failure> {
     file(settings)?;
-    let sealed = in_use(config)?.get(id.as_str()).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let (named, sealing) = in_use(daemon.config)?;
+    let sealed = named.get(id.as_str()).copied().unwrap_or(0);
     if sealed > 0 {
         return Err(Failure::refused(
             format!("the key {id} seals {} here", output::things(sealed, "token")),
-            "make another key the primary one and seal them anew: relinkd key promote KID, then relinkd rekey",
+            if database::keyring(settings).is_ok_and(|ring| ring.primary() != id) {
+                "seal them anew under the primary key: relinkd rekey"
+            } else {
+                "make another key the primary one and seal them anew: relinkd key promote KID, then relinkd rekey"
+            },
         ));
     }
     if destroy {
+        if sealing.iter().any(|key| key == id.as_str()) {
+            return Err(Failure::refused(
+                format!("a daemon that has not read the keyring again still seals with the key {id}"),
+                format!("as root: systemctl reload {}, then this command again", config::unit(daemon.config)),
+            ));
+        }
         change(settings, |ring| keyring_file::destroy(ring, id))?;
         output::line(format!(
             "the key {id} is gone; backups that were sealed with it can only be read with an older keyring"
@@ -165,34 +250,51 @@ fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Resu
         change(settings, |ring| keyring_file::retire(ring, id))?;
         output::line(format!("the key {id} is retired: it opens, and never seals"));
     }
-    reload();
-    Ok(Exit::Done)
+    daemon.tell()
 }
 
-/// How many values each key seals, as `status` counts them: a process of its own, for `status` becomes the spool's
-/// owner and this command stays who it is.
-fn in_use(config: &Path) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
-    let unknown = |reason: String| {
-        Failure::new(
+/// How many values each key seals, which must be known, and the keys that daemons seal with.
+fn in_use(config: &Path) -> Result<(Named, Vec<String>), Failure> {
+    match look_into_database(config) {
+        Ok(Seen::Keys(named, sealing)) => Ok((named, sealing)),
+        Ok(Seen::Refused(reason) | Seen::Nothing(reason)) | Err(reason) => Err(Failure::new(
             Exit::Database,
             format!("it cannot be seen whether the key still seals a token: {reason}"),
             "`relinkd status` must work first",
-        )
-    };
-    let program = std::env::current_exe().map_err(|error| unknown(error.to_string()))?;
+        )),
+    }
+}
+
+/// What can be seen of the stored values.
+enum Seen {
+    /// The keys that they name, and those that daemons seal with.
+    Keys(Named, Vec<String>),
+    /// The server refuses, for this reason.
+    Refused(String),
+    /// The server does not answer, for this reason.
+    Nothing(String),
+}
+
+/// What `status` sees: a process of its own, for `status` becomes the spool's owner and this command stays who it is.
+fn look_into_database(config: &Path) -> Result<Seen, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new(program)
         .arg("--config")
         .arg(config)
         .args(["status", "--json"])
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| unknown(error.to_string()))?;
-    if !output.status.success() {
+        .map_err(|error| error.to_string())?;
+    let Ok(status) = serde_json::from_slice::<Value>(&output.stdout) else {
         let text = String::from_utf8_lossy(&output.stderr);
-        let cause = text.lines().next().unwrap_or_default();
-        return Err(unknown(cause.trim_start_matches("relinkd: ").to_owned()));
+        return Err(text.lines().next().unwrap_or_default().trim_start_matches("relinkd: ").to_owned());
+    };
+    if let Some(keys) = status["keys"]["in_use"].as_object() {
+        let named = keys.iter().map(|(key, values)| (key.clone(), values.as_u64().unwrap_or(0)));
+        let sealing = status["keys"]["daemons_seal_with"].as_array().into_iter().flatten();
+        let sealing = sealing.filter_map(|key| Some(key.as_str()?.to_owned()));
+        return Ok(Seen::Keys(named.collect(), sealing.collect()));
     }
-    let status: serde_json::Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| unknown(error.to_string()))?;
-    Ok(status["keys"]["in_use"].as_object().cloned().unwrap_or_default())
+    let reason = status["database"]["error"].as_str().unwrap_or_default().to_owned();
+    Ok(if status["database"]["refuses"] == true { Seen::Refused(reason) } else { Seen::Nothing(reason) })
 }

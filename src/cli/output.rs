@@ -1,39 +1,74 @@
 //! How commands speak: results on standard output, failures on standard error, and the exit statuses of the contract.
+//!
+//! Whatever is written here is made harmless here ([`Printable`]); layout is made of lines, not of line breaks in them.
 
-use crate::assign::AssignError;
-use crate::config::ConfigError;
+use crate::assign::{AssignError, Obstacle};
+use crate::config::{self, ConfigError};
 use crate::db::DbError;
 use crate::envelope::SealFault;
+use crate::keyring_file::shell_word;
 use crate::policy;
-use crate::relinker::RelinkError;
+use crate::printable::{self, Printable};
+use crate::relink::RelinkError;
+use crate::telemetry;
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::sync::OnceLock;
+use std::time::Duration;
+
+/// The example of a configuration, as the package has it.
+pub(super) const EXAMPLE: &str = "/usr/share/doc/relinkd/examples/config.toml.example";
+/// The next step of somebody who may not read a file.
+pub(super) const AS_ROOT: &str = "run it as root";
 
 /// Exit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done.
-    Done = 0,
+    Done,
     /// Failed, or refused.
-    Failed = 1,
+    Failed,
     /// Wrong usage.
-    Usage = 2,
+    Usage,
     /// `--dry-run` found changes.
-    Changes = 3,
+    Changes,
     /// The configuration.
-    Configuration = 4,
+    Configuration,
     /// The database.
-    Database = 5,
+    Database,
     /// A key.
-    Key = 6,
+    Key,
     /// Done in part.
-    Partly = 7,
+    Partly,
+    /// What `health` found, which has statuses of its own.
+    Health(Level),
+}
+
+/// How well it is (Monitoring Plugins, "Plugin Return Codes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// All is well.
+    Ok,
+    /// Somebody should look.
+    Warning,
+    /// Somebody must look, now.
+    Critical,
+    /// It cannot be known.
+    Unknown,
 }
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Done | Exit::Health(Level::Ok) => 0,
+            Exit::Failed | Exit::Health(Level::Warning) => 1,
+            Exit::Usage | Exit::Health(Level::Critical) => 2,
+            Exit::Changes | Exit::Health(Level::Unknown) => 3,
+            Exit::Configuration => 4,
+            Exit::Database => 5,
+            Exit::Key => 6,
+            Exit::Partly => 7,
+        })
     }
 }
 
@@ -42,16 +77,18 @@ impl From<Exit> for std::process::ExitCode {
 pub struct Failure {
     /// The exit status.
     pub exit: Exit,
-    /// What went wrong; more than one line only where a file's line is shown.
-    pub cause: String,
+    /// What went wrong.
+    pub cause: Printable,
+    /// More lines of the cause, where lines of a file are shown.
+    more: Vec<Printable>,
     /// What to do next.
-    pub next: String,
+    pub next: Printable,
 }
 
 impl Failure {
     /// A failure with its exit status, and what to do next.
     pub fn new(exit: Exit, cause: impl Display, next: impl Display) -> Self {
-        Self { exit, cause: cause.to_string(), next: next.to_string() }
+        Self { exit, cause: Printable::of(cause), more: Vec::new(), next: Printable::of(next) }
     }
 
     /// Something refused or failed: exit status 1.
@@ -59,31 +96,72 @@ impl Failure {
         Self::new(Exit::Failed, cause, next)
     }
 
+    /// What the database has against it.
+    pub fn from_database(error: &DbError) -> Self {
+        let next = policy::advice(error)
+            .unwrap_or("try again; if it stays so, `relinkd check` says whether the database is in order");
+        Self::new(Exit::Database, error, next)
+    }
+
+    /// Shows these lines below the cause.
+    #[must_use]
+    pub(super) fn with_lines(self, lines: impl IntoIterator<Item = impl Display>) -> Self {
+        Self { more: lines.into_iter().map(Printable::of).collect(), ..self }
+    }
+
     /// Says better what to do next.
     #[must_use]
     pub fn next(self, next: impl Display) -> Self {
-        Self { next: next.to_string(), ..self }
+        Self { next: Printable::of(next), ..self }
     }
 
-    /// Writes both lines to standard error.
+    /// Writes cause and next step to standard error.
     pub fn report(&self) {
         let mut stderr = std::io::stderr().lock();
         // Nobody is left to be told when standard error is closed.
-        let _ = writeln!(stderr, "relinkd: {}\n  next: {}", self.cause, self.next);
+        let _ = writeln!(stderr, "relinkd: {}", self.cause);
+        for line in &self.more {
+            let _ = writeln!(stderr, "{line}");
+        }
+        let _ = writeln!(stderr, "  next: {}", config::typed(self.next.as_str()));
     }
 }
 
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
-        let next = policy::advice(&error)
-            .unwrap_or("try again; if it stays so, `relinkd check` says whether the database is in order");
-        Self::new(Exit::Database, &error, next)
+        Self::from_database(&error)
     }
 }
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(Exit::Configuration, error, "correct it, then try `relinkd check --offline`")
+        let mut lines = Printable::lines(&error.to_string()).into_iter();
+        let cause = lines.next().unwrap_or_default();
+        Self { more: lines.collect(), ..Self::new(Exit::Configuration, cause, next(&error)) }
+    }
+}
+
+/// What to do about a configuration that cannot be used.
+fn next(error: &ConfigError) -> String {
+    match error {
+        ConfigError::Unreadable { path, source } => {
+            let word = shell_word(&path.to_string_lossy());
+            match source.kind() {
+                ErrorKind::NotFound => {
+                    format!(
+                        "make it from the example: install -D -m 0640 -g relinkd {EXAMPLE} {word}; or name another: --config FILE"
+                    )
+                }
+                ErrorKind::PermissionDenied => AS_ROOT.to_owned(),
+                _ => format!("see what it is: ls -ld {word}"),
+            }
+        }
+        ConfigError::Wrong { path, .. } => {
+            format!(
+                "correct it: editor {}, then `relinkd check --offline`",
+                shell_word(&path.to_string_lossy())
+            )
+        }
     }
 }
 
@@ -94,6 +172,10 @@ impl From<RelinkError> for Failure {
             RelinkError::UnknownKey(_) => {
                 Self::new(Exit::Key, error, "add that key to the keyring again, from a copy of the file")
             }
+            RelinkError::OtherPortal => Self::refused(
+                error,
+                "somebody brought other [portal] settings meanwhile: compare the configuration files, then try again",
+            ),
             RelinkError::Seal(error) => error.into(),
         }
     }
@@ -110,10 +192,27 @@ impl From<AssignError> for Failure {
         match error {
             AssignError::Database(error) => error.into(),
             AssignError::Seal(error) => error.into(),
-            AssignError::NoRoom { .. } => {
-                Self::new(Exit::Database, error, "`relinkd check` shows the command that widens the column")
+            AssignError::UnknownKey(_) => {
+                Self::new(Exit::Key, error, "add that key to the keyring again, from a copy of the file")
             }
+            AssignError::NotWritten => Self::new(
+                Exit::Database,
+                error,
+                "look at the triggers of the users' table: one of them cancels the update",
+            ),
         }
+    }
+}
+
+impl From<Obstacle> for Failure {
+    fn from(obstacle: Obstacle) -> Self {
+        let next = match obstacle {
+            Obstacle::RowLocked | Obstacle::Behind => {
+                "try again when that transaction is over; pg_stat_activity names sessions that are idle in one"
+            }
+            Obstacle::NoRoom { .. } => "`relinkd check` shows the command that widens the column",
+        };
+        Self::new(Exit::Database, obstacle, next)
     }
 }
 
@@ -122,31 +221,71 @@ static UNWRITTEN: OnceLock<std::io::Error> = OnceLock::new();
 
 /// Writes a line of a result. What keeps it from being written is told by [`finish`].
 pub(super) fn line(text: impl Display) {
-    note(writeln!(std::io::stdout().lock(), "{text}"));
+    note(writeln!(std::io::stdout().lock(), "{}", config::typed(Printable::of(text).as_str())));
 }
 
-/// Writes a result that is whole as it is.
+/// Whether standard output is the journal's stream.
+pub(super) fn journal_reads_stdout() -> bool {
+    telemetry::journal_reads(std::io::stdout())
+}
+
+/// Writes a line that begins with a priority and a word, in a colour (ECMA-48, 8.3.117) if there is one.
+pub(super) fn marked(priority: &str, word: &'static str, colour: Option<&'static str>, text: &Printable) {
+    let (on, off) = colour.map_or(("", ""), |colour| (colour, "\x1b[0m"));
+    note(writeln!(std::io::stdout().lock(), "{priority}  {on}{word:<7}{off}  {text}"));
+}
+
+/// Writes a line under a name, the name in a colour if there is one.
+pub(super) fn row(name: &str, colour: Option<&'static str>, text: &Printable, end: &'static str) {
+    let (on, off) = colour.map_or(("", ""), |colour| (colour, "\x1b[0m"));
+    note(writeln!(std::io::stdout().lock(), "{on}{name:<12}{off} {text}{end}"));
+}
+
+/// Whether standard output has colours: on a terminal, unless `NO_COLOR` is set (no-color.org).
+pub(super) fn has_colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Tells a terminal what to do, by a control sequence of ours.
+pub(super) fn control(sequence: &'static str) {
+    let mut stdout = std::io::stdout().lock();
+    note(stdout.write_all(sequence.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Writes a JSON document, on a line.
+pub(super) fn json(document: &serde_json::Value) {
+    note(writeln!(std::io::stdout().lock(), "{}", printable::json(&document.to_string())));
+}
+
+/// Writes lines of a script as they are: it must say what it says to the program that reads it.
+pub(super) fn script(lines: impl Display) {
+    note(writeln!(std::io::stdout().lock(), "{lines}"));
+}
+
+/// Writes a result of our own making that is whole as it is.
 pub(super) fn bytes(result: &[u8]) {
     note(std::io::stdout().lock().write_all(result));
 }
 
-/// A reader that has gone (a closed pipe) is no failure.
+/// Keeps why something could not be written.
 fn note(written: std::io::Result<()>) {
-    if let Err(error) = written
-        && error.kind() != std::io::ErrorKind::BrokenPipe
-    {
+    if let Err(error) = written {
         UNWRITTEN.get_or_init(|| error);
     }
 }
 
+/// Whether writing more is of no use.
+pub(super) fn nobody_reads() -> bool {
+    UNWRITTEN.get().is_some()
+}
+
 /// The end of a command: its exit status stands if all that it had to say was written.
-///
-/// # Errors
-/// The result is not where it should go, on a full disk for one.
 pub(super) fn finish(exit: Exit) -> Result<Exit, Failure> {
     note(std::io::stdout().lock().flush());
     match UNWRITTEN.get() {
         None => Ok(exit),
+        // A reader that has gone (a closed pipe) is no failure.
+        Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit),
         Some(error) => Err(Failure::refused(
             format!("the result cannot be written: {error}"),
             "what was asked for is done, but for its words: see to where standard output goes",
@@ -156,7 +295,13 @@ pub(super) fn finish(exit: Exit) -> Result<Exit, Failure> {
 
 /// Writes a line of what is amiss, without failing, to standard error.
 pub(super) fn warning(text: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "relinkd: warning: {text}");
+    let text = Printable::of(text);
+    let _ = writeln!(std::io::stderr().lock(), "relinkd: warning: {}", config::typed(text.as_str()));
+}
+
+/// Writes a command that mends what was warned of.
+pub(super) fn mend(command: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "  {}", Printable::of(command));
 }
 
 /// A number with its thousands apart.
@@ -173,7 +318,8 @@ pub(super) fn count(number: impl TryInto<i128>) -> String {
 }
 
 /// Leaves a line in the system's log (syslog(3), facility authpriv), for who looks at secrets.
-pub(super) fn audit_line(text: &str) {
+pub(super) fn audit_line(text: impl Display) {
+    let text = Printable::of(text);
     let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| {
         socket.send_to(format!("<85>relinkd[{}]: {text}", std::process::id()).as_bytes(), "/dev/log")
     });
@@ -187,4 +333,36 @@ pub(super) fn audit_line(text: &str) {
 pub(super) fn things(number: impl TryInto<i128> + Copy, thing: &str) -> String {
     let plural = if number.try_into().unwrap_or_default() == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", count(number))
+}
+
+/// Seconds in their largest unit.
+pub(super) fn rough_seconds(seconds: f64) -> String {
+    rough(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+}
+
+/// A time in its largest unit.
+pub(super) fn rough(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..=119 => format!("{seconds} s"),
+        seconds @ ..=7_199 => format!("{} min", seconds / 60),
+        seconds @ ..=172_799 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(kind: ErrorKind) -> String {
+        let error = ConfigError::Unreadable { path: "/etc/relinkd/a b.toml".into(), source: kind.into() };
+        Failure::from(error).next.as_str().to_owned()
+    }
+
+    #[test]
+    fn who_may_not_read_the_configuration_is_told_as_root() {
+        assert_eq!(next(ErrorKind::PermissionDenied), "run it as root");
+        assert!(next(ErrorKind::NotFound).contains("config.toml.example '/etc/relinkd/a b.toml'"));
+        assert_eq!(next(ErrorKind::IsADirectory), "see what it is: ls -ld '/etc/relinkd/a b.toml'");
+    }
 }

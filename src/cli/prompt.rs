@@ -1,5 +1,6 @@
 //! A question on the terminal whose answer is not shown.
 
+use crate::printable::Printable;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io;
@@ -7,13 +8,10 @@ use zeroize::Zeroizing;
 
 /// Asks, and reads a line without echo. The echo is off before the question is there, so that not even an answer that
 /// comes at once is shown.
-///
-/// # Errors
-/// There is no terminal, or it went.
 pub(super) fn secret(question: &str) -> io::Result<Zeroizing<String>> {
     let terminal = File::options().read(true).write(true).open("/dev/tty")?;
     let _silence = Silence::of(&terminal)?;
-    rpassword::prompt_password(question).map(Zeroizing::new)
+    rpassword::prompt_password(Printable::text(question)).map(Zeroizing::new)
 }
 
 /// A terminal without echo; it is as before when this goes.

@@ -11,7 +11,7 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
     database::block_on(async {
         let mut workplace = Workplace::open(config).await?;
         let rules = workplace.rules();
-        let total = crate::db::work::everyone(&workplace.session).await?.len();
+        let total = rekey::users(&mut workplace.session).await?;
         let progress = Progress::new("users", total);
         let rekeyed = rekey::rekey(&mut workplace.session, &rules, |seen| progress.advance(seen)).await?;
         progress.finish();
@@ -23,7 +23,7 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
         for (user, reason) in &rekeyed.left {
             output::warning(format!("user {user} was left: {reason}"));
         }
-        if !presence::daemons(&workplace.session).await?.is_empty() {
+        if presence::count(&workplace.session).await? > 0 {
             output::line(
                 "a daemon is running: `systemctl reload relinkd`, if the keyring file has changed since it started",
             );

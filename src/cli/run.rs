@@ -3,13 +3,29 @@
 use super::database;
 use super::output::{Exit, Failure};
 use crate::daemon::{self, DaemonError};
+use crate::keyring_file::{self, KeyringError};
+use crate::spool::SpoolError;
 use std::path::Path;
 
 pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
     let settings = database::settings(config)?;
-    let keyring = database::keyring(&settings)?;
+    let keyring = match keyring_file::load(&settings.keyring.file, database::spool_owner_for_root(&settings))
+    {
+        Ok(keyring) => keyring,
+        Err(error @ KeyringError::Absent(_)) => {
+            // Whoever has lost it must not be told to make a new one.
+            let look = async { Ok(database::keys_in_use(&settings.database, &settings.tables).await) };
+            let keys = database::block_on(look)?;
+            return Err(database::keyring_failure(&error, keys.as_ref()));
+        }
+        Err(error) => return Err(error.into()),
+    };
     daemon::run(config, settings, keyring).map_err(|error| match error {
         DaemonError::Database(error) => Failure::from(error),
+        DaemonError::Spool(SpoolError::Owned { .. }) => Failure::refused(
+            error,
+            "stop that one (systemctl stop relinkd), or let this one have a spool of its own: spool.directory",
+        ),
         DaemonError::Spool(_) => {
             Failure::refused(error, "`relinkd check --offline` says what is wrong with the spool")
         }

@@ -5,46 +5,57 @@ use super::database::{self, Workplace};
 use super::diff;
 use super::output::{self, Exit, Failure};
 use super::progress::Progress;
-use crate::db::work;
-use crate::relinker::{self, Synced};
+use crate::db::session::Purpose;
+use crate::db::users;
+use crate::relink::{self, Synced};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Users walked together.
-const TOGETHER: usize = 64;
-
 pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
     database::block_on(async {
         let mut workplace = Workplace::open(config).await?;
+        somebody(&mut workplace, &args.ids).await?;
         if args.dry_run { diff::run(&mut workplace, args).await } else { sync(&mut workplace, args).await }
     })
 }
 
-async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failure> {
-    let rules = workplace.rules();
-    let users = if args.ids.is_empty() {
-        work::everyone(&workplace.session).await?
-    } else {
-        args.ids.iter().copied().collect::<BTreeSet<i64>>().into_iter().collect()
-    };
-    let progress = Progress::new("users", users.len());
-    let mut total = Synced::default();
-    for together in users.chunks(TOGETHER) {
-        total += relinker::sync_users(&mut workplace.session, &rules, together).await?;
-        progress.advance(together.len());
+/// Names users whom the bot does not know; refuses where it knows none of them.
+async fn somebody(workplace: &mut Workplace, ids: &[i64]) -> Result<(), Failure> {
+    let tx = workplace.session.begin(Purpose::Read);
+    let known = users::known_or_with_issues(&tx, ids).await?;
+    let unknown: Vec<String> = ids.iter().filter(|id| !known.contains(id)).map(ToString::to_string).collect();
+    if unknown.is_empty() {
+        return Ok(());
     }
-    progress.finish();
-    report(&total, users.len(), args.json);
-    Ok(if total.left.is_empty() { Exit::Done } else { Exit::Partly })
+    let what = format!("the bot has no user {0}, and no issue of {0}", unknown.join(", "));
+    if !known.is_empty() {
+        output::warning(what);
+        return Ok(());
+    }
+    Err(Failure::refused(what, "name users by their telegram_id; of an issue: relinkd explain ID"))
 }
 
-fn report(total: &Synced, users: usize, json: bool) {
+async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failure> {
+    let rules = workplace.rules();
+    let ids: BTreeSet<i64> = args.ids.iter().copied().collect();
+    let ids: Option<Vec<i64>> = (!ids.is_empty()).then(|| ids.into_iter().collect());
+    let links = relink::about_how_many_links(&mut workplace.session).await?;
+    let progress = Progress::new("links", if ids.is_some() { 0 } else { links });
+    let synced = relink::sync(&mut workplace.session, &rules, ids.as_deref(), |step| {
+        progress.advance(step.looked_at);
+    })
+    .await?;
+    progress.finish();
+    report(&synced, args.json);
+    Ok(if synced.left.is_empty() { Exit::Done } else { Exit::Partly })
+}
+
+fn report(total: &Synced, json: bool) {
     if json {
         let left: Vec<i64> = total.left.keys().copied().collect();
-        output::line(json!({
+        output::json(&json!({
             "version": 1,
-            "users": users,
             "links": total.looked_at,
             "rewritten": total.written,
             "left": left,
@@ -52,13 +63,12 @@ fn report(total: &Synced, users: usize, json: bool) {
         return;
     }
     output::line(format!(
-        "{} of {} of {} rewritten",
+        "{} of {} rewritten",
         output::count(total.written),
-        output::things(total.looked_at, "link"),
-        output::things(users, "user")
+        output::things(total.looked_at, "link")
     ));
-    for notice in &total.notices {
-        output::warning(notice);
+    for warning in &total.warnings {
+        output::warning(warning);
     }
     for (user, reason) in &total.left {
         output::warning(format!("user {user} was left: {reason}"));

@@ -1,21 +1,22 @@
 //! Tables for people: columns as wide as their widest cell.
 
 use super::output;
+use crate::printable::Printable;
 
 /// A table with a heading.
 pub(super) struct Table<const N: usize> {
-    rows: Vec<[String; N]>,
+    rows: Vec<[Printable; N]>,
 }
 
 impl<const N: usize> Table<N> {
     /// A table with only its heading.
     pub(super) fn new(heading: [&str; N]) -> Self {
-        Self { rows: vec![heading.map(str::to_owned)] }
+        Self { rows: vec![heading.map(Printable::text)] }
     }
 
     /// Adds a row.
     pub(super) fn row(&mut self, cells: [String; N]) {
-        self.rows.push(cells);
+        self.rows.push(cells.map(Printable::of));
     }
 
     /// Whether there is nothing under the heading.
@@ -26,7 +27,7 @@ impl<const N: usize> Table<N> {
     /// Writes the table to standard output.
     pub(super) fn print(&self) {
         let widths: [usize; N] = std::array::from_fn(|column| {
-            self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+            self.rows.iter().map(|row| row[column].as_str().chars().count()).max().unwrap_or(0)
         });
         for row in &self.rows {
             let cells: Vec<String> =

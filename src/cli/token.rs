@@ -2,17 +2,20 @@
 
 use super::TokenCommand;
 use super::database::{self, Workplace};
+use super::import;
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use super::table::Table;
-use crate::assign::{self, Outcome};
-use crate::assignment::{Assignment, Change, FaultKind};
+use crate::assign::{self, Author, Obstacle, Outcome, Request};
+use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
-use crate::db::{presence, work};
+use crate::db::{Cursor, changes, issues, presence, users};
+use crate::drop_file::{Assignment, Change, Refusal};
 use crate::envelope::Stored;
 use crate::place::Place;
 use crate::token::Token;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,13 +23,18 @@ use zeroize::Zeroizing;
 
 /// How long `set` and `remove` wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long they wait for somebody else's transaction that holds the user's row.
+const ROW_PATIENCE: Duration = Duration::from_secs(5);
 /// How often they look.
 const LOOK: Duration = Duration::from_millis(20);
-/// Users a page of `list`.
-const PAGE: i64 = 5_000;
+/// Rows a page.
+const PAGE: usize = 5_000;
 
 pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure> {
+    // What follows may run as somebody else.
+    let root = nix::unistd::geteuid().is_root();
     match command {
+        TokenCommand::Import(args) => import::run(config, &args),
         TokenCommand::Set { token: Some(_), id, .. } => Err(Failure::new(
             Exit::Usage,
             "a token in the arguments can be read by every user of this machine, and stays in the shell's history",
@@ -39,18 +47,19 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                 let token = workplace
                     .settings
                     .portal
-                    .token_rule
+                    .token_pattern
+                    .rule
                     .admit(text.trim_end_matches(['\n', '\r']))
                     .map_err(|fault| Failure::refused(
                         format!("the token {fault}"),
                         "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
                     ))?;
-                put(&mut workplace, id, Change::Set(token), no_wait).await
+                put(&mut workplace, id, Change::Set(token), no_wait, root).await
             })
         }
         TokenCommand::Remove { id, no_wait } => database::block_on(async {
             let mut workplace = Workplace::open(config).await?;
-            put(&mut workplace, id, Change::Remove, no_wait).await
+            put(&mut workplace, id, Change::Remove, no_wait, root).await
         }),
         TokenCommand::Show { id, reveal } => database::block_on(async {
             let mut workplace = Workplace::open(config).await?;
@@ -76,53 +85,111 @@ fn read_token() -> Result<Zeroizing<String>, Failure> {
     Ok(text)
 }
 
-async fn put(workplace: &mut Workplace, id: i64, change: Change, no_wait: bool) -> Result<Exit, Failure> {
+async fn put(
+    workplace: &mut Workplace,
+    id: i64,
+    change: Change,
+    no_wait: bool,
+    root: bool,
+) -> Result<Exit, Failure> {
     let removed = matches!(change, Change::Remove);
-    let assignment =
-        Assignment { telegram_id: id, change, id_place: Place::START, change_place: Place::START };
-    let outcome = assign::assign(
-        &mut workplace.session,
-        &workplace.keyring,
-        workplace.facts.token_limit,
-        &[assignment],
-        None,
-    )
-    .await?;
-    if let Outcome::Refused(faults) = outcome {
-        return Err(refusal(id, faults.first().map(|fault| &fault.kind)));
-    }
-    let done = if removed { "removed" } else { "set" };
-    if presence::daemons(&workplace.session).await?.is_empty() {
-        output::line(format!(
-            "token of user {id} {done}; no daemon is running: the links follow when one starts, or with `relinkd sync {id}`"
-        ));
+    if removed && has_none(workplace, id).await? {
+        output::line(format!("user {id} has no token: there is nothing to remove"));
         return Ok(Exit::Done);
     }
-    if no_wait {
-        output::line(format!("token of user {id} {done}; the daemon will rewrite the links"));
+    let assignment = Assignment { telegram_id: id, change };
+    if let Some((_, refusal)) = assign(workplace, std::slice::from_ref(&assignment)).await?.first() {
+        return Err(self::refusal(workplace, &assignment, *refusal, root).await?);
+    }
+    let done = if removed { "removed" } else { "set" };
+    if no_wait || presence::count(&workplace.session).await? == 0 {
+        let follow = links_follow(workplace, &format!("relinkd sync {id}")).await?;
+        output::line(format!("token of user {id} {done}; {follow}"));
         return Ok(Exit::Done);
     }
     wait(workplace, id, done).await
 }
 
-fn refusal(id: i64, fault: Option<&FaultKind>) -> Failure {
-    match fault {
-        Some(FaultKind::TokenHeld) => Failure::refused(
-            "another user holds this token",
-            "every user has a token of their own: take the right one from the portal, or remove it from the other user first",
-        ),
-        _ => Failure::refused(
-            format!("the bot has no user {id}"),
-            "the user appears when they first write to the bot",
-        ),
+/// When links that are not waited for come to be written.
+pub(super) async fn links_follow(workplace: &Workplace, otherwise: &str) -> Result<String, Failure> {
+    let daemons = presence::daemons(&workplace.session).await?;
+    Ok(if daemons.is_empty() {
+        format!("no daemon is running: the links follow when one starts, or with `{otherwise}`")
+    } else {
+        "the daemon will rewrite the links".to_owned()
+    })
+}
+
+/// Whether the bot has the user, and nothing in the column.
+async fn has_none(workplace: &mut Workplace, id: i64) -> Result<bool, Failure> {
+    let tx = workplace.session.begin(Purpose::Read);
+    let rows = users::by_id(&tx, &[id]).await?;
+    let empty = |row: &users::UserRow| row.stored.as_ref().is_none_or(|stored| stored.is_empty());
+    Ok(rows.iter().all(|row| row.place.is_some() && empty(row)))
+}
+
+/// Puts assignments in force, together; else says what the database holds against which of them. A row that somebody else
+/// holds is waited for, a while.
+pub(super) async fn assign(
+    workplace: &mut Workplace,
+    assignments: &[Assignment],
+) -> Result<Vec<(usize, Refusal)>, Failure> {
+    let (start, login) = (Instant::now(), crate::process::login());
+    let request = Request { assignments, author: Author::Cli { login: &login }, claim: None };
+    loop {
+        let rules = workplace.rules();
+        let outcomes = assign::assign(&mut workplace.session, &rules, &[request], &HashSet::new()).await?;
+        match outcomes.into_iter().next() {
+            Some(Outcome::Refused(refusals)) => return Ok(refusals),
+            Some(Outcome::Waits(Obstacle::RowLocked)) if start.elapsed() < ROW_PATIENCE => {
+                tokio::time::sleep(LOOK).await;
+            }
+            Some(Outcome::Waits(obstacle)) => return Err(obstacle.into()),
+            Some(Outcome::Applied(_)) | None => return Ok(Vec::new()),
+        }
     }
+}
+
+/// Why an assignment is refused. Root is told who holds the token.
+async fn refusal(
+    workplace: &mut Workplace,
+    assignment: &Assignment,
+    refusal: Refusal,
+    root: bool,
+) -> Result<Failure, Failure> {
+    let id = assignment.telegram_id;
+    let Refusal::TokenHeld = refusal else { return Ok(unknown(id)) };
+    let mut holders = Vec::new();
+    if let (true, Change::Set(token)) = (root, &assignment.change) {
+        let rules = workplace.rules();
+        let named = [(token.clone(), Place::START)];
+        let found = assign::objections(&mut workplace.session, &rules, &[(id, Place::START)], &named).await?;
+        holders = found.held.into_values().flatten().collect();
+    }
+    let remove: Vec<String> = holders.iter().map(|id| format!("`relinkd token remove {id}`")).collect();
+    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    Ok(if holders.is_empty() {
+        Failure::refused(
+            "another user holds this token",
+            "take the user's own from the portal, or remove it from the other user first; root is told who that is",
+        )
+    } else {
+        Failure::refused(
+            format!("another user holds this token: {}", holders.join(", ")),
+            format!("take the user's own from the portal, or first {}", remove.join(", ")),
+        )
+    })
+}
+
+fn unknown(id: i64) -> Failure {
+    Failure::refused(format!("the bot has no user {id}"), "the user appears when they first write to the bot")
 }
 
 /// Waits until nothing of this user's is waiting any more.
 async fn wait(workplace: &mut Workplace, id: i64, done: &str) -> Result<Exit, Failure> {
     let start = Instant::now();
     loop {
-        if !work::is_waiting(&workplace.session, id).await? {
+        if !changes::is_waiting(&workplace.session, id).await? {
             let links = links(workplace, id).await?;
             output::line(format!("token of user {id} {done}; {links}"));
             return Ok(Exit::Done);
@@ -140,14 +207,14 @@ async fn wait(workplace: &mut Workplace, id: i64, done: &str) -> Result<Exit, Fa
 
 /// How many links the user has, in words.
 async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
-    let portal = &workplace.settings.portal.portal;
-    let tx = workplace.session.begin(Purpose::Read).await?;
-    let mut walk = work::Walk::from_start(id, None);
+    let portal = &workplace.settings.portal.portal();
+    let tx = workplace.session.begin(Purpose::Read);
     let (mut ours, mut with_token) = (0_usize, 0_usize);
-    loop {
-        let issues = work::issues_of(&tx, std::slice::from_ref(&walk), PAGE).await?;
-        let Some(last) = issues.last() else { break };
-        walk.cursor = last.id;
+    let mut cursor = Cursor::start();
+    while cursor.more() {
+        let stretch = issues::Stretch { telegram_id: id, after: cursor.after() };
+        let issues = issues::of_users(&tx, &[stretch], PAGE).await?;
+        cursor.pass(&issues, PAGE, |issue| issue.id);
         for link in issues.iter().filter_map(|issue| portal.read(issue.url.as_deref()?)) {
             ours += 1;
             with_token += usize::from(link.carried_token().is_some());
@@ -161,15 +228,22 @@ async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
 }
 
 async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, Failure> {
-    let tx = workplace.session.begin(Purpose::Read).await?;
-    let rows = work::users(&tx, &[id], workplace.keyring.primary().as_str()).await?;
+    let tx = workplace.session.begin(Purpose::Read);
+    let rows = users::by_id(&tx, &[id]).await?;
     drop(tx);
-    let row = rows.first().filter(|row| row.version.is_some()).ok_or_else(|| refusal(id, None))?;
-    let rule = &workplace.settings.portal.token_rule;
+    let row = rows.first().filter(|row| row.place.is_some()).ok_or_else(|| unknown(id))?;
+    let rule = &workplace.settings.portal.token_pattern.rule;
     let stored = workplace.keyring.read(row.stored.as_ref().map(|s| s.as_str()), id, rule);
     match stored.token() {
         Some(token) if reveal => {
-            output::audit_line(&format!(
+            let tx = workplace.session.begin(Purpose::Assign);
+            let by = Some(crate::process::login());
+            let entries = [Entry { by, ..Entry::new(id, Action::Revealed, Via::Cli) }];
+            history::record(&tx, &entries).await?;
+            // Nothing is shown before that is in the history.
+            tx.commit().await?;
+            crate::telemetry::tell(&entries);
+            output::audit_line(format_args!(
                 "relinkd: token of user {id} revealed by {}",
                 crate::process::caller()
             ));
@@ -192,16 +266,15 @@ pub(super) fn describe(stored: &Stored) -> String {
 }
 
 async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
-    let rule = &workplace.settings.portal.token_rule;
+    let rule = &workplace.settings.portal.token_pattern.rule;
     let mut table = Table::new(["TELEGRAM ID", "TOKEN", "STATE"]);
     let mut users: Vec<Value> = Vec::new();
-    let mut after = None;
-    loop {
-        let tx = workplace.session.begin(Purpose::Read).await?;
-        let rows = work::users_with_value_after(&tx, after, PAGE).await?;
+    let mut cursor = Cursor::start();
+    while cursor.more() {
+        let tx = workplace.session.begin(Purpose::Read);
+        let rows = users::with_value_after(&tx, cursor.after(), PAGE).await?;
         tx.commit().await?;
-        let Some((last, _)) = rows.last() else { break };
-        after = Some(*last);
+        cursor.pass(&rows, PAGE, |(id, _)| *id);
         for (id, value) in &rows {
             let stored = workplace.keyring.read(Some(value), *id, rule);
             let masked = stored.token().map(Token::masked);
@@ -215,7 +288,7 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
         }
     }
     if json {
-        output::line(json!({"version": 1, "users": users}));
+        output::json(&json!({"version": 1, "users": users}));
     } else if table.is_empty() {
         output::line("no user has a token");
     } else {
@@ -224,7 +297,8 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn state(stored: &Stored) -> &'static str {
+/// The state in a word, for JSON.
+pub(super) fn state(stored: &Stored) -> &'static str {
     match stored {
         Stored::None => "none",
         Stored::Sealed { .. } => "sealed",
@@ -233,7 +307,8 @@ fn state(stored: &Stored) -> &'static str {
     }
 }
 
-fn key(stored: &Stored) -> Option<&str> {
+/// The key that sealed it.
+pub(super) fn key(stored: &Stored) -> Option<&str> {
     match stored {
         Stored::Sealed { key, .. } => Some(key.as_str()),
         Stored::None | Stored::Plaintext(_) | Stored::Unusable(_) => None,

@@ -1,67 +1,99 @@
-//! `relinkd uninstall`: triggers and grants first, then everything else but the sealed tokens, the links and the role.
+//! `relinkd uninstall`: triggers first, then everything else but the sealed tokens, the links and the role.
 
 use super::UninstallArgs;
 use super::database::{self, block_on};
 use super::install;
 use super::output::{self, Exit, Failure};
+use super::rows;
 use crate::config::Settings;
-use crate::db::{DbError, presence, roles, setup};
+use crate::db::{DbError, Session, presence, roles, schema, setup};
 use crate::envelope::Keyring;
+use crate::plain_links::plain_links;
 use crate::unseal;
 use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> {
     let settings = database::settings(config)?;
     let keyring = if args.unseal { Some(keyring(&settings)?) } else { None };
+    let role = rows::daemon(&settings).user;
     block_on(async {
         let mut admin = install::connect(&settings, args.admin.admin_url.as_deref()).await?;
         if !setup::is_installed(&admin).await? {
             output::line("there is no schema relinkd here: nothing to remove");
             return Ok(Exit::Done);
         }
-        let daemons = presence::daemons(&admin).await?.len();
+        setup::refuse(&admin).await.map_err(explain)?;
+        let daemons = presence::count(&admin).await?;
         if daemons > 0 && !args.force {
             return Err(Failure::refused(
                 format!("still connected: {}", output::things(daemons, "daemon")),
                 "stop what is running (`systemctl stop relinkd`), or add --force",
             ));
         }
-        let sealed = unseal::count(&admin).await?;
-        if sealed > 0 && !args.keep_sealed && !args.unseal {
-            return Err(Failure::refused(
-                format!(
-                    "sealed, so that without relinkd the bot cannot read them: {}",
-                    output::things(sealed, "token")
-                ),
-                "add --unseal to write them back in plaintext, or --keep-sealed to leave them",
-            ));
+        let (mut own, mut url_limit) = (None, None);
+        if !args.keep_sealed || args.plain_links {
+            own = rows::session(&admin, &settings).await.map_err(no_rows)?;
         }
-        if let Some(keyring) = &keyring {
-            let closed = unseal::closed(&mut admin, keyring).await?;
-            if !closed.is_empty() {
-                let ids: Vec<String> = closed.iter().map(ToString::to_string).collect();
-                return Err(Failure::new(
-                    Exit::Key,
-                    format!("the tokens of these users do not open: {}", ids.join(", ")),
-                    "find the keyring that sealed them, or remove them with `relinkd token remove ID`",
-                ));
-            }
+        if !args.keep_sealed {
+            sealed(own.as_mut().unwrap_or(&mut admin), keyring.as_ref()).await?;
         }
-        setup::name(&admin, &settings.tables, Some(&settings.database.user)).await?;
+        if args.plain_links {
+            let session = own.as_ref().unwrap_or(&admin);
+            url_limit = schema::verify(session, &settings.tables).await?.facts.url_limit;
+        }
+        setup::name(&admin, &settings.tables, &role).await?;
         setup::disarm(&admin).await.map_err(explain)?;
+        if args.plain_links {
+            let session = own.as_mut().unwrap_or(&mut admin);
+            let done = plain_links(session, &settings.portal.portal(), url_limit).await?;
+            output::line(format!("{} plain now", output::things(done, "link")));
+        }
         if let Some(keyring) = &keyring {
-            let done = unseal::unseal(&mut admin, keyring).await?;
+            let done = unseal::unseal(own.as_mut().unwrap_or(&mut admin), keyring).await?;
             output::line(format!("{} in plaintext again", output::things(done, "token")));
         }
+        drop(own);
         setup::remove(&admin).await.map_err(explain)?;
         output::line(format!("relinkd is gone from database {}", settings.database.dbname));
-        output::line(format!(
-            "the role {0} is left; to drop it: {1}",
-            settings.database.user,
-            roles::drop_command(&settings.database.user)
-        ));
+        let command = roles::command(&admin, roles::DROP, &role).await?;
+        output::line(format!("the role {role} is left; to drop it: {command}"));
         Ok(Exit::Done)
     })
+}
+
+/// Refuses while tokens are sealed, unless they are to be written back and can be.
+async fn sealed(rows: &mut Session, keyring: Option<&Keyring>) -> Result<(), Failure> {
+    let sealed = unseal::count(rows).await?;
+    let Some(keyring) = keyring else {
+        if sealed == 0 {
+            return Ok(());
+        }
+        return Err(Failure::refused(
+            format!(
+                "sealed, so that without relinkd the bot cannot read them: {}",
+                output::things(sealed, "token")
+            ),
+            "add --unseal to write them back in plaintext, or --keep-sealed to leave them",
+        ));
+    };
+    let closed = unseal::closed(rows, keyring).await?;
+    if closed.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = closed.iter().map(ToString::to_string).collect();
+    Err(Failure::new(
+        Exit::Key,
+        format!("the tokens of these users do not open: {}", ids.join(", ")),
+        "find the keyring that sealed them, or remove them with `relinkd token remove ID`",
+    ))
+}
+
+/// Without a session for the bot's rows nothing is done.
+fn no_rows(failure: Failure) -> Failure {
+    Failure::refused(
+        format!("tokens and links cannot be looked at without an admin's rights: {}", failure.cause),
+        "run it as root, or with --admin-url as the owner of both tables, or leave sealed tokens with --keep-sealed and links as they are",
+    )
 }
 
 /// The keyring that the tokens are sealed with: another one would not do.
@@ -75,12 +107,10 @@ fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
 
 /// What the database's refusals mean here.
 fn explain(error: DbError) -> Failure {
-    let refused = roles::not_allowed(&error);
-    let failure = Failure::from(error);
-    if refused {
-        return failure.next(
+    if roles::not_allowed(&error) {
+        return Failure::from(error).next(
             "connect as the owner of both tables, or as a superuser: relinkd uninstall --admin-url postgresql://OWNER@HOST/DATABASE",
         );
     }
-    failure
+    install::explain(error)
 }

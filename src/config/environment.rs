@@ -10,31 +10,26 @@ use super::Password;
 
 /// The surroundings that settings and passwords may come from. Empty variables count as unset, as libpq has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// `RELINKD_CONFIG`.
-    pub config: Option<PathBuf>,
-    /// `PGUSER`.
-    pub pg_user: Option<String>,
-    /// `PGDATABASE`.
-    pub pg_database: Option<String>,
-    /// `PGPASSWORD`.
-    pub pg_password: Option<Password>,
-    /// `PGPASSFILE`.
-    pub pg_passfile: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
+    pub(super) pg_user: Option<String>,
+    pub(super) pg_database: Option<String>,
+    pub(super) pg_password: Option<Password>,
+    pub(super) pg_passfile: Option<PathBuf>,
     /// `HOME`, else what the user database says.
-    pub home: Option<PathBuf>,
+    pub(super) home: Option<PathBuf>,
     /// `CREDENTIALS_DIRECTORY`, which systemd sets for a unit with credentials.
-    pub credentials_directory: Option<PathBuf>,
+    pub(super) credentials_directory: Option<PathBuf>,
     /// The name of the effective user.
-    pub os_user: Option<String>,
+    pub(super) os_user: Option<String>,
     /// Whether the effective user is root.
-    pub root: bool,
+    pub(super) root: bool,
 }
 
 impl Environment {
     /// The surroundings of this process, as they are now.
-    #[must_use]
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         let uid = Uid::effective();
         let user = User::from_uid(uid).ok().flatten();
         let (os_user, home) = user.map(|user| (user.name, user.dir)).unzip();

@@ -9,48 +9,35 @@ use thiserror::Error;
 
 use super::Environment;
 
-/// What a credential's setting begins with.
-const PREFIX: &str = "credential:";
+const RELATIVE: &str = "must be an absolute path, or \"credential:NAME\"";
+const CREDENTIAL_NAME: &str =
+    "must name a systemd credential after \"credential:\": a file name without `/` or spaces";
 
 /// Where a file with a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileSource {
     /// An absolute path.
     Path(PathBuf),
-    /// A systemd credential (systemd.exec(5), `LoadCredential=`).
-    Credential {
-        /// The credential's name.
-        name: String,
-        /// The unit that has it, for commands that run outside of it.
-        unit: String,
-    },
+    /// A systemd credential (systemd.exec(5), `LoadCredential=`), and the unit that has it.
+    Credential { name: String, unit: String },
 }
 
 impl FileSource {
-    /// Reads `/absolute/path` or `credential:NAME`, the latter of `unit`.
-    ///
-    /// # Errors
-    /// It is neither.
-    pub fn parse(text: &str, unit: &str) -> Result<Self, FileSourceFault> {
-        if let Some(name) = text.strip_prefix(PREFIX) {
-            let dots = matches!(name, "" | "." | "..");
-            if dots || name.len() > 255 || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/') {
-                return Err(FileSourceFault::CredentialName);
-            }
-            return Ok(Self::Credential { name: name.to_owned(), unit: unit.to_owned() });
+    /// Reads `/absolute/path` or `credential:NAME`; whose credential it is, the configuration's name decides.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+        let Some(name) = text.strip_prefix("credential:") else {
+            let absolute = Path::new(text).is_absolute() && !text.contains('\0');
+            return if absolute { Ok(Self::Path(text.into())) } else { Err(RELATIVE) };
+        };
+        let dots = matches!(name, "" | "." | "..");
+        if dots || name.len() > 255 || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/') {
+            return Err(CREDENTIAL_NAME);
         }
-        let path = Path::new(text);
-        if !path.is_absolute() || text.contains('\0') {
-            return Err(FileSourceFault::Relative);
-        }
-        Ok(Self::Path(path.to_owned()))
+        Ok(Self::Credential { name: name.to_owned(), unit: String::new() })
     }
 
-    /// The file's path, as this process sees it.
-    ///
-    /// # Errors
-    /// A credential, outside of its unit, for anybody but root.
-    pub fn path(&self, environment: &Environment) -> Result<PathBuf, NoCredential> {
+    /// The file's path, as this process sees it. A credential has none outside of its unit, for anybody but root.
+    pub(crate) fn path(&self, environment: &Environment) -> Result<PathBuf, NoCredential> {
         match self {
             Self::Path(path) => Ok(path.clone()),
             Self::Credential { name, unit } => match &environment.credentials_directory {
@@ -62,21 +49,9 @@ impl FileSource {
     }
 
     /// Whether systemd provides the file, which then is not ours to change.
-    #[must_use]
-    pub fn is_credential(&self) -> bool {
+    pub(crate) fn is_credential(&self) -> bool {
         matches!(self, Self::Credential { .. })
     }
-}
-
-/// Why a text names no file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum FileSourceFault {
-    /// Not absolute.
-    #[error("must be an absolute path, or \"credential:NAME\"")]
-    Relative,
-    /// What no credential can be called.
-    #[error("must name a systemd credential after \"credential:\": a file name without `/` or spaces")]
-    CredentialName,
 }
 
 /// A credential that this process cannot reach.
@@ -91,25 +66,24 @@ pub struct NoCredential {
 mod tests {
     use super::*;
 
-    const UNIT: &str = "relinkd@shop.service";
-
     #[test]
     fn takes_absolute_paths_and_credentials() {
-        assert_eq!(FileSource::parse("/etc/k.toml", UNIT), Ok(FileSource::Path("/etc/k.toml".into())));
-        let credential = FileSource::parse("credential:keyring", UNIT).unwrap();
+        assert_eq!(FileSource::parse("/etc/k.toml"), Ok(FileSource::Path("/etc/k.toml".into())));
+        let credential = FileSource::parse("credential:keyring").unwrap();
         assert!(credential.is_credential());
         for text in ["", "keyring.toml", "./k", "~/k", "Credential:k", "/a\0b"] {
-            assert_eq!(FileSource::parse(text, UNIT), Err(FileSourceFault::Relative), "{text:?}");
+            assert_eq!(FileSource::parse(text), Err(RELATIVE), "{text:?}");
         }
         for text in ["credential:", "credential:..", "credential:a/b", "credential:a b", "credential:/etc/k"]
         {
-            assert_eq!(FileSource::parse(text, UNIT), Err(FileSourceFault::CredentialName), "{text:?}");
+            assert_eq!(FileSource::parse(text), Err(CREDENTIAL_NAME), "{text:?}");
         }
     }
 
     #[test]
     fn finds_a_credential_inside_and_outside_the_unit() {
-        let credential = FileSource::parse("credential:keyring", UNIT).unwrap();
+        let credential =
+            FileSource::Credential { name: "keyring".into(), unit: "relinkd@shop.service".into() };
         let inside = Environment { credentials_directory: Some("/run/c".into()), ..Environment::default() };
         assert_eq!(credential.path(&inside).unwrap(), Path::new("/run/c/keyring"));
         let root = Environment { root: true, ..Environment::default() };

@@ -1,129 +1,92 @@
-//! From the file to the settings: which file it is, what each key means, and what is assumed where it is left out.
+//! From the file to the settings: which file it is, and what follows from its name and the process's surroundings.
 
 use std::{
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
+use serde::de::DeserializeOwned;
 use thiserror::Error;
-use toml::de::DeTable;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, Deserializer, ValueDeserializer},
+};
 use zeroize::Zeroizing;
 
 use super::{
-    Database, Environment, FileSource, IssuesTable, PortalSettings, QualifiedName, Settings, SpoolSettings,
-    Tables, UsersTable,
-    complaint::Complaint,
-    period,
-    reader::{Reader, Section},
-    table_name::{NameFault, identifier},
+    Database, Environment, FileSource, Settings, Tables,
+    fault::Fault,
+    settings::{KeyringSettings, PortalSettings, SpoolSettings},
 };
-use crate::{
-    link::{Origin, Portal, Tokenless},
-    place::Place,
-    token::TokenRule,
-};
+use crate::place::Place;
 
 /// Where configurations are.
 const DIRECTORY: &str = "/etc/relinkd";
 
 /// The configuration file: the one on the command line, else the one `RELINKD_CONFIG` names, else
 /// `/etc/relinkd/config.toml`.
-#[must_use]
-pub fn path(command_line: Option<PathBuf>) -> PathBuf {
+pub(crate) fn path(command_line: Option<PathBuf>) -> PathBuf {
     choose(command_line, Environment::of_process().config)
 }
 
-fn choose(command_line: Option<PathBuf>, environment: Option<PathBuf>) -> PathBuf {
+pub(super) fn choose(command_line: Option<PathBuf>, environment: Option<PathBuf>) -> PathBuf {
     command_line.or(environment).unwrap_or_else(|| Path::new(DIRECTORY).join("config.toml"))
 }
 
-/// Reads a configuration file.
-///
-/// # Errors
-/// The file cannot be read, or every fault there is in it.
-pub fn load(path: &Path) -> Result<Settings, ConfigError> {
-    load_in(path, &Environment::of_process())
+/// Whether this is the configuration that is used where none is named.
+pub(crate) fn is_usual(path: &Path) -> bool {
+    path == choose(None, None)
 }
 
-/// As [`load`], in this environment.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_in(path: &Path, environment: &Environment) -> Result<Settings, ConfigError> {
-    let (parts, fault) = load_parts_in(path, environment);
-    match fault {
-        Some(fault) => Err(fault),
-        None => Ok(parts.complete().expect("what is not there has been complained of")),
-    }
+/// Reads a configuration file.
+pub(crate) fn load(path: &Path) -> Result<Settings, ConfigError> {
+    read(path, &Environment::of_process()).1
 }
 
 /// Reads as much of a configuration file as can be used: for `check`, which looks further than the first fault.
-#[must_use]
-pub fn load_parts(path: &Path) -> (Parts, Option<ConfigError>) {
-    load_parts_in(path, &Environment::of_process())
-}
-
-fn load_parts_in(path: &Path, environment: &Environment) -> (Parts, Option<ConfigError>) {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => Zeroizing::new(bytes),
-        Err(source) => {
-            return (Parts::default(), Some(ConfigError::Unreadable { path: path.to_owned(), source }));
-        }
-    };
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) => text,
-        Err(fault) => {
-            let valid = String::from_utf8_lossy(&bytes[..fault.valid_up_to()]);
-            let place = Place::of(&valid, fault.valid_up_to());
-            return (Parts::default(), Some(ConfigError::NotUtf8 { path: path.to_owned(), place }));
-        }
-    };
-    let (parts, complaints) = read_parts(text, &Surroundings { instance: instance(path), environment });
-    let fault =
-        (!complaints.is_empty()).then(|| ConfigError::Faults(Faults { path: path.to_owned(), complaints }));
-    (parts, fault)
+pub(crate) fn load_parts(path: &Path) -> (Parts, Option<ConfigError>) {
+    let (parts, settings) = read(path, &Environment::of_process());
+    (parts, settings.err())
 }
 
 /// The sections of a file that could be read; all of them, where it has no fault.
 #[derive(Debug, Default)]
 pub struct Parts {
-    /// `[database]`.
     pub database: Option<Database>,
-    /// `[portal]`.
     pub portal: Option<PortalSettings>,
-    /// `[keyring] file`.
-    pub keyring: Option<FileSource>,
-    /// `[spool]`.
+    pub keyring: Option<KeyringSettings>,
     pub spool: Option<SpoolSettings>,
-    /// `[tables]`.
     pub tables: Option<Tables>,
-    seal_plaintext: Option<bool>,
-    audit_interval: Option<Duration>,
 }
 
-impl Parts {
-    fn complete(self) -> Option<Settings> {
-        Some(Settings {
-            database: self.database?,
-            portal: self.portal?,
-            keyring: self.keyring?,
-            spool: self.spool?,
-            seal_plaintext: self.seal_plaintext?,
-            audit_interval: self.audit_interval?,
-            tables: self.tables?,
-        })
-    }
+pub(super) fn read(path: &Path, environment: &Environment) -> (Parts, Result<Settings, ConfigError>) {
+    let failed = |error| (Parts::default(), Err(error));
+    let wrong = |fault| ConfigError::Wrong { path: path.to_owned(), fault };
+    let bytes = match fs::read(path) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(source) => return failed(ConfigError::Unreadable { path: path.to_owned(), source }),
+    };
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text,
+        Err(fault) => {
+            let valid = String::from_utf8_lossy(&bytes[..fault.valid_up_to()]);
+            let place = Place::of(&valid, valid.len());
+            return failed(wrong(Fault::of_text(place, "not UTF-8 text from here on")));
+        }
+    };
+    let (parts, settings) = Context { instance: instance(path), environment }.read(text);
+    (parts, settings.map_err(wrong))
 }
 
 /// What the meaning of a file depends on, beside its text.
-struct Surroundings<'e> {
-    instance: Option<String>,
-    environment: &'e Environment,
+pub(super) struct Context<'e> {
+    /// NAME of `/etc/relinkd/NAME.toml`, which configures `relinkd@NAME.service`.
+    pub(super) instance: Option<String>,
+    pub(super) environment: &'e Environment,
 }
 
-/// NAME of `/etc/relinkd/NAME.toml`, which configures `relinkd@NAME.service`; none for `config.toml` and files elsewhere.
-fn instance(path: &Path) -> Option<String> {
+/// None for `config.toml`, and for files elsewhere.
+pub(super) fn instance(path: &Path) -> Option<String> {
     let path = std::path::absolute(path).ok()?;
     if path.parent()? != Path::new(DIRECTORY) || path.extension()? != "toml" {
         return None;
@@ -132,174 +95,113 @@ fn instance(path: &Path) -> Option<String> {
     (name != "config").then(|| name.to_owned())
 }
 
-impl Surroundings<'_> {
-    fn unit(&self) -> String {
-        self.instance.as_ref().map_or("relinkd.service".to_owned(), |name| format!("relinkd@{name}.service"))
-    }
-
-    fn keyring(&self) -> String {
-        let name = self.instance.as_ref().map(|name| format!("{name}.")).unwrap_or_default();
-        format!("{DIRECTORY}/{name}keyring.toml")
-    }
-
-    fn spool(&self) -> String {
-        let name = self.instance.as_ref().map(|name| format!("/{name}")).unwrap_or_default();
-        format!("/var/spool/relinkd{name}")
-    }
+/// The spool of a configuration at this place that names none.
+pub(crate) fn usual_spool(path: &Path) -> PathBuf {
+    spool_of(instance(path).as_deref()).into()
 }
 
-fn read_parts(text: &str, surroundings: &Surroundings<'_>) -> (Parts, Vec<Complaint>) {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let (mut reader, sections) = Reader::new(text, document.get_ref(), &errors);
-    let section = |name| Section::of(&sections, name);
-    let database = database(&mut reader, &section("database"), surroundings);
-    let portal = portal(&mut reader, &section("portal"));
-    let keyring = reader.text(&section("keyring"), "file", &surroundings.keyring(), |text| {
-        FileSource::parse(text, &surroundings.unit())
-    });
-    let spool = spool(&mut reader, &section("spool"), surroundings);
-    let seal_plaintext = reader.switch(&section("seal"), "plaintext", true);
-    let audit_interval = reader.text(&section("audit"), "interval", "1h", period::parse);
-    let users = users(&mut reader, &section("tables.users"));
-    let issues = issues(&mut reader, &section("tables.issues"), users.as_ref());
-    let tables = users.zip(issues).map(|(users, issues)| Tables { users, issues });
-    (Parts { database, portal, keyring, spool, tables, seal_plaintext, audit_interval }, reader.finish())
+fn spool_of(instance: Option<&str>) -> String {
+    let name = instance.map(|name| format!("/{name}")).unwrap_or_default();
+    format!("/var/spool/relinkd{name}")
 }
 
-fn database(
-    reader: &mut Reader<'_>,
-    section: &Section<'_>,
-    surroundings: &Surroundings<'_>,
-) -> Option<Database> {
-    let example = "postgresql://relinkd@localhost/okdesk_bot";
-    let database = reader
-        .required_text(section, "url", example, |text| Database::parse_in(text, surroundings.environment));
-    let password_file =
-        reader.optional_text(section, "password_file", |text| FileSource::parse(text, &surroundings.unit()));
-    let mut database = database?;
-    database.password_file = password_file;
-    Some(database)
-}
-
-fn portal(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<PortalSettings> {
-    let base = reader.required_text(section, "base_url", "https://yapomogu55.okdesk.ru", Origin::parse);
-    let aliases = reader.texts(section, "aliases", Origin::parse);
-    let tokenless = reader.text(section, "tokenless", "plain", |text| match text {
-        "plain" => Ok(Tokenless::Plain),
-        "keep" => Ok(Tokenless::Keep),
-        _ => Err("must be \"plain\" or \"keep\""),
-    });
-    let pattern = reader.optional_text(section, "token_pattern", |text| {
-        if text.is_empty() {
-            return Err("is empty, and would admit no token: leave it out to admit every one".to_owned());
+impl Context<'_> {
+    pub(super) fn read(&self, text: &str) -> (Parts, Result<Settings, Fault>) {
+        let mut document = match DeTable::parse(text) {
+            Ok(document) => document,
+            Err(error) => return (Parts::default(), Err(Fault::not_toml(text, &error))),
+        };
+        if let Some(name) = &self.instance {
+            assume(document.get_mut(), "keyring", "file", format!("{DIRECTORY}/{name}.keyring.toml"));
+            assume(document.get_mut(), "spool", "directory", spool_of(Some(name)));
         }
-        TokenRule::new(Some(text)).map(|rule| (rule, text.to_owned())).map_err(|fault| format!("is {fault}"))
-    });
-    let (aliases, (token_rule, token_pattern)) = (aliases?, pattern.unzip());
-    Some(PortalSettings {
-        portal: Portal::new(base?, aliases.clone()),
-        aliases,
-        tokenless: tokenless?,
-        token_rule: token_rule.unwrap_or_default(),
-        token_pattern,
-    })
-}
+        let settings = self.settings(text, &document);
+        let parts = match &settings {
+            Ok(settings) => Parts {
+                database: Some(settings.database.clone()),
+                portal: Some(settings.portal.clone()),
+                keyring: Some(settings.keyring.clone()),
+                spool: Some(settings.spool.clone()),
+                tables: Some(settings.tables.clone()),
+            },
+            Err(_) => self.parts(document.get_ref()),
+        };
+        (parts, settings)
+    }
 
-fn spool(
-    reader: &mut Reader<'_>,
-    section: &Section<'_>,
-    surroundings: &Surroundings<'_>,
-) -> Option<SpoolSettings> {
-    let directory = reader.text(section, "directory", &surroundings.spool(), |text| {
-        let absolute = Path::new(text).is_absolute() && !text.contains('\0');
-        if absolute { Ok(PathBuf::from(text)) } else { Err("must be an absolute path") }
-    });
-    let rescan = reader.text(section, "rescan", "30s", period::parse);
-    Some(SpoolSettings { directory: directory?, rescan: rescan? })
-}
-
-fn users(reader: &mut Reader<'_>, section: &Section<'_>) -> Option<UsersTable> {
-    let name = reader.text(section, "name", "public.users", QualifiedName::parse);
-    let telegram_id = reader.text(section, "telegram_id", "telegram_id", column);
-    let portal_token = reader.text(section, "portal_token", "portal_token", other_column(&[&telegram_id]));
-    Some(UsersTable { name: name?, telegram_id: telegram_id?, portal_token: portal_token? })
-}
-
-fn issues(reader: &mut Reader<'_>, section: &Section<'_>, users: Option<&UsersTable>) -> Option<IssuesTable> {
-    let name = reader.text(section, "name", "public.issues", |text| {
-        let name = QualifiedName::parse(text).map_err(|fault| fault.to_string())?;
-        if users.is_some_and(|users| users.name == name) {
-            return Err("must be another table than that of the users".to_owned());
+    fn settings(&self, text: &str, document: &Spanned<DeTable<'_>>) -> Result<Settings, Fault> {
+        let table = document.get_ref();
+        if let Some(fault) = Fault::no_section(text, table) {
+            return Err(fault);
         }
-        Ok(name)
-    });
-    let id = reader.text(section, "id", "id", column);
-    let telegram_id = reader.text(section, "telegram_id", "telegram_user_id", other_column(&[&id]));
-    let url = reader.text(section, "url", "okdesk_url", other_column(&[&id, &telegram_id]));
-    Some(IssuesTable { name: name?, id: id?, telegram_id: telegram_id?, url: url? })
-}
-
-/// A column's name, as it stands in the database.
-fn column(text: &str) -> Result<String, NameFault> {
-    identifier(text).map(|()| text.to_owned())
-}
-
-/// As [`column()`], and none of these, which have their own meaning.
-fn other_column(others: &[&Option<String>]) -> impl Fn(&str) -> Result<String, String> {
-    let others: Vec<String> = others.iter().filter_map(|other| (*other).clone()).collect();
-    move |text| {
-        if others.iter().any(|other| other == text) {
-            return Err("names a column that is something else already".to_owned());
+        let mut settings: Settings = serde_path_to_error::deserialize(Deserializer::from(document.clone()))
+            .map_err(|error| Fault::of_document(text, table, &error))?;
+        if let Some((key, what)) = settings.tables.clash() {
+            return Err(Fault::of_value(text, table, &key, what));
         }
-        column(text).map_err(|fault| fault.to_string())
+        self.complete(&mut settings.keyring.file);
+        settings.database = self
+            .database(settings.database)
+            .map_err(|fault| Fault::of_value(text, table, &["database", "url"], &fault.to_string()))?;
+        Ok(settings)
+    }
+
+    /// Each section by itself.
+    fn parts(&self, document: &DeTable<'_>) -> Parts {
+        Parts {
+            database: part(document, "database").and_then(|database| self.database(database).ok()),
+            portal: part(document, "portal"),
+            keyring: part(document, "keyring").map(|mut keyring: KeyringSettings| {
+                self.complete(&mut keyring.file);
+                keyring
+            }),
+            spool: part(document, "spool"),
+            tables: part(document, "tables").filter(|tables: &Tables| tables.clash().is_none()),
+        }
+    }
+
+    fn database(&self, database: Database) -> Result<Database, super::DatabaseFault> {
+        let mut database = database.in_environment(self.environment)?;
+        if let Some(file) = &mut database.password_file {
+            self.complete(file);
+        }
+        Ok(database)
+    }
+
+    /// Says whose credential it is.
+    fn complete(&self, file: &mut FileSource) {
+        if let FileSource::Credential { unit, .. } = file {
+            *unit = self
+                .instance
+                .as_ref()
+                .map_or("relinkd.service".to_owned(), |name| format!("relinkd@{name}.service"));
+        }
     }
 }
 
-/// Why there are no settings.
+/// Adds a key that the file leaves out.
+fn assume<'d>(document: &mut DeTable<'d>, section: &'d str, key: &'d str, text: String) {
+    let spanned = |value| Spanned::new(0..0, value);
+    let table = document
+        .entry(Spanned::new(0..0, section.into()))
+        .or_insert_with(|| spanned(DeValue::Table(DeTable::new())));
+    if let DeValue::Table(table) = table.get_mut() {
+        table.entry(Spanned::new(0..0, key.into())).or_insert(spanned(DeValue::String(text.into())));
+    }
+}
+
+/// A section by itself, if it is right.
+fn part<T: DeserializeOwned>(document: &DeTable<'_>, section: &str) -> Option<T> {
+    let value = document.get(section).cloned();
+    let value = value.unwrap_or_else(|| Spanned::new(0..0, DeValue::Table(DeTable::new())));
+    value.get_ref().is_table().then(|| T::deserialize(ValueDeserializer::from(value)).ok()).flatten()
+}
+
+/// Why there are no settings: the file cannot be read, or this is the first fault in it.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
     #[error("the configuration {} cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file is no text.
-    #[error("{}:{place}: not UTF-8 text from here on", path.display())]
-    NotUtf8 {
-        /// The file.
-        path: PathBuf,
-        /// The first byte that is none.
-        place: Place,
-    },
-    /// The file says something else than it should.
-    #[error(transparent)]
-    Faults(Faults),
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{}:{fault}", path.display())]
+    Wrong { path: PathBuf, fault: Fault },
 }
-
-/// Every fault of a file, in its order. It prints as one line for each, with the file's own beneath where it can be shown.
-#[derive(Debug, Error)]
-pub struct Faults {
-    /// The file.
-    pub path: PathBuf,
-    /// At least one.
-    pub complaints: Vec<Complaint>,
-}
-
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, complaint) in self.complaints.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            complaint.write(&self.path, f)?;
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-#[path = "load_tests.rs"]
-mod tests;

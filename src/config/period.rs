@@ -1,49 +1,32 @@
-//! Lengths of time as the configuration writes them: `500ms`, `30s`, `10m`, `1h`.
+//! Lengths of time as the configuration writes them: `500ms`, `30s`, `10m`, `1h`, `400d`.
 
 use std::time::Duration;
 
-use thiserror::Error;
-
-/// The longest period: a year. Whoever writes more has mistaken the unit.
-const MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Ten years: whoever writes more has mistaken the unit.
+const MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+const FORM: &str = "must be a whole number and a unit, as in \"500ms\", \"30s\", \"10m\", \"1h\" or \"400d\"";
+const ZERO: &str = "must be more than nothing, as in \"30s\"";
+const TOO_LONG: &str = "must not be longer than ten years (\"3650d\")";
 
 /// Reads a whole number and its unit, without a blank between.
-///
-/// # Errors
-/// Another form, nothing at all, or more than a year.
-pub(super) fn parse(text: &str) -> Result<Duration, PeriodFault> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
+pub(crate) fn parse(text: &str) -> Result<Duration, &'static str> {
+    let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     let unit = match unit {
         "ms" => Duration::from_millis(1),
         "s" => Duration::from_secs(1),
         "m" => Duration::from_secs(60),
         "h" => Duration::from_secs(60 * 60),
-        _ => return Err(PeriodFault::Form),
+        "d" => Duration::from_secs(24 * 60 * 60),
+        _ => return Err(FORM),
     };
     if number.is_empty() {
-        return Err(PeriodFault::Form);
+        return Err(FORM);
     }
-    let period =
-        number.parse().ok().and_then(|number| unit.checked_mul(number)).ok_or(PeriodFault::TooLong)?;
-    if period.is_zero() {
-        return Err(PeriodFault::Zero);
+    match number.parse().ok().and_then(|number| unit.checked_mul(number)) {
+        Some(Duration::ZERO) => Err(ZERO),
+        Some(period) if period <= MAX => Ok(period),
+        _ => Err(TOO_LONG),
     }
-    if period > MAX {
-        return Err(PeriodFault::TooLong);
-    }
-    Ok(period)
-}
-
-/// Why a text is no period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(super) enum PeriodFault {
-    #[error("must be a whole number and a unit, as in \"500ms\", \"30s\", \"10m\" or \"1h\"")]
-    Form,
-    #[error("must be more than nothing, as in \"30s\"")]
-    Zero,
-    #[error("must not be longer than a year (\"8760h\")")]
-    TooLong,
 }
 
 #[cfg(test)]
@@ -51,32 +34,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_four_units() {
+    fn reads_the_five_units() {
         let cases = [
             ("500ms", 500),
             ("1ms", 1),
             ("30s", 30_000),
             ("10m", 600_000),
             ("1h", 3_600_000),
+            ("400d", 34_560_000_000),
             ("007s", 7000),
         ];
         for (text, ms) in cases {
             assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        assert_eq!(parse("8760h"), Ok(MAX));
+        assert_eq!(parse("3650d"), Ok(MAX));
     }
 
     #[test]
     fn refuses_everything_else() {
-        let form = ["", "30", "s", "30 s", " 30s", "30S", "30sec", "1d", "+1s", "-1s", "1.5h", "1h30m", "٣s"];
+        let form = ["", "30", "s", "30 s", " 30s", "30S", "30sec", "1w", "+1s", "-1s", "1.5h", "1h30m", "٣s"];
         for text in form {
-            assert_eq!(parse(text), Err(PeriodFault::Form), "{text:?}");
+            assert_eq!(parse(text), Err(FORM), "{text:?}");
         }
         for text in ["0s", "0ms", "00h"] {
-            assert_eq!(parse(text), Err(PeriodFault::Zero), "{text:?}");
+            assert_eq!(parse(text), Err(ZERO), "{text:?}");
         }
-        for text in ["8761h", "4294967295h", "99999999999999999999s"] {
-            assert_eq!(parse(text), Err(PeriodFault::TooLong), "{text:?}");
+        for text in ["3651d", "4294967295h", "99999999999999999999s"] {
+            assert_eq!(parse(text), Err(TOO_LONG), "{text:?}");
         }
     }
 }

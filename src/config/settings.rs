@@ -1,95 +1,220 @@
-//! The settings as used: every value checked, every default filled in.
+//! Every setting, declared once: a field is a key of the file, with its type, its default and its meaning.
 //!
-//! How the file is written is not known here; whoever holds a [`Settings`] needs no further look at the file.
+//! Unknown keys are refused by serde, bad values by the types. `config.toml.example` and relinkd-config(5) are tested
+//! against these structs, so a new key is a new field and a line in both.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use serde::{Deserialize, Deserializer, de};
+
+use super::{Database, FileSource, QualifiedName, period, table_name};
 use crate::{
     link::{Origin, Portal, Tokenless},
     token::TokenRule,
 };
 
-use super::{Database, FileSource, QualifiedName};
-
 /// All that `/etc/relinkd/config.toml` decides.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// `[database]`: how to reach the bot's database.
+    /// How to reach the bot's database.
     pub database: Database,
-    /// `[portal]`: which links are ours, and what becomes of them.
+    /// Which links are ours, and what becomes of them.
     pub portal: PortalSettings,
-    /// `[keyring] file`.
-    pub keyring: FileSource,
-    /// `[spool]`.
+    /// Where the keys are.
+    #[serde(default)]
+    pub keyring: KeyringSettings,
+    /// Where operators drop files.
+    #[serde(default)]
     pub spool: SpoolSettings,
-    /// `[seal] plaintext`: whether plaintext that others wrote into the column is sealed in place.
-    pub seal_plaintext: bool,
-    /// `[audit] interval`.
-    pub audit_interval: Duration,
-    /// `[tables]`: the bot's tables.
+    /// What is sealed.
+    #[serde(default)]
+    pub seal: SealSettings,
+    /// When all users are looked at.
+    #[serde(default)]
+    pub audit: AuditSettings,
+    /// How long it is known who changed what.
+    #[serde(default)]
+    pub history: HistorySettings,
+    /// Where metrics go.
+    #[serde(default)]
+    pub metrics: MetricsSettings,
+    /// The bot's tables.
+    #[serde(default)]
     pub tables: Tables,
 }
 
-/// Which links are ours, and what becomes of them.
-#[derive(Debug, Clone)]
+/// `[portal]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PortalSettings {
-    /// `base_url` and `aliases`.
-    pub portal: Portal,
-    /// `aliases`, as they were written.
+    /// Where links lead.
+    pub base_url: Origin,
+    /// Other addresses of the same portal.
+    #[serde(default)]
     pub aliases: Vec<Origin>,
-    /// `tokenless`.
+    /// What becomes of the links of users without a token.
+    #[serde(default = "plain")]
     pub tokenless: Tokenless,
-    /// The fixed rules for tokens, and `token_pattern`.
-    pub token_rule: TokenRule,
-    /// `token_pattern`, as it was written.
-    pub token_pattern: Option<String>,
+    /// What a token must look like, beside the fixed rules.
+    #[serde(default)]
+    pub token_pattern: TokenPattern,
 }
 
-/// Where operators drop files, and how often it is looked at without being told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpoolSettings {
-    /// The directory above `incoming/`.
-    pub directory: PathBuf,
-    /// The time between two looks.
-    pub rescan: Duration,
+fn plain() -> Tokenless {
+    Tokenless::Plain
 }
 
-/// The bot's tables and their columns, named as they stand in the database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tables {
-    /// Who has which token.
-    pub users: UsersTable,
-    /// Whose issue has which link.
-    pub issues: IssuesTable,
+impl PortalSettings {
+    /// What decides which links are ours.
+    pub fn portal(&self) -> Portal {
+        Portal::new(self.base_url.clone(), self.aliases.clone())
+    }
 }
 
-/// The table of users.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsersTable {
-    /// The table.
-    pub name: QualifiedName,
-    /// The column that issues refer to.
-    pub telegram_id: String,
-    /// The column of the token.
-    pub portal_token: String,
+/// A regular expression for the whole token, as it was written and as it is used.
+#[derive(Debug, Clone, Default)]
+pub struct TokenPattern {
+    /// As it was written; none where nothing was.
+    pub text: Option<String>,
+    /// The fixed rules for tokens, and the pattern.
+    pub rule: TokenRule,
 }
 
-/// The table of issues.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IssuesTable {
-    /// The table.
-    pub name: QualifiedName,
-    /// The primary key's column.
-    pub id: String,
-    /// The column that names the user.
-    pub telegram_id: String,
-    /// The column of the link.
-    pub url: String,
+/// Declares a section: each key with its meaning, its type and its default.
+macro_rules! section {
+    ($(#[$doc:meta])* $section:ident { $($(#[$meta:meta])* $key:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $section {
+            $($(#[$meta])* pub $key: $type,)*
+        }
+
+        impl Default for $section {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// `[keyring]`
+    KeyringSettings {
+        /// The keyring file. An instance `relinkd@NAME` has a default of its own.
+        file: FileSource = FileSource::Path("/etc/relinkd/keyring.toml".into()),
+    }
+}
+
+section! {
+    /// `[spool]`
+    SpoolSettings {
+        /// The directory above `incoming/`. An instance `relinkd@NAME` has a default of its own.
+        #[serde(deserialize_with = "absolute")] directory: PathBuf = "/var/spool/relinkd".into(),
+        /// The time between two looks that nothing asked for.
+        #[serde(deserialize_with = "time")] rescan: Duration = Duration::from_secs(30),
+    }
+}
+
+section! {
+    /// `[seal]`
+    SealSettings {
+        /// Whether plaintext that others wrote into the column is sealed in place.
+        plaintext: bool = true,
+    }
+}
+
+section! {
+    /// `[audit]`
+    AuditSettings {
+        /// The time between two audits.
+        #[serde(deserialize_with = "time")] interval: Duration = Duration::from_secs(60 * 60),
+    }
+}
+
+impl AuditSettings {
+    /// An audit that is older than this is late: one was left out, or does not come to its end.
+    pub(crate) fn late_after(&self) -> Duration {
+        self.interval * 2 + Duration::from_secs(600)
+    }
+}
+
+section! {
+    /// `[history]`
+    HistorySettings {
+        /// How long a row of the history stays.
+        #[serde(deserialize_with = "time")] keep: Duration = Duration::from_secs(400 * 24 * 60 * 60),
+    }
+}
+
+section! {
+    /// `[metrics]`
+    MetricsSettings {
+        /// The file for Prometheus; without it there are no metrics.
+        #[serde(deserialize_with = "absolute_file")] file: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// `[tables]`: the bot's tables and their columns, named as they stand in the database.
+    Tables {
+        /// Who has which token.
+        users: UsersTable = UsersTable::default(),
+        /// Whose issue has which link.
+        issues: IssuesTable = IssuesTable::default(),
+    }
+}
+
+section! {
+    /// `[tables.users]`
+    UsersTable {
+        /// The table.
+        name: QualifiedName = QualifiedName::public("users"),
+        /// The column that issues refer to.
+        #[serde(deserialize_with = "column")] telegram_id: String = "telegram_id".into(),
+        /// The column of the token.
+        #[serde(deserialize_with = "column")] portal_token: String = "portal_token".into(),
+    }
+}
+
+section! {
+    /// `[tables.issues]`
+    IssuesTable {
+        /// The table.
+        name: QualifiedName = QualifiedName::public("issues"),
+        /// The primary key's column.
+        #[serde(deserialize_with = "column")] id: String = "id".into(),
+        /// The column that names the user.
+        #[serde(deserialize_with = "column")] telegram_id: String = "telegram_user_id".into(),
+        /// The column of the link.
+        #[serde(deserialize_with = "column")] url: String = "okdesk_url".into(),
+    }
+}
+
+impl Tables {
+    /// The key, and what is wrong with it, where two names that must differ do not.
+    pub(super) fn clash(&self) -> Option<([&'static str; 3], &'static str)> {
+        const COLUMN: &str = "names a column that is something else already";
+        let Self { users, issues } = self;
+        let url_is_other = issues.url == issues.id || issues.url == issues.telegram_id;
+        [
+            (users.portal_token == users.telegram_id, "users", "portal_token", COLUMN),
+            (issues.name == users.name, "issues", "name", "must be another table than that of the users"),
+            (issues.telegram_id == issues.id, "issues", "telegram_id", COLUMN),
+            (url_is_other, "issues", "url", COLUMN),
+        ]
+        .into_iter()
+        .find_map(|(clash, table, key, what)| clash.then_some((["tables", table, key], what)))
+    }
 }
 
 impl Settings {
     /// A text that changes exactly when something changes that decides links: then everyone must be looked at again.
-    #[must_use]
     pub fn portal_fingerprint(&self) -> String {
         let mut aliases: Vec<String> = self.portal.aliases.iter().map(ToString::to_string).collect();
         aliases.sort_unstable();
@@ -98,17 +223,16 @@ impl Settings {
             Tokenless::Keep => "keep",
         };
         serde_json::json!({
-            "base_url": self.portal.portal.base().to_string(),
+            "base_url": self.portal.base_url.to_string(),
             "aliases": aliases,
             "tokenless": tokenless,
-            "token_pattern": self.portal.token_pattern,
-            "seal_plaintext": self.seal_plaintext,
+            "token_pattern": self.portal.token_pattern.text,
+            "seal_plaintext": self.seal.plaintext,
         })
         .to_string()
     }
 
     /// The same settings with those sections that a running daemon cannot change as they are in force.
-    #[must_use]
     pub fn with_fixed_sections_of(self, in_force: &Self) -> Self {
         Self {
             database: in_force.database.clone(),
@@ -119,15 +243,82 @@ impl Settings {
     }
 
     /// The sections in which `new` differs, of those that a running daemon cannot change.
-    #[must_use]
     pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
-        [
-            ("[database]", self.database != new.database),
-            ("[spool]", self.spool != new.spool),
-            ("[tables]", self.tables != new.tables),
-        ]
-        .into_iter()
-        .filter_map(|(section, differs)| differs.then_some(section))
-        .collect()
+        let mut sections = Vec::new();
+        sections.extend((self.database != new.database).then_some("[database]"));
+        sections.extend((self.spool != new.spool).then_some("[spool]"));
+        sections.extend((self.tables != new.tables).then_some("[tables]"));
+        sections
     }
+}
+
+/// Reads text in quotes as `parse` understands it, without a copy of it: it may be a secret.
+pub(super) fn text<'de, D: Deserializer<'de>, T, F: fmt::Display>(
+    deserializer: D,
+    parse: impl FnOnce(&str) -> Result<T, F>,
+) -> Result<T, D::Error> {
+    struct Text<P>(P);
+    impl<T, F: fmt::Display, P: FnOnce(&str) -> Result<T, F>> de::Visitor<'_> for Text<P> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("text in quotes")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.0)(text).map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_str(Text(parse))
+}
+
+macro_rules! read_from_text {
+    ($($type:ty: $parse:expr;)*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                text(deserializer, $parse)
+            }
+        }
+    )*};
+}
+
+read_from_text! {
+    Origin: Self::parse;
+    FileSource: Self::parse;
+    QualifiedName: Self::parse;
+    Tokenless: |text| match text {
+        "plain" => Ok(Self::Plain),
+        "keep" => Ok(Self::Keep),
+        _ => Err("must be \"plain\" or \"keep\""),
+    };
+    TokenPattern: |text| match text {
+        "" => Err("is empty, and would admit no token: leave it out to admit every one".to_owned()),
+        _ => TokenRule::new(Some(text))
+            .map(|rule| Self { text: Some(text.to_owned()), rule })
+            .map_err(|fault| format!("is {fault}")),
+    };
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    text(deserializer, period::parse)
+}
+
+fn column<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    text(deserializer, |text| table_name::identifier(text).map(|()| text.to_owned()))
+}
+
+/// A daemon has no working directory worth the name.
+fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    text(deserializer, |text| {
+        let absolute = Path::new(text).is_absolute() && !text.contains('\0');
+        if absolute { Ok(PathBuf::from(text)) } else { Err("must be an absolute path") }
+    })
+}
+
+fn absolute_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = absolute(deserializer)?;
+    if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(de::Error::custom("must be the absolute path of a file, not of a directory"));
+    }
+    Ok(Some(path))
 }

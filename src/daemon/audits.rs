@@ -2,42 +2,51 @@
 //! an audit only reads, and a lock that lasts longer than a transaction would stay behind in a pooler.
 
 use super::Shared;
-use crate::audit::{self, Found};
 use crate::db::connect::Role;
-use crate::db::{DbError, schema};
+use crate::db::history;
 use crate::policy;
-use crate::relinker::RelinkError;
+use crate::relink::RelinkError;
+use crate::relink::audit::{self, Found};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A change of the interval is noticed within this time.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
-        let interval = shared.settings().audit_interval;
-        shared.pause(interval).await;
-        if shared.stop.is_set() {
-            return;
+        let last = Instant::now();
+        loop {
+            let next = last + shared.settings().audit.interval;
+            shared.set_next_audit(next);
+            let left = next.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            shared.pause(left.min(LOOK)).await;
+            if shared.stop.is_set() {
+                return;
+            }
         }
         match once(&shared).await {
             Ok(found) if found == Found::default() => log::debug!("the audit found all in order"),
             Ok(found) => {
                 log::info!(links = found.links, users = found.users; "the audit found changes that no trigger saw");
             }
-            Err(error) => {
+            Err(RelinkError::Database(error)) => {
                 let next = policy::advice(&error).unwrap_or("the next audit tries again");
                 log::warn!("the audit did not come to its end: {error}; {next}");
             }
+            Err(error) => log::warn!("the audit did not come to its end: {error}"),
         }
     }
 }
 
-async fn once(shared: &Shared) -> Result<Found, DbError> {
+async fn once(shared: &Shared) -> Result<Found, RelinkError> {
     let mut session = shared.connector.connect(Role::Audit).await?;
-    let facts = schema::verify(&session, &shared.tables).await?;
-    match audit::audit(&mut session, &shared.rules(&facts)).await {
-        Ok(found) => Ok(found),
-        Err(RelinkError::Database(error)) => Err(error),
-        Err(RelinkError::UnknownKey(_) | RelinkError::Seal(_)) => {
-            unreachable!("an audit takes unknown keys for missing and seals nothing")
-        }
-    }
+    let facts = shared.verify(&session).await?;
+    let settings = shared.settings();
+    history::forget_older_than(&session, settings.history.keep).await?;
+    audit::audit(&mut session, &shared.rules(&facts), settings.audit.interval).await
 }

@@ -5,7 +5,7 @@
 
 use crate::systemd;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The loops that must make progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ struct Lines {
     links: Line,
     spool: Line,
     written: u64,
+    last_write: Option<SystemTime>,
 }
 
 /// The board; shared by all tasks.
@@ -40,7 +41,9 @@ impl Board {
     #[must_use]
     pub(super) fn new() -> Self {
         let starting = || Line { text: "starting".to_owned(), heard: Instant::now() };
-        Self { lines: Mutex::new(Lines { links: starting(), spool: starting(), written: 0 }) }
+        Self {
+            lines: Mutex::new(Lines { links: starting(), spool: starting(), written: 0, last_write: None }),
+        }
     }
 
     /// A loop says that it goes on.
@@ -68,13 +71,24 @@ impl Board {
 
     /// Counts links written.
     pub(super) fn wrote(&self, links: usize) {
-        self.with(|lines| lines.written += links as u64);
+        self.with(|lines| {
+            lines.written += links as u64;
+            if links > 0 {
+                lines.last_write = Some(SystemTime::now());
+            }
+        });
     }
 
     /// Links written since the start.
     #[must_use]
     pub(super) fn written(&self) -> u64 {
         self.with(|lines| lines.written)
+    }
+
+    /// When a link was last written.
+    #[must_use]
+    pub(super) fn last_write(&self) -> Option<SystemTime> {
+        self.with(|lines| lines.last_write)
     }
 
     /// The line for people.

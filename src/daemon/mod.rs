@@ -1,27 +1,31 @@
 //! The daemon: its tasks, what they share, the signals, and the way out.
 //!
-//! Links and audit run on the main thread's runtime; the spool, whose work is waiting for disks, on a thread of its
-//! own. Tasks share settings, rules and a board, and stop when `Shared::stop` is set.
+//! Links and audit run on the main thread's runtime; the spool and the metrics, whose work is waiting for disks, on
+//! threads of their own. Tasks share settings, rules and a board, and stop when `Shared::stop` is set.
 
 mod audits;
 mod board;
 mod links;
-mod notices;
+mod metrics;
 mod signals;
 mod spooling;
+mod warnings;
 
 use crate::config::{self, Settings, Tables};
-use crate::db::{Connector, DbError, schema};
+use crate::db::presence::Report;
+use crate::db::{Connector, DbError, Session, schema};
 use crate::envelope::{KeyId, Keyring};
+use crate::keyring_file;
 use crate::policy;
-use crate::relinker::Rules;
+use crate::relink::{Rules, Worker};
 use crate::spool::Spool;
 use crate::systemd;
 use board::{Board, Room};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
 /// How long the way out may take: half of it for links, then half for the spool.
@@ -55,6 +59,10 @@ pub(crate) struct Flag(watch::Sender<bool>);
 impl Flag {
     fn new() -> Self {
         Self(watch::Sender::new(false))
+    }
+
+    fn raised() -> Self {
+        Self(watch::Sender::new(true))
     }
 
     fn set(&self) {
@@ -96,6 +104,21 @@ pub(crate) struct Shared {
     reloaded: Flag,
     connected_once: Flag,
     told_of_polling: AtomicBool,
+    told_of_names: Mutex<BTreeSet<String>>,
+    /// Its `[portal]` is not the one that links follow.
+    other_portal: AtomicBool,
+    next_audit: Mutex<Option<Instant>>,
+    worker: Mutex<Worker>,
+    running_since: SystemTime,
+    connection: Connection,
+}
+
+/// How it stands with the connection of the links.
+#[derive(Default)]
+struct Connection {
+    is_there: AtomicBool,
+    /// How often it came about.
+    made: AtomicU64,
 }
 
 impl Shared {
@@ -125,8 +148,76 @@ impl Shared {
         !self.told_of_polling.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether the schema fits. What was renamed in the database is followed, and the log hears of it, each once.
+    async fn verify(&self, session: &Session) -> Result<schema::Facts, DbError> {
+        let verified = schema::verify(session, &self.tables).await?;
+        for warning in verified.warnings {
+            let mut told = self.told_of_names.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.insert(warning.clone()) {
+                log::warn!("{warning} in the configuration, and restart");
+            }
+        }
+        Ok(verified.facts)
+    }
+
+    fn waits_for_portal(&self) -> bool {
+        self.other_portal.load(Ordering::Relaxed)
+    }
+
+    /// Says, once each time, whether links follow other `[portal]` settings than this daemon's.
+    fn other_portal(&self, other: bool) {
+        if self.other_portal.swap(other, Ordering::Relaxed) == other {
+            return;
+        }
+        if other {
+            let text = "another daemon or a command has brought other [portal] settings: \
+                        this one writes no links until `systemctl reload relinkd` brings it the same";
+            self.board.say(Room::Links, text);
+            log::warn!("{text}");
+        } else {
+            log::info!("the [portal] settings are those that links follow");
+        }
+    }
+
+    /// Keeps the worker of a session that ended, for the next connection.
+    fn keep(&self, worker: Worker) {
+        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = worker;
+    }
+
+    fn kept(&self) -> Worker {
+        std::mem::take(&mut *self.worker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_next_audit(&self, at: Instant) {
+        *self.next_audit.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Seconds until the next audit.
+    fn next_audit_in(&self) -> Option<u64> {
+        let at = *self.next_audit.lock().unwrap_or_else(PoisonError::into_inner);
+        at.map(|at| at.saturating_duration_since(Instant::now()).as_secs())
+    }
+
     fn connected(&self) {
+        self.connection.is_there.store(true, Ordering::Relaxed);
+        self.connection.made.fetch_add(1, Ordering::Relaxed);
         self.connected_once.set();
+    }
+
+    fn disconnected(&self) {
+        self.connection.is_there.store(false, Ordering::Relaxed);
+    }
+
+    /// What it tells of itself.
+    fn report(&self) -> Report {
+        Report {
+            seals_with: self.current().keyring.primary().to_string(),
+            links_written: self.board.written(),
+            last_write_at: self.board.last_write(),
+            reconnects: self.connection.made.load(Ordering::Relaxed).saturating_sub(1),
+            next_audit_in: self.next_audit_in(),
+            other_portal: self.waits_for_portal(),
+        }
     }
 
     /// Says what is wrong, with the next step, in the log and in the status line; the log hears it once.
@@ -141,14 +232,19 @@ impl Shared {
     /// Reads the keyring file again, for a key that is not in memory.
     fn reread_keyring(&self, key: &KeyId) {
         let settings = self.settings();
-        match config::load_keyring(&settings.keyring, None) {
+        match keyring_file::load(&settings.keyring.file, None) {
             Ok(keyring) => {
                 if keyring.contains(key) {
                     log::info!(key = key.as_str(); "found a new key in the keyring file");
+                } else {
+                    log::error!(key = key.as_str();
+                        "stored tokens are sealed under a key that is not in the keyring: bring it back from the copy of \
+                         the keyring; make no new key, it opens none of them");
                 }
                 self.current().keyring = Arc::new(keyring);
             }
             Err(error) => {
+                let error = error.with_mend();
                 log::error!("the keyring file cannot be read again, the old one stays in force: {error}");
             }
         }
@@ -157,7 +253,8 @@ impl Shared {
     /// Reads configuration and keyring again; bad ones leave the old ones in force.
     fn reload(&self) {
         let loaded = config::load(&self.config).map_err(|error| error.to_string()).and_then(|settings| {
-            let keyring = config::load_keyring(&settings.keyring, None).map_err(|error| error.to_string())?;
+            let keyring =
+                keyring_file::load(&settings.keyring.file, None).map_err(|error| error.with_mend())?;
             Ok((settings, keyring))
         });
         match loaded {
@@ -201,18 +298,26 @@ pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), Da
         board: Board::new(),
         id: name(),
         stop: Flag::new(),
-        reloaded: Flag::new(),
+        reloaded: Flag::raised(),
         connected_once: Flag::new(),
         told_of_polling: AtomicBool::new(false),
+        told_of_names: Mutex::default(),
+        other_portal: AtomicBool::new(false),
+        next_audit: Mutex::new(None),
+        worker: Mutex::default(),
+        running_since: SystemTime::now(),
+        connection: Connection::default(),
     });
     signals::listen(Arc::clone(&shared)).map_err(system("cannot listen for signals"))?;
     let (scanned, spool_thread) =
         spooling::start(Arc::clone(&shared), spool).map_err(system("cannot start the spool's thread"))?;
+    let metrics =
+        metrics::start(Arc::clone(&shared)).map_err(system("cannot start the thread of the metrics"))?;
     log::info!(version = env!("CARGO_PKG_VERSION"); "relinkd starts");
     runtime.block_on(supervise(&shared, scanned));
     systemd::stopping();
-    let told = std::time::Instant::now();
-    while !spool_thread.is_finished() && told.elapsed() < STOP_WITHIN / 2 {
+    let told = Instant::now();
+    while !(spool_thread.is_finished() && metrics.is_finished()) && told.elapsed() < STOP_WITHIN / 2 {
         std::thread::sleep(Duration::from_millis(5));
     }
     log::info!("relinkd has stopped");

@@ -1,4 +1,4 @@
-//! The spool's thread: scan, claim, take, settle; a file at a time, in order of arrival.
+//! The spool's thread: scan, claim, take, settle; files in order of arrival, several at a time.
 //!
 //! It waits for disks and for the database on a runtime of its own, so that no slow disk delays a link.
 
@@ -8,9 +8,12 @@ use crate::assign::AssignError;
 use crate::backoff::Backoff;
 use crate::db::connect::Role;
 use crate::db::{DbError, Session, presence, schema};
-use crate::intake::{self, Fate, IntakeError};
+use crate::envelope::KeyId;
+use crate::intake::{Fate, Intake, IntakeError};
 use crate::policy;
-use crate::spool::{Claim, Spool};
+use crate::printable::Printable;
+use crate::spool::{Arrival, Claim, NotTaken, Spool};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -34,7 +37,14 @@ async fn run(shared: &Shared, mut spool: Spool, scanned: &Flag) {
     let woken = Arc::new(Notify::new());
     let bell = Arc::clone(&woken);
     spool.watch(move || bell.notify_one());
-    let mut keeper = Keeper { shared, spool, troubled: None };
+    let mut keeper = Keeper {
+        shared,
+        spool,
+        intake: Intake::default(),
+        session: None,
+        told: None,
+        missing: BTreeSet::new(),
+    };
     let mut backoff = Backoff::default();
     while !shared.stop.is_set() {
         let pause = match keeper.round(scanned).await {
@@ -69,12 +79,23 @@ async fn wait(shared: &Shared, woken: &Notify, pause: Duration) {
     }
 }
 
-/// The spool, and what keeps its files waiting.
+/// The most files of a batch; its transaction locks their users' rows, and the bot may want one.
+const BATCH_FILES: usize = 128;
+/// The most bytes of a batch, so that memory and transaction stay small; one file may be as large by itself.
+const BATCH_BYTES: u64 = 1 << 20;
+/// How long a session is kept for the next files.
+const SESSION_KEPT: Duration = Duration::from_secs(20);
+
+/// The spool, its files that wait, and the session for the next ones.
 struct Keeper<'a> {
     shared: &'a Shared,
     spool: Spool,
-    /// The reason, as it was told last.
-    troubled: Option<String>,
+    intake: Intake,
+    session: Option<(Session, Instant)>,
+    /// Why files wait, as it was told last.
+    told: Option<String>,
+    /// Keys that were looked for in the keyring file and are not there.
+    missing: BTreeSet<KeyId>,
 }
 
 impl Keeper<'_> {
@@ -82,58 +103,92 @@ impl Keeper<'_> {
     async fn round(&mut self, scanned: &Flag) -> Result<Duration, IntakeError> {
         let rescan = self.shared.settings().spool.rescan;
         let scan = self.spool.scan(std::time::SystemTime::now())?;
-        for refused in &scan.not_taken {
-            log::warn!(file = refused.name.to_string_lossy().as_ref(), reason = refused.reason.to_string().as_str();
-                "a file in incoming/ is not taken");
-        }
+        tell_not_taken(&scan.not_taken);
         scanned.set();
         let leftovers = self.spool.leftovers()?;
-        if leftovers.is_empty() && scan.ready.is_empty() {
-            return Ok(scan.look_again_in.map_or(rescan, |soon| soon.min(rescan)));
-        }
-
-        if self.troubled.is_none() {
-            self.shared.board.say(Room::Spool, "taking files");
-        }
-        let mut session = self.shared.connector.connect(Role::Intake).await?;
-        let facts = in_time(schema::verify(&session, &self.shared.tables)).await?;
-        for claim in leftovers {
-            self.take(&mut session, &facts, &claim).await?;
-        }
-        for arrival in &scan.ready {
-            if self.shared.stop.is_set() {
-                break;
+        let leftovers = self.intake.due(leftovers);
+        let mut moved = false;
+        if !leftovers.is_empty() || !scan.ready.is_empty() {
+            if self.told.is_none() {
+                self.shared.board.say(Room::Spool, "taking files");
             }
-            if let Some(claim) = self.spool.claim(arrival)? {
-                self.take(&mut session, &facts, &claim).await?;
+            let mut session = self.session().await?;
+            let facts = in_time(self.shared.verify(&session)).await?;
+            for claims in batches(&leftovers, Claim::size) {
+                if self.shared.stop.is_set() {
+                    break;
+                }
+                moved |= self.take(&mut session, &facts, claims).await?;
             }
+            for arrivals in batches(&scan.ready, Arrival::size) {
+                if self.shared.stop.is_set() {
+                    break;
+                }
+                let claims = self.spool.claim(arrivals)?;
+                tell_not_taken(&claims.not_taken);
+                moved |= self.take(&mut session, &facts, &claims.taken).await?;
+            }
+            self.session = Some((session, Instant::now()));
         }
-        // More may have come meanwhile.
-        Ok(Duration::ZERO)
+        if moved {
+            // More may have come meanwhile.
+            return Ok(Duration::ZERO);
+        }
+        let soonest = scan.look_again_in.into_iter().chain(self.intake.next_due());
+        Ok(soonest.fold(rescan, Duration::min))
     }
 
+    /// The session of the last files, or a new one.
+    async fn session(&mut self) -> Result<Session, DbError> {
+        match self.session.take() {
+            Some((session, used)) if !session.is_closed() && used.elapsed() < SESSION_KEPT => Ok(session),
+            _ => self.shared.connector.connect(Role::Intake).await,
+        }
+    }
+
+    /// Takes claimed files together. True where one of them came to its end.
     async fn take(
-        &self,
+        &mut self,
         session: &mut Session,
         facts: &schema::Facts,
-        claim: &Claim,
-    ) -> Result<(), IntakeError> {
-        let name = claim.name().to_string_lossy();
-        let file = name.as_ref();
+        claims: &[Claim],
+    ) -> Result<bool, IntakeError> {
+        if claims.is_empty() {
+            return Ok(false);
+        }
         self.shared.board.beat(Room::Spool);
-        match in_time(intake::take(session, &self.shared.rules(facts), &self.spool, claim)).await? {
-            Fate::Applied => log::info!(file; "applied"),
-            Fate::AppliedBefore => log::info!(file; "was applied before; cleared away"),
-            Fate::Cleared => log::info!(file; "was settled before; cleared away"),
-            Fate::PutBack => log::warn!(file; "was no file to take when it was claimed; put back"),
-            Fate::Rejected(faults) => {
-                log::warn!(file, faults; "rejected; see the .reason beside it in rejected/");
+        let fates = loop {
+            let mut rules = self.shared.rules(facts);
+            rules.missing_keys = Some(self.missing.clone());
+            match in_time(self.intake.take(session, &rules, &self.spool, claims)).await {
+                Err(IntakeError::Assign(AssignError::UnknownKey(key))) => {
+                    self.shared.reread_keyring(&key);
+                    self.missing.insert(key);
+                }
+                done => break done?,
+            }
+        };
+        let mut ended = false;
+        for (claim, fate) in claims.iter().zip(fates) {
+            let name = Printable::name(claim.name());
+            let file = name.as_str();
+            ended |= !matches!(fate, Fate::Waits(_) | Fate::StillWaits);
+            match fate {
+                Fate::Applied => log::info!(file; "applied"),
+                Fate::AppliedBefore => log::info!(file; "was applied before; cleared away"),
+                Fate::Cleared => log::info!(file; "was settled before; cleared away"),
+                Fate::PutBack => log::warn!(file; "was no file to take when it was claimed; put back"),
+                Fate::Rejected(faults) => {
+                    log::warn!(file, faults; "rejected; see the .reason beside it in rejected/");
+                }
+                Fate::Waits(reason) => log::warn!(file, reason = reason.as_str(); "waits, the others go on"),
+                Fate::StillWaits => {}
             }
         }
-        Ok(())
+        Ok(ended)
     }
 
-    /// Says why files wait: in the status line, in the database for `relinkd status`, and once in the log.
+    /// Says why all files wait: in the status line, in the database for `relinkd status`, and once in the log.
     async fn trouble(&mut self, error: &IntakeError) {
         let reason = match error {
             IntakeError::Assign(AssignError::Database(error)) => {
@@ -143,18 +198,22 @@ impl Keeper<'_> {
             IntakeError::Assign(_) | IntakeError::Spool(_) => error.to_string(),
         };
         self.shared.board.say(Room::Spool, &format!("files wait: {reason}"));
-        if self.troubled.as_ref() != Some(&reason) {
+        if self.told.as_ref() != Some(&reason) {
             log::warn!("files in the spool wait: {reason}");
         }
         // A database that is away is told of nothing.
         let _ = self.tell(Some(&reason)).await;
-        self.troubled = Some(reason);
+        self.told = Some(reason);
     }
 
+    /// Says what single files wait for, or that none does: in the status line, and in the database.
     async fn untroubled(&mut self) {
-        self.shared.board.say(Room::Spool, "nothing waits");
-        if self.troubled.is_some() && self.tell(None).await.is_ok() {
-            self.troubled = None;
+        let reason = self.intake.why_files_wait();
+        let text =
+            reason.as_ref().map_or("nothing waits".to_owned(), |reason| format!("files wait: {reason}"));
+        self.shared.board.say(Room::Spool, &text);
+        if self.told != reason && self.tell(reason.as_deref()).await.is_ok() {
+            self.told = reason;
         }
     }
 
@@ -162,4 +221,27 @@ impl Keeper<'_> {
         let session = self.shared.connector.connect(Role::Intake).await?;
         in_time(presence::files_wait(&session, &self.shared.id, reason)).await
     }
+}
+
+fn tell_not_taken(files: &[NotTaken]) {
+    for refused in files {
+        log::warn!(file = Printable::name(&refused.name).as_str(), reason = refused.reason.to_string().as_str();
+            "a file in incoming/ is not taken");
+    }
+}
+
+/// Cuts files into batches, in their order.
+fn batches<T>(files: &[T], size: impl Fn(&T) -> u64) -> impl Iterator<Item = &[T]> {
+    let mut rest = files;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let mut fits = |file: &T| {
+            bytes += size(file);
+            bytes <= BATCH_BYTES
+        };
+        let count = rest.iter().take(BATCH_FILES).take_while(|file| fits(file)).count();
+        let (batch, others) = rest.split_at(count.max(1).min(rest.len()));
+        rest = others;
+        (!batch.is_empty()).then_some(batch)
+    })
 }

@@ -1,8 +1,12 @@
 //! The queries of an assignment: the ledger that makes a file apply once, and the write of the tokens.
 
+use super::session::Purpose;
+use super::text::{Lossy, token_column};
 use super::{DbError, Session, Tx, doorbell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
+use zeroize::Zeroizing;
 
 /// A token to be written, sealed, or removed.
 pub struct Write {
@@ -12,51 +16,90 @@ pub struct Write {
     pub sealed: Option<String>,
 }
 
-/// Takes the lock under which assignments go one at a time; waits for it.
-///
-/// # Errors
-/// The database's.
+/// Takes the lock under which assignments go one at a time; waits for it. What comes after it in the transaction waits for
+/// no lock any longer than `deadlock_timeout`, so that the bot is never the one to give way.
 pub async fn lock(tx: &Tx<'_>) -> Result<(), DbError> {
     tx.query("select pg_advisory_xact_lock($1, 2)::text", &[(&doorbell::KEY, Type::INT4)]).await?;
-    Ok(())
+    tx.batch("set local lock_timeout = '300ms'").await
 }
 
-/// The receipt of a claim that took effect.
-///
-/// # Errors
-/// The database's.
-pub async fn receipt(session: &Session, claim: &str) -> Result<Option<String>, DbError> {
-    let rows =
-        session.query("select receipt from relinkd.ledger where claim = $1", &[(&claim, Type::TEXT)]).await?;
-    Ok(rows.first().map(|row| row.get(0)))
+/// The rows of users, as an assignment found them.
+pub struct Rows {
+    /// Locked by this transaction, each with what is stored.
+    ours: HashMap<i64, Zeroizing<String>>,
+    /// There, and locked by somebody else.
+    locked: HashSet<i64>,
 }
 
-/// Enters a claim in the ledger.
-///
-/// # Errors
-/// The database's.
-pub async fn enter(tx: &Tx<'_>, claim: &str, receipt: &str) -> Result<(), DbError> {
+impl Rows {
+    /// Whether the bot has no such user.
+    #[must_use]
+    pub fn is_unknown(&self, user: i64) -> bool {
+        !self.ours.contains_key(&user) && !self.locked.contains(&user)
+    }
+
+    /// What is stored in the rows.
+    pub fn stored(&self) -> impl Iterator<Item = &str> {
+        self.ours.values().map(|stored| stored.as_str())
+    }
+
+    /// Whether somebody else holds the row.
+    #[must_use]
+    pub fn is_locked(&self, user: i64) -> bool {
+        self.locked.contains(&user)
+    }
+}
+
+/// Locks the rows of these users until the end of the transaction, passing over those that somebody else holds.
+pub async fn lock_users(tx: &Tx<'_>, users: &[i64]) -> Result<Rows, DbError> {
+    let rows = tx
+        .query(
+            concat!(
+                "select u.telegram_id::int8, ",
+                token_column!("u"),
+                " from relinkd.bot_user u where u.telegram_id = any ($1) for no key update skip locked"
+            ),
+            &[(&users, Type::INT8_ARRAY)],
+        )
+        .await?;
+    let stored =
+        |row: &Row| Zeroizing::new(row.get::<_, Option<Lossy>>(1).map_or_else(String::new, |text| text.0));
+    let ours: HashMap<i64, _> = rows.iter().map(|row| (row.get(0), stored(row))).collect();
+    let others: Vec<i64> = users.iter().filter(|user| !ours.contains_key(user)).copied().collect();
+    let locked = if others.is_empty() { HashSet::new() } else { known(tx, &others).await? };
+    Ok(Rows { ours, locked })
+}
+
+/// The receipts of those of these claims that took effect.
+pub async fn receipts(session: &Session, claims: &[&str]) -> Result<HashMap<String, String>, DbError> {
+    let rows = session
+        .query(
+            "select claim, receipt from relinkd.ledger where claim = any ($1)",
+            &[(&claims, Type::TEXT_ARRAY)],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Enters claims in the ledger, each with its receipt.
+pub async fn enter(tx: &Tx<'_>, entries: &[(&str, &str)]) -> Result<(), DbError> {
+    let (claims, receipts): (Vec<&str>, Vec<&str>) = entries.iter().copied().unzip();
     tx.execute(
-        "insert into relinkd.ledger (claim, receipt) values ($1, $2)",
-        &[(&claim, Type::TEXT), (&receipt, Type::TEXT)],
+        "insert into relinkd.ledger (claim, receipt) select c, r from unnest($1, $2) n(c, r)",
+        &[(&claims, Type::TEXT_ARRAY), (&receipts, Type::TEXT_ARRAY)],
     )
-    .await?;
-    Ok(())
+    .await
 }
 
-/// Forgets a claim whose file is gone from the disk for good.
-///
-/// # Errors
-/// The database's.
-pub async fn forget(session: &Session, claim: &str) -> Result<(), DbError> {
-    session.execute("delete from relinkd.ledger where claim = $1", &[(&claim, Type::TEXT)]).await?;
-    Ok(())
+/// Forgets claims whose files are gone from the disk for good. Flushed like what entered them: the claims themselves go
+/// next, and a row that came back after power loss would stay for ever.
+pub async fn forget(session: &mut Session, claims: &[&str]) -> Result<(), DbError> {
+    let tx = session.begin(Purpose::Assign);
+    tx.execute("delete from relinkd.ledger where claim = any ($1)", &[(&claims, Type::TEXT_ARRAY)]).await?;
+    tx.commit().await
 }
 
 /// Which of these users the bot knows.
-///
-/// # Errors
-/// The database's.
 pub async fn known(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
     let rows = tx
         .query(
@@ -67,15 +110,14 @@ pub async fn known(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> 
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Users whose token may have changed since their mark was written.
-///
-/// # Errors
-/// The database's.
+/// Users whose token may have changed since their fingerprint was written.
 pub async fn waiting(tx: &Tx<'_>) -> Result<Vec<i64>, DbError> {
     let rows = tx
         .query(
-            "select telegram_id from relinkd.change where issue_id is null
-              union select telegram_id from relinkd.walk",
+            "select c.telegram_id from relinkd.change c where c.issue_id is null and c.telegram_id is not null
+              union
+             select u.telegram_id::int8 from relinkd.bot_user u
+              where u.portal_token <> '' and exists (select from relinkd.change c where c.telegram_id is null)",
             &[],
         )
         .await?;
@@ -83,18 +125,15 @@ pub async fn waiting(tx: &Tx<'_>) -> Result<Vec<i64>, DbError> {
 }
 
 /// Writes tokens, in the order given. Returns the users there are.
-///
-/// # Errors
-/// The database's.
 pub async fn write(tx: &Tx<'_>, writes: &[Write]) -> Result<HashSet<i64>, DbError> {
     let users: Vec<i64> = writes.iter().map(|w| w.telegram_id).collect();
     let sealed: Vec<Option<&str>> = writes.iter().map(|w| w.sealed.as_deref()).collect();
     let rows = tx
-        .query(
+        .write(
             "update relinkd.bot_user u set portal_token = w.sealed
-               from unnest($1, $2) w(telegram_id, sealed)
-              where u.telegram_id = w.telegram_id
-             returning u.telegram_id::int8",
+               from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2)) w(telegram_id, sealed)
+              where u.telegram_id operator(pg_catalog.=) w.telegram_id
+             returning u.telegram_id::pg_catalog.int8",
             &[(&users, Type::INT8_ARRAY), (&sealed, Type::TEXT_ARRAY)],
         )
         .await?;
@@ -102,9 +141,6 @@ pub async fn write(tx: &Tx<'_>, writes: &[Write]) -> Result<HashSet<i64>, DbErro
 }
 
 /// The server's time, UTC, as RFC 3339 writes it.
-///
-/// # Errors
-/// The database's.
 pub async fn now(tx: &Tx<'_>) -> Result<String, DbError> {
     let row = tx
         .query_one(

@@ -1,16 +1,20 @@
 //! Connecting: one endpoint after another until one is writable, everything under a time limit and with a name.
 
 use super::error::chain;
-use super::{DbError, Session, tls};
+use super::{DbError, Session, setup, tls};
 use crate::config::{Database, Endpoint, Environment, Host, Password, TlsMode};
 use postgres_openssl::MakeTlsConnector;
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Config};
 
 /// How long a whole connect may take, per endpoint, where the configuration does not say.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long an endpoint may be silent before the next is tried beside it.
+const EARLY: Duration = Duration::from_secs(1);
 /// Keepalives, where the configuration does not say: a dead peer is noticed after some 20 s.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
@@ -29,6 +33,8 @@ pub enum Role {
     Intake,
     /// The daemon's audit.
     Audit,
+    /// The daemon's count for its metrics.
+    Metrics,
     /// A command.
     Command,
     /// A command with an admin's rights.
@@ -42,6 +48,7 @@ impl Role {
             Self::Worker => "relinkd worker",
             Self::Intake => "relinkd intake",
             Self::Audit => "relinkd audit",
+            Self::Metrics => "relinkd metrics",
             Self::Command => "relinkd command",
             Self::Admin => "relinkd admin",
         }
@@ -53,15 +60,21 @@ pub struct Connector {
     database: Database,
     tls: MakeTlsConnector,
     typed_password: Option<Password>,
+    /// The endpoint that was writable last time.
+    writable: AtomicUsize,
 }
+
+type Connecting<'a> = Pin<Box<dyn Future<Output = Result<(usize, Session), DbError>> + Send + 'a>>;
 
 impl Connector {
     /// For this database. Certificates are read now, passwords at each connect.
-    ///
-    /// # Errors
-    /// [`DbError::Tls`].
     pub fn new(database: &Database) -> Result<Self, DbError> {
-        Ok(Self { tls: tls::connector(&database.tls)?, database: database.clone(), typed_password: None })
+        Ok(Self {
+            tls: tls::connector(&database.tls)?,
+            database: database.clone(),
+            typed_password: None,
+            writable: AtomicUsize::new(0),
+        })
     }
 
     /// The same with a password that somebody typed.
@@ -71,29 +84,63 @@ impl Connector {
         self
     }
 
-    /// Connects to the first endpoint that is there and writable: relinkd has no use for another.
+    /// Connects to an endpoint that is there and writable: relinkd has no use for another. The one that was it last time
+    /// is tried first; whichever is silent is not waited for before the next is tried.
     ///
     /// # Errors
-    /// The last endpoint's, or [`DbError::ReadOnly`] when some were there and none was writable.
+    /// That of an endpoint which was there, if any was.
     pub async fn connect(&self, role: Role) -> Result<Session, DbError> {
-        let mut last = DbError::ReadOnly(self.endpoints());
-        let mut read_only = false;
-        for endpoint in &self.database.hosts {
-            match self.try_endpoint(endpoint, role).await {
-                Ok(Some(session)) => return Ok(session),
-                Ok(None) => read_only = true,
-                Err(error) => last = error,
+        let mut order: Vec<usize> = (0..self.database.hosts.len()).collect();
+        order.rotate_left(self.writable.load(Ordering::Relaxed));
+        let (index, session) = self.connect_to(&order, role).await?;
+        self.writable.store(index, Ordering::Relaxed);
+        Ok(session)
+    }
+
+    fn connect_to<'a>(&'a self, order: &'a [usize], role: Role) -> Connecting<'a> {
+        Box::pin(async move {
+            let [index, others @ ..] = order else { return Err(DbError::Standby(self.endpoints())) };
+            let mut one = pin!(self.try_endpoint(&self.database.hosts[*index], role));
+            if others.is_empty() {
+                return Ok((*index, one.await?));
+            }
+            let early = tokio::time::timeout(EARLY, one.as_mut()).await;
+            let mut next = self.connect_to(others, role);
+            match early {
+                Ok(Ok(session)) => Ok((*index, session)),
+                Ok(Err(error)) => next.await.map_err(|other| self.telling(error, other)),
+                Err(_) => tokio::select! {
+                    done = &mut one => match done {
+                        Ok(session) => Ok((*index, session)),
+                        Err(error) => next.await.map_err(|other| self.telling(error, other)),
+                    },
+                    done = &mut next => match done {
+                        Ok(connected) => Ok(connected),
+                        Err(other) => match one.await {
+                            Ok(session) => Ok((*index, session)),
+                            Err(error) => Err(self.telling(error, other)),
+                        },
+                    },
+                },
+            }
+        })
+    }
+
+    /// Of two endpoints' errors the one that says more.
+    fn telling(&self, one: DbError, other: DbError) -> DbError {
+        match (one, other) {
+            (DbError::Standby(_), _) | (_, DbError::Standby(_)) => DbError::Standby(self.endpoints()),
+            (error @ DbError::ReadOnly(_), _) | (error, DbError::Connect { code: None, .. }) | (_, error) => {
+                error
             }
         }
-        Err(if read_only { DbError::ReadOnly(self.endpoints()) } else { last })
     }
 
     fn endpoints(&self) -> String {
         self.database.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// None where the server is there but not writable.
-    async fn try_endpoint(&self, endpoint: &Endpoint, role: Role) -> Result<Option<Session>, DbError> {
+    async fn try_endpoint(&self, endpoint: &Endpoint, role: Role) -> Result<Session, DbError> {
         let limit = self.database.connect_timeout.unwrap_or(CONNECT_WITHIN);
         let late = |_| DbError::Connect {
             endpoint: endpoint.to_string(),
@@ -102,12 +149,18 @@ impl Connector {
         };
         let config = self.config(endpoint, role)?;
         let session = tokio::time::timeout(limit, self.open(&config, endpoint)).await.map_err(late)??;
-        let writable = session.query_one(
-            "select not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'",
-            &[],
-        );
-        let writable: bool = tokio::time::timeout(limit, writable).await.map_err(late)??.get(0);
-        Ok(writable.then_some(session))
+        if role == Role::Admin {
+            // Before anything that the database's settings could turn to another meaning.
+            tokio::time::timeout(limit, session.batch(setup::OURSELVES)).await.map_err(late)??;
+        }
+        let sql =
+            "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
+        let state = tokio::time::timeout(limit, session.query_one(sql, &[])).await.map_err(late)??;
+        match (state.get(0), state.get(1)) {
+            (true, _) => Err(DbError::Standby(endpoint.to_string())),
+            (false, "on") => Err(DbError::ReadOnly(endpoint.to_string())),
+            (false, _) => Ok(session),
+        }
     }
 
     async fn open(&self, config: &Config, endpoint: &Endpoint) -> Result<Session, DbError> {
@@ -117,9 +170,10 @@ impl Connector {
                 reason: chain(&error),
                 code: error.code().cloned(),
             })?;
+        let without_encoding = connection.parameter("server_encoding") == Some("SQL_ASCII");
         let (ring, rings) = mpsc::channel(1);
         // Ends when the client is dropped or the connection breaks; then the channel closes.
-        tokio::spawn(async move {
+        let driver = tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
                 if matches!(message, AsyncMessage::Notification(_)) {
                     // A ring that finds another waiting says nothing new.
@@ -127,7 +181,12 @@ impl Connector {
                 }
             }
         });
-        Ok(Session::new(client, rings, endpoint.to_string()))
+        let session = Session::new(client, rings, endpoint.to_string(), driver, self.tls.clone());
+        if without_encoding {
+            // The server would refuse to send what is no UTF-8, and with it everything else. Poolers keep this apart.
+            session.batch("set client_encoding = 'SQL_ASCII'").await?;
+        }
+        Ok(session)
     }
 
     fn config(&self, endpoint: &Endpoint, role: Role) -> Result<Config, DbError> {

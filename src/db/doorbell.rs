@@ -1,89 +1,107 @@
-//! The doorbell: how a writer wakes sleeping daemons, and how a daemon goes to sleep without losing a ring.
+//! The doorbell: how a writer wakes sleeping daemons, and how a daemon goes to sleep without losing a change.
 //!
 //! A transaction that notifies takes a lock over the whole server until it is flushed, so writers ring only where
-//! nobody is awake. An awake daemon holds the advisory lock ([`KEY`], 0); `relinkd.ring()` in `sql/schema.sql` tries
-//! for the same lock, shared. Both sides only ever try. `tests/it/doorbell_model.rs` walks every interleaving.
+//! somebody sleeps. The sleeper holds the advisory lock ([`KEY`], 0) exclusively, on its listening session; a trigger
+//! tries for it shared, until its transaction's end. It got the lock: nobody sleeps, and nobody can fall asleep before
+//! this change can be seen. It did not: somebody sleeps, and it rings.
+//!
+//! So a daemon that got the lock and then finds nothing, in a statement that was sent after the lock's answer came, may
+//! sleep. `tests/model/doorbell.rs` walks every interleaving.
 
 use super::{DbError, Session};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio_postgres::types::Type;
 
-/// First half of relinkd's advisory locks ("relk"); the second half tells them apart.
+/// First half of relinkd's advisory locks ("relk"); the second half tells them apart. The trigger functions in
+/// `sql/attach.sql` say it again.
 pub const KEY: i32 = 1_919_249_515;
 
-/// Starts listening on this session.
-///
-/// # Errors
-/// The database's.
-pub async fn listen(listener: &Session) -> Result<(), DbError> {
-    listener.batch("listen relinkd").await
+/// Starts listening on this session. Returns the process id of its backend.
+pub async fn listen(listener: &Session) -> Result<i32, DbError> {
+    listener.batch("listen relinkd").await?;
+    Ok(listener.query_one("select pg_backend_pid()", &[]).await?.get(0))
+}
+
+/// Listens no more. Behind a pooler that is where the session is at the moment, not always where [`listen`] was; where
+/// nobody listens it costs nothing.
+pub async fn unlisten(session: &Session) -> Result<(), DbError> {
+    session.batch("unlisten relinkd").await
 }
 
 /// Whether a notification sent on `worker` reaches `listener` within 2 s. It does not where a pooler in between hands
-/// out server connections by transaction.
-///
-/// # Errors
-/// The database's.
+/// out server connections by transaction; then nothing of the trial is left, where it can be reached.
 pub async fn delivers(listener: &mut Session, worker: &Session) -> Result<bool, DbError> {
     worker.query("select pg_notify('relinkd', '')::text", &[]).await?;
     match tokio::time::timeout(Duration::from_secs(2), listener.rings.recv()).await {
         Ok(Some(())) => Ok(true),
         Ok(None) => Err(DbError::Lost("it closed while relinkd tried it".to_owned())),
-        Err(_) => Ok(false),
+        Err(_) => {
+            unlisten(listener).await?;
+            Ok(false)
+        }
     }
 }
 
-/// Waits for a ring; swallows those that have piled up.
-///
-/// # Errors
-/// [`DbError::Lost`] when the connection is gone.
-pub async fn rung(listener: &mut Session) -> Result<(), DbError> {
-    let first = listener.rings.recv().await;
-    while listener.rings.try_recv().is_ok() {}
-    first.ok_or_else(|| DbError::Lost("the listening session closed".to_owned()))
+/// The rings that a listening session hears.
+pub struct Rings(mpsc::Receiver<()>);
+
+impl Rings {
+    /// Takes them from the session, which goes on to be used for other things.
+    pub fn of(listener: &mut Session) -> Self {
+        Self(std::mem::replace(&mut listener.rings, mpsc::channel(1).1))
+    }
+
+    /// Waits for a ring; swallows those that have piled up. Fails when the connection is gone.
+    pub async fn next(&mut self) -> Result<(), DbError> {
+        let first = self.0.recv().await;
+        while self.0.try_recv().is_ok() {}
+        first.ok_or_else(|| DbError::Lost("the listening session closed".to_owned()))
+    }
 }
 
-/// Tries to be the one that is awake. Without the lock writers ring, which costs them time and loses nothing.
-///
-/// # Errors
-/// The database's.
-pub async fn wake(worker: &Session) -> Result<bool, DbError> {
-    Ok(worker.query_one("select pg_try_advisory_lock($1, 0)", &[(&KEY, Type::INT4)]).await?.get(0))
+/// What came of trying for the sleeper's lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// This daemon has it: from now on writers ring.
+    Ours,
+    /// Another daemon has it: writers ring, and this one hears it as well.
+    Anothers,
+    /// A writer is still at it, or a stranger has it: whoever sleeps now would hear nothing.
+    NotYet,
 }
 
-/// The moment a daemon let go of the lock, in the server's count of transactions.
-pub struct Release(String);
-
-/// Lets go of the lock and marks the moment.
+/// Tries to be the one who sleeps, on the session that listens. `backend` is what [`listen`] returned: behind a pooler
+/// the lock could be taken on a session that is not ours.
 ///
-/// # Errors
-/// The database's.
-pub async fn release(worker: &Session) -> Result<Release, DbError> {
-    worker.query("select pg_advisory_unlock($1, 0)", &[(&KEY, Type::INT4)]).await?;
-    let row = worker.query_one("select pg_current_xact_id()::text", &[]).await?;
-    Ok(Release(row.get(0)))
-}
-
-/// Whether every transaction that may have seen the lock held is over: none older than the release is running. Only
-/// then will each later change ring.
-///
-/// # Errors
-/// The database's.
-pub async fn settled(worker: &Session, release: &Release) -> Result<bool, DbError> {
-    let row = worker
+/// Whether another daemon sleeps is read from `pg_locks`, granted locks only: trying for it again would keep others out.
+pub async fn try_lock(listener: &Session, backend: i32) -> Result<Lock, DbError> {
+    let row = listener
         .query_one(
-            "select pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8",
-            &[(&release.0, Type::TEXT)],
+            "select case when pg_backend_pid() = $2 then pg_try_advisory_lock($1, 0) end, pg_backend_pid() = $2",
+            &[(&KEY, Type::INT4), (&backend, Type::INT4)],
         )
         .await?;
-    Ok(row.get(0))
+    if !row.get::<_, bool>(1) {
+        return Err(DbError::Lost("a pooler moved the listening session to another backend".to_owned()));
+    }
+    if row.get::<_, Option<bool>>(0) == Some(true) {
+        return Ok(Lock::Ours);
+    }
+    let row = listener
+        .query_one(
+            "select exists (
+                 select from pg_locks l join relinkd.daemon d on d.backend_pid = l.pid
+                  where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock'
+                    and l.database = (select b.oid from pg_database b where b.datname = current_database())
+                    and l.classid = $1::int8::oid and l.objid = 0 and l.objsubid = 2)",
+            &[(&i64::from(KEY), Type::INT8)],
+        )
+        .await?;
+    Ok(if row.get(0) { Lock::Anothers } else { Lock::NotYet })
 }
 
-/// Rings as a trigger would; for a command that queued work.
-///
-/// # Errors
-/// The database's.
-pub async fn ring(session: &Session) -> Result<(), DbError> {
-    session.query("select relinkd.ring()::text", &[]).await?;
-    Ok(())
+/// Wakes up: lets go of the lock, however often it was taken.
+pub async fn unlock(listener: &Session) -> Result<(), DbError> {
+    listener.query("select pg_advisory_unlock_all()::text", &[]).await.map(drop)
 }

@@ -3,21 +3,31 @@
 //! Knows nothing of files dropped or commands typed. Bind parameters are always typed and statements unnamed, so that
 //! the same code works behind a pooler; table names of the bot appear nowhere but in `sql/schema.sql`.
 
-pub mod assigning;
-pub mod connect;
-pub mod doorbell;
+pub(crate) mod assigning;
+pub(crate) mod changes;
+pub(crate) mod connect;
+mod cursor;
+pub(crate) mod doorbell;
 mod error;
-pub mod inspect;
-pub mod marks;
-pub mod presence;
-pub mod roles;
-pub mod schema;
-pub mod session;
-pub mod setup;
-pub mod standing;
+pub(crate) mod findings;
+pub(crate) mod fingerprints;
+pub(crate) mod history;
+pub(crate) mod issues;
+pub(crate) mod presence;
+pub(crate) mod roles;
+pub(crate) mod schema;
+pub(crate) mod session;
+pub(crate) mod setup;
+pub(crate) mod standing;
+mod text;
 mod tls;
-pub mod work;
+pub(crate) mod users;
 
 pub use connect::Connector;
+pub use cursor::Cursor;
 pub use error::DbError;
 pub use session::{Session, Tx};
+
+fn as_i64(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

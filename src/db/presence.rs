@@ -4,6 +4,7 @@
 //! says so every 10 s instead.
 
 use super::{DbError, Session};
+use std::time::SystemTime;
 use tokio_postgres::types::Type;
 
 /// How a daemon learns of changes.
@@ -27,50 +28,75 @@ impl Mode {
 }
 
 /// Enters a daemon, on its listening session, and clears away rows of dead ones.
-///
-/// # Errors
-/// The database's.
-pub async fn enter(listener: &Session, id: &str, mode: Mode) -> Result<(), DbError> {
+pub async fn enter(
+    listener: &Session,
+    id: &str,
+    mode: Mode,
+    running_since: SystemTime,
+    seals_with: &str,
+) -> Result<(), DbError> {
     listener
         .execute("delete from relinkd.daemon d where d.id = $1 or not relinkd.alive(d)", &[(&id, Type::TEXT)])
         .await?;
     listener
         .execute(
-            "insert into relinkd.daemon (id, mode, backend_pid, backend_start)
-             select $1, $2, a.pid, a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid()",
-            &[(&id, Type::TEXT), (&mode.name(), Type::TEXT)],
+            "insert into relinkd.daemon (id, mode, running_since, seals_with, backend_pid, backend_start)
+             select $1, $2, $3, $4, a.pid, a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid()",
+            &[
+                (&id, Type::TEXT),
+                (&mode.name(), Type::TEXT),
+                (&running_since, Type::TIMESTAMPTZ),
+                (&seals_with, Type::TEXT),
+            ],
         )
-        .await?;
-    Ok(())
+        .await
 }
 
-/// Says that a polling daemon is still there; also the heartbeat of a listening one, which writes nothing.
-///
-/// # Errors
-/// The database's.
-pub async fn beat(listener: &Session, id: &str, mode: Mode) -> Result<(), DbError> {
-    match mode {
-        Mode::Listen => listener.query("select 1", &[]).await.map(drop),
-        Mode::Poll => listener
-            .execute("update relinkd.daemon set seen_at = now() where id = $1", &[(&id, Type::TEXT)])
-            .await
-            .map(drop),
-    }
+/// What a daemon tells of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The key that it seals with.
+    pub seals_with: String,
+    /// Links written since the start.
+    pub links_written: u64,
+    /// When it last wrote one.
+    pub last_write_at: Option<SystemTime>,
+    /// How often it had to connect again.
+    pub reconnects: u64,
+    /// Seconds until the next audit.
+    pub next_audit_in: Option<u64>,
+    /// Its `[portal]` is not the one that links follow.
+    pub other_portal: bool,
+}
+
+/// Says that a daemon is still there, and what it has to tell.
+pub async fn beat(listener: &Session, id: &str, report: Report) -> Result<(), DbError> {
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    listener
+        .execute(
+            "update relinkd.daemon
+                set seen_at = now(), links_written = $2, other_portal = $3, next_audit_at = now() + $4 * interval '1 s',
+                    last_write_at = $5, reconnects = $6, seals_with = $7
+              where id = $1",
+            &[
+                (&id, Type::TEXT),
+                (&count(report.links_written), Type::INT8),
+                (&report.other_portal, Type::BOOL),
+                (&report.next_audit_in.map(count), Type::INT8),
+                (&report.last_write_at, Type::TIMESTAMPTZ),
+                (&count(report.reconnects), Type::INT8),
+                (&report.seals_with, Type::TEXT),
+            ],
+        )
+        .await
 }
 
 /// Takes a daemon's row away.
-///
-/// # Errors
-/// The database's.
 pub async fn leave(session: &Session, id: &str) -> Result<(), DbError> {
-    session.execute("delete from relinkd.daemon where id = $1", &[(&id, Type::TEXT)]).await?;
-    Ok(())
+    session.execute("delete from relinkd.daemon where id = $1", &[(&id, Type::TEXT)]).await
 }
 
 /// Says why the files in a daemon's spool have to wait, or that they do not.
-///
-/// # Errors
-/// The database's.
 pub async fn files_wait(session: &Session, id: &str, reason: Option<&str>) -> Result<(), DbError> {
     session
         .execute(
@@ -78,28 +104,61 @@ pub async fn files_wait(session: &Session, id: &str, reason: Option<&str>) -> Re
             &[(&id, Type::TEXT), (&reason, Type::TEXT)],
         )
         .await
-        .map(drop)
 }
 
-/// A daemon that is alive.
-#[derive(Debug)]
+/// A daemon that is alive, as far as its last report tells.
+#[derive(Debug, Default)]
 pub struct Daemon {
     /// The name of its [`Mode`].
     pub mode: String,
     /// Why the files in its spool have to wait, if they do.
     pub files_wait: Option<String>,
+    /// When its process started.
+    pub running_since: Option<SystemTime>,
+    /// For how long it has been running, by the server's clock.
+    pub running_seconds: Option<f64>,
+    /// Links written since then.
+    pub links_written: i64,
+    /// When it last wrote one.
+    pub last_write_at: Option<SystemTime>,
+    /// How often it had to connect again.
+    pub reconnects: i64,
+    /// Seconds until its next audit.
+    pub next_audit_seconds: Option<f64>,
+    /// The key that it seals with.
+    pub seals_with: Option<String>,
+    /// Its `[portal]` is not the one that links follow.
+    pub other_portal: bool,
+}
+
+/// How many daemons are alive; of any version's schema.
+pub async fn count(session: &Session) -> Result<i64, DbError> {
+    let sql = "select count(*) from relinkd.daemon d where relinkd.alive(d)";
+    Ok(session.query_one(sql, &[]).await?.get(0))
 }
 
 /// The daemons that are alive, the longest first.
-///
-/// # Errors
-/// The database's.
 pub async fn daemons(session: &Session) -> Result<Vec<Daemon>, DbError> {
     let rows = session
         .query(
-            "select d.mode, d.files_wait from relinkd.daemon d where relinkd.alive(d) order by d.started_at",
+            "select d.mode, d.files_wait, d.running_since, extract(epoch from now() - d.running_since)::float8,
+                    d.links_written, d.last_write_at, d.reconnects,
+                    greatest(extract(epoch from d.next_audit_at - now()), 0)::float8, d.other_portal, d.seals_with
+               from relinkd.daemon d where relinkd.alive(d) order by d.started_at",
             &[],
         )
         .await?;
-    Ok(rows.iter().map(|row| Daemon { mode: row.get(0), files_wait: row.get(1) }).collect())
+    let daemon = |row: &tokio_postgres::Row| Daemon {
+        mode: row.get(0),
+        files_wait: row.get(1),
+        running_since: row.get(2),
+        running_seconds: row.get(3),
+        links_written: row.get(4),
+        last_write_at: row.get(5),
+        reconnects: row.get(6),
+        next_audit_seconds: row.get(7),
+        other_portal: row.get(8),
+        seals_with: row.get(9),
+    };
+    Ok(rows.iter().map(daemon).collect())
 }

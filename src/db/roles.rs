@@ -5,50 +5,75 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 /// Whether there is such a role.
-///
-/// # Errors
-/// The database's.
 pub async fn exists(session: &Session, role: &str) -> Result<bool, DbError> {
     let sql = "select exists (select from pg_roles where rolname = $1)";
     Ok(session.query_one(sql, &[(&role, Type::TEXT)]).await?.get(0))
 }
 
 /// Makes a role that may log in. Of a password only the SCRAM verifier is sent (RFC 5803), as `psql` does it.
-///
-/// # Errors
-/// The database's.
 pub async fn create(session: &Session, role: &str, password: Option<&[u8]>) -> Result<(), DbError> {
-    let mut command = create_command(role);
-    command.pop();
-    if let Some(password) = password {
-        let verifier = postgres_protocol::password::scram_sha_256(password);
-        command.push_str(" password ");
-        command.push_str(&literal(&verifier));
-    }
-    session.batch(&command).await
+    let verifier = password.map(postgres_protocol::password::scram_sha_256).unwrap_or_default();
+    let sql = "select format('create role %I login', $1) || case when $2 <> '' then format(' password %L', $2) else '' end";
+    let row = session.query_one(sql, &[(&role, Type::TEXT), (&verifier, Type::TEXT)]).await?;
+    session.batch(row.get(0)).await
 }
 
-/// The command that makes the role, for people.
-#[must_use]
-pub fn create_command(role: &str) -> String {
-    format!("create role {} login;", identifier(role))
+/// Commands about the role, for people; `%I` in the pattern is its name.
+pub async fn command(session: &Session, pattern: &str, role: &str) -> Result<String, DbError> {
+    let sql = "select replace($1, '%I', quote_ident($2))";
+    Ok(session.query_one(sql, &[(&pattern, Type::TEXT), (&role, Type::TEXT)]).await?.get(0))
 }
 
-/// The commands that keep tokens out of the server's log, for people.
-#[must_use]
-pub fn quiet_command(role: &str) -> String {
-    let role = identifier(role);
-    format!(
-        "alter role {role} set log_parameter_max_length = 0; \
-         alter role {role} set log_parameter_max_length_on_error = 0; \
-         alter role {role} set log_error_verbosity = terse;"
-    )
+/// Makes the role.
+pub const CREATE: &str = "create role %I login;";
+/// Removes it.
+pub const DROP: &str = "drop role %I;";
+/// Keeps tokens out of the server's log.
+pub const QUIET: &str = "alter role %I set log_parameter_max_length = 0; \
+                         alter role %I set log_parameter_max_length_on_error = 0; \
+                         alter role %I set log_error_verbosity = terse;";
+
+/// Whether this session may read and write the bot's rows: the code of others that comes with them (triggers, checks,
+/// predicates of indexes) has no more rights in it than it has anyway. So for the owner of both tables, logged in as such.
+pub async fn owns_rows(session: &Session) -> Result<bool, DbError> {
+    let sql = "select session_user = r.rolname and not r.rolsuper
+                  and (select coalesce(bool_and(c.relowner = r.oid), false)
+                         from pg_rewrite w
+                         join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+                                         and d.refclassid = 'pg_class'::regclass and d.refobjid <> w.ev_class
+                         join pg_class c on c.oid = d.refobjid
+                        where w.ev_class in (to_regclass('relinkd.bot_user'), to_regclass('relinkd.bot_issue')))
+                 from pg_roles r where r.rolname = current_user";
+    Ok(session.query_one(sql, &[]).await?.get(0))
 }
 
-/// The command that removes the role, for people.
-#[must_use]
-pub fn drop_command(role: &str) -> String {
-    format!("drop role {};", identifier(role))
+/// Who this session is, where that is a superuser or can become one: they must not touch the bot's rows.
+pub async fn superuser(session: &Session) -> Result<Option<String>, DbError> {
+    let sql = "select r.rolname::text from pg_roles r
+                where r.rolsuper and (pg_has_role(session_user, r.oid, 'member') or r.rolname = current_user)
+                order by r.rolname <> current_user limit 1";
+    Ok(session.query_opt(sql, &[]).await?.map(|row| row.get(0)))
+}
+
+/// What the daemon's role has that it had better not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TooMuch {
+    /// It is a superuser.
+    Superuser,
+    /// It owns one of the bot's tables.
+    Owner,
+}
+
+/// Whether the daemon's role has too much.
+pub async fn too_much(session: &Session, role: &str) -> Result<Option<TooMuch>, DbError> {
+    let sql = "select r.rolsuper, exists (select from relinkd.bound b where b.owner = r.oid)
+                 from pg_roles r where r.rolname = $1";
+    let row = session.query_one(sql, &[(&role, Type::TEXT)]).await?;
+    Ok(match (row.get(0), row.get(1)) {
+        (true, _) => Some(TooMuch::Superuser),
+        (false, true) => Some(TooMuch::Owner),
+        (false, false) => None,
+    })
 }
 
 /// Whether the error says that this is not allowed.

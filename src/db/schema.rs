@@ -2,13 +2,14 @@
 //!
 //! Making and removing it is `install`'s and `uninstall`'s, in [`super::setup`].
 
-use super::{DbError, Session};
-use crate::config::Tables;
+use super::{DbError, Session, Tx};
+use crate::config::{QualifiedName, Tables};
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 /// The version of schema `relinkd` that this program works with.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 
 /// What the bot's columns can hold, in characters; none where they are not bounded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,96 +20,210 @@ pub struct Facts {
     pub token_limit: Option<usize>,
 }
 
-/// Whether schema `relinkd` is there, of this version, and made for these tables.
-///
-/// # Errors
-/// What is amiss, or the database's.
-pub async fn verify(session: &Session, tables: &Tables) -> Result<Facts, DbError> {
-    let rows = session
-        .query(
-            "select schema_version, users_table, users_telegram_id, users_portal_token,
-                    issues_table, issues_id, issues_telegram_id, issues_url from relinkd.meta",
-            &[],
-        )
-        .await
-        .map_err(|error| match error.code() {
+/// A schema that fits.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// What the columns can hold.
+    pub facts: Facts,
+    /// Names that have changed in the database: relinkd follows them, and the configuration should.
+    pub warnings: Vec<String>,
+}
+
+/// Whether schema `relinkd` is there, of this version, and bound to these tables.
+pub async fn verify(session: &Session, tables: &Tables) -> Result<Verified, DbError> {
+    let rows = session.query("select schema_version from relinkd.meta", &[]).await.map_err(|error| {
+        match error.code() {
             Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME => {
                 DbError::NoSchema
             }
             _ => error,
-        })?;
-    let row = rows.first().ok_or(DbError::NoSchema)?;
-    let found: i32 = row.get(0);
+        }
+    })?;
+    let found: i32 = rows.first().ok_or(DbError::NoSchema)?.get(0);
     if found != VERSION {
         return Err(DbError::WrongVersion { found, wanted: VERSION });
     }
-    let installed: Vec<String> = (1..8).map(|column| row.get(column)).collect();
-    let configured = names(tables);
-    if installed != configured {
+    let parts = bound(session, &Named::all(tables)).await?;
+    if parts.iter().any(Part::is_another) {
         return Err(DbError::OtherTables {
-            installed: describe(&installed),
-            configured: describe(&configured),
+            installed: describe(parts.iter().map(|part| part.today.as_ref())),
+            configured: describe(parts.iter().map(|part| Some(&part.configured))),
         });
     }
-    facts(session).await
+    let limit = |of: &str| {
+        let part = parts.iter().find(|part| part.configured.part == of);
+        part.and_then(|part| usize::try_from(part.type_modifier - 4).ok())
+    };
+    Ok(Verified {
+        facts: Facts { url_limit: limit("issues.url"), token_limit: limit("users.portal_token") },
+        warnings: warnings(&parts),
+    })
 }
 
-/// The names of the bot's tables and columns, in the order of `relinkd.meta`, tables as `regclass` prints them.
-#[must_use]
-pub fn names(tables: &Tables) -> Vec<String> {
-    vec![
-        tables.users.name.to_string(),
-        tables.users.telegram_id.clone(),
-        tables.users.portal_token.clone(),
-        tables.issues.name.to_string(),
-        tables.issues.id.clone(),
-        tables.issues.telegram_id.clone(),
-        tables.issues.url.clone(),
-    ]
+/// One of the five columns by its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    /// As `relinkd.bound` calls it.
+    part: &'static str,
+    table: QualifiedName,
+    column: String,
 }
 
-fn describe(names: &[String]) -> String {
-    format!(
-        "{} ({}, {}) and {} ({}, {}, {})",
-        names[0], names[1], names[2], names[3], names[4], names[5], names[6]
-    )
+impl Named {
+    fn all(tables: &Tables) -> [Self; 5] {
+        let (users, issues) = (&tables.users, &tables.issues);
+        let named = |part, table: &QualifiedName, column: &str| Self {
+            part,
+            table: table.clone(),
+            column: column.to_owned(),
+        };
+        [
+            named("users.telegram_id", &users.name, &users.telegram_id),
+            named("users.portal_token", &users.name, &users.portal_token),
+            named("issues.id", &issues.name, &issues.id),
+            named("issues.telegram_id", &issues.name, &issues.telegram_id),
+            named("issues.url", &issues.name, &issues.url),
+        ]
+    }
 }
 
-async fn facts(session: &Session) -> Result<Facts, DbError> {
-    let limit = |typmod: i32| usize::try_from(typmod - 4).ok();
-    let row = session
-        .query_one(
-            "select (select atttypmod from pg_attribute
-                      where attrelid = 'relinkd.bot_issue'::regclass and attname = 'url'),
-                    (select atttypmod from pg_attribute
-                      where attrelid = 'relinkd.bot_user'::regclass and attname = 'portal_token')",
-            &[],
+/// One of the five columns, as configured and as it is bound.
+#[derive(Debug)]
+struct Part {
+    configured: Named,
+    /// What the bound one is called today; none where it is gone.
+    today: Option<Named>,
+    type_modifier: i32,
+    table: Configured,
+    column: Configured,
+}
+
+/// What a configured name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Configured {
+    /// What relinkd is bound to.
+    Bound,
+    /// Nothing: what is bound was renamed.
+    Nothing,
+    /// Something else.
+    Another,
+}
+
+impl Part {
+    fn is_another(&self) -> bool {
+        self.today.is_none() || self.table == Configured::Another || self.column == Configured::Another
+    }
+}
+
+/// What the accessors are bound to, beside what the configuration names.
+async fn bound(session: &Session, configured: &[Named; 5]) -> Result<Vec<Part>, DbError> {
+    let each = |of: fn(&Named) -> &str| configured.iter().map(of).collect::<Vec<_>>();
+    let (parts, schemas) = (each(|named| named.part), each(|named| &named.table.schema));
+    let (names, columns) = (each(|named| &named.table.table), each(|named| &named.column));
+    let rows = session
+        .query(
+            "select b.schema_name::text, b.table_name::text, b.column_name::text, b.type_modifier,
+                    c.oid = b.table_id, a.attnum = b.column_number
+               from unnest($1, $2, $3, $4) with ordinality w(part, schema_name, table_name, column_name, place)
+               left join relinkd.bound b on b.part = w.part
+               left join pg_catalog.pg_namespace n on n.nspname = w.schema_name
+               left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.table_name
+               left join pg_catalog.pg_attribute a
+                      on a.attrelid = b.table_id and a.attname = w.column_name and not a.attisdropped
+              order by w.place",
+            &[
+                (&parts, Type::TEXT_ARRAY),
+                (&schemas, Type::TEXT_ARRAY),
+                (&names, Type::TEXT_ARRAY),
+                (&columns, Type::TEXT_ARRAY),
+            ],
         )
         .await?;
-    Ok(Facts { url_limit: limit(row.get(0)), token_limit: limit(row.get(1)) })
+    let stands_for = |same: Option<bool>| match same {
+        Some(true) => Configured::Bound,
+        Some(false) => Configured::Another,
+        None => Configured::Nothing,
+    };
+    let part = |(configured, row): (&Named, &Row)| Part {
+        today: row.get::<_, Option<String>>(0).map(|schema| Named {
+            part: configured.part,
+            table: QualifiedName { schema, table: row.get(1) },
+            column: row.get(2),
+        }),
+        configured: configured.clone(),
+        type_modifier: row.get::<_, Option<i32>>(3).unwrap_or(-1),
+        table: stands_for(row.get(4)),
+        column: stands_for(row.get(5)),
+    };
+    Ok(configured.iter().zip(&rows).map(part).collect())
 }
 
-/// Remembers what decides links; where it is something else than before, queues everyone and says so.
-///
-/// # Errors
-/// The database's.
-pub async fn portal_changed(session: &Session, fingerprint: &str) -> Result<bool, DbError> {
-    let row = session
-        .query_opt(
-            "with old as (select portal_fingerprint from relinkd.meta),
+/// What was renamed, each with the key that should follow.
+fn warnings(parts: &[Part]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for Part { configured, today, table, column, .. } in parts {
+        let Some(today) = today else { continue };
+        let section = configured.part.split('.').next().unwrap_or(configured.part);
+        let mut renamed = |key: &str, old: &str, new: &str| {
+            let warning = format!("{old:?} is called {new:?} now: set tables.{key} = {new:?}");
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        };
+        if *table == Configured::Nothing {
+            let (old, new) = (configured.table.to_string(), today.table.to_string());
+            renamed(&format!("{section}.name"), &old, &new);
+        }
+        if *column == Configured::Nothing {
+            renamed(configured.part, &configured.column, &today.column);
+        }
+    }
+    warnings
+}
+
+/// `public.users (telegram_id, portal_token) and …`
+fn describe<'n>(parts: impl Iterator<Item = Option<&'n Named>>) -> String {
+    let mut tables: Vec<(String, Vec<&str>)> = Vec::new();
+    for named in parts.flatten() {
+        let table = named.table.to_string();
+        match tables.last_mut() {
+            Some((last, columns)) if *last == table => columns.push(&named.column),
+            _ => tables.push((table, vec![&named.column])),
+        }
+    }
+    let tables: Vec<String> =
+        tables.iter().map(|(table, columns)| format!("{table} ({})", columns.join(", "))).collect();
+    if tables.is_empty() { "tables that are gone".to_owned() } else { tables.join(" and ") }
+}
+
+/// The `[portal]` settings that links follow, in short: those that were read last, by a daemon's start or reload or by a
+/// command. None before the first.
+pub async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
+    Ok(tx.query_one("select m.portal_fingerprint from relinkd.meta m", &[]).await?.get(0))
+}
+
+/// As [`portal_in_force`], outside a transaction.
+pub async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
+    Ok(session.query_one("select m.portal_fingerprint from relinkd.meta m", &[]).await?.get(0))
+}
+
+/// Makes links follow these `[portal]` settings; where they are others than before, queues everybody and says so.
+pub async fn put_portal_in_force(session: &Session, fingerprint: &str) -> Result<bool, DbError> {
+    let rows = session
+        .query(
+            "with old as (select m.portal_fingerprint from relinkd.meta m),
                   new as (update relinkd.meta set portal_fingerprint = $1
-                           where portal_fingerprint is distinct from $1 returning 1)
-             select case when old.portal_fingerprint is not null then relinkd.queue_everyone() end from old, new",
+                           where portal_fingerprint is distinct from $1 returning 1),
+                  queued as (insert into relinkd.change (telegram_id)
+                             select null from old, new where old.portal_fingerprint is not null returning 1)
+             select 1 from queued",
             &[(&fingerprint, Type::TEXT)],
         )
         .await?;
-    Ok(row.is_some_and(|row| row.get::<_, Option<i64>>(0).is_some()))
+    Ok(!rows.is_empty())
 }
 
 /// Remembers an audit.
-///
-/// # Errors
-/// The database's.
 pub async fn audit_finished(session: &Session, found: usize) -> Result<(), DbError> {
     let found = i64::try_from(found).unwrap_or(i64::MAX);
     session
@@ -116,6 +231,5 @@ pub async fn audit_finished(session: &Session, found: usize) -> Result<(), DbErr
             "update relinkd.meta set audit_finished_at = now(), audit_found = $1",
             &[(&found, Type::INT8)],
         )
-        .await?;
-    Ok(())
+        .await
 }

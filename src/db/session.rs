@@ -1,16 +1,35 @@
 //! One session with a server, and transactions in it.
 //!
-//! Statements go out unnamed with typed parameters (no prepared statement is left in the server), and every
-//! transaction sets its own time limits, so that nothing is assumed of the session a pooler hands out.
+//! Two ways to talk. As long as nobody knows whether a pooler stands in between, every statement is unnamed and runs in a
+//! transaction that sets its own limits and search path, so that nothing is left in a session that others use next. A
+//! session that is known to be ours alone ([`Session::settle_in`]) is set up once and prepares its statements.
+//!
+//! What is sent before it is awaited travels together: `begin` with the first statement, the last one with `commit`.
 
 use super::DbError;
+use postgres_openssl::MakeTlsConnector;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::pin::{Pin, pin};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, IsolationLevel, Row};
+use tokio_postgres::{Client, Error, Row, Statement};
 
 /// A bind parameter and its type.
 pub type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// The path by which names in our statements are resolved: Postgres' own objects, whoever planted others.
+const OUR_PATH: &str = "set local search_path = pg_catalog, pg_temp";
+/// First in the transaction of a single statement, whatever the role or the database would set.
+const ALONE: &str = "begin; set local search_path = pg_catalog, pg_temp; \
+                     set local statement_timeout = '60s'; set local lock_timeout = '5s'";
+/// The role's own path, under which the bot's triggers and constraints run when a row of the bot's is written.
+const BOTS_PATH: &str = "set local search_path to default";
 
 /// A connection that somebody drives; ends when it is dropped.
 pub struct Session {
@@ -19,6 +38,15 @@ pub struct Session {
     pub(super) rings: mpsc::Receiver<()>,
     /// Host and port, or the socket directory, for people.
     pub endpoint: String,
+    connection: JoinHandle<()>,
+    tls: MakeTlsConnector,
+    /// What the session was set up for, and its statements; none where a pooler may stand in between.
+    own: Option<Own>,
+}
+
+struct Own {
+    purpose: Purpose,
+    statements: Mutex<HashMap<String, Statement>>,
 }
 
 /// What a transaction is for.
@@ -31,11 +59,90 @@ pub enum Purpose {
     Assign,
     /// Looking only.
     Read,
+    /// Listening, and holding the sleeper's lock.
+    Listen,
+}
+
+impl Purpose {
+    /// Settings of the session or transaction (Postgres manual, chapter 20). A plan that is made without the parameters
+    /// quotes none of them where somebody logs plans, and is made once.
+    fn settings(self) -> &'static [&'static str] {
+        match self {
+            // Every access is by key, however stale the statistics are: no scan of a whole table. Limits are short, for
+            // the bot waits for rows that such a transaction has written.
+            Self::Relink => &[
+                "search_path = pg_catalog, pg_temp",
+                "plan_cache_mode = force_generic_plan",
+                "enable_seqscan = off",
+                "enable_hashjoin = off",
+                "enable_mergejoin = off",
+                "jit = off",
+                "relinkd.applying = 'on'",
+                "synchronous_commit = off",
+                "statement_timeout = '1500ms'",
+                "lock_timeout = '20ms'",
+                "idle_in_transaction_session_timeout = '3s'",
+                "client_connection_check_interval = '2s'",
+            ],
+            Self::Assign => &[
+                "search_path = pg_catalog, pg_temp",
+                "plan_cache_mode = force_generic_plan",
+                "relinkd.assigning = 'on'",
+                "statement_timeout = '40s'",
+                "lock_timeout = '200ms'",
+                "idle_in_transaction_session_timeout = '3s'",
+                "client_connection_check_interval = '2s'",
+            ],
+            Self::Read => &[
+                "search_path = pg_catalog, pg_temp",
+                "plan_cache_mode = force_generic_plan",
+                "transaction_read_only = on",
+                "jit = off",
+                "statement_timeout = '60s'",
+                "lock_timeout = '1s'",
+                "idle_in_transaction_session_timeout = '60s'",
+            ],
+            Self::Listen => &[
+                "search_path = pg_catalog, pg_temp",
+                "plan_cache_mode = force_generic_plan",
+                "statement_timeout = '5s'",
+                "lock_timeout = '1s'",
+                "idle_session_timeout = '30s'",
+            ],
+        }
+    }
+
+    /// Assignments last as soon as they are committed, whatever the database's default: at least `on`.
+    fn flushes(self) -> Option<&'static str> {
+        (self == Self::Assign).then_some(
+            "select set_config('synchronous_commit',
+                 case when current_setting('synchronous_commit') in ('off', 'local') then 'on'
+                      else current_setting('synchronous_commit') end, true)",
+        )
+    }
+
+    fn begin(self) -> String {
+        // Whatever the database's default: who waits for a lock and then looks must see what was done under it.
+        let mut sql = String::from("begin isolation level read committed read write");
+        for setting in self.settings() {
+            let _ = write!(sql, "; set local {setting}");
+        }
+        if let Some(flush) = self.flushes() {
+            let _ = write!(sql, "; {flush}");
+        }
+        sql
+    }
 }
 
 impl Session {
-    pub(super) fn new(client: Client, rings: mpsc::Receiver<()>, endpoint: String) -> Self {
-        Self { client, rings, endpoint }
+    pub(super) fn new(
+        client: Client,
+        rings: mpsc::Receiver<()>,
+        endpoint: String,
+        connection: JoinHandle<()>,
+        tls: MakeTlsConnector,
+    ) -> Self {
+        Self { client, rings, endpoint, connection, tls, own: None }
     }
 
     /// Whether the connection is known to be gone.
@@ -44,97 +151,182 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// Begins a transaction; dropping it unfinished rolls it back.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn begin(&mut self, purpose: Purpose) -> Result<Tx<'_>, DbError> {
-        // Whatever the database's default: who waits for a lock and then looks must see what was done under it.
-        let inner =
-            self.client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
-        inner
-            .batch_execute(match purpose {
-                Purpose::Relink => {
-                    // Every access is by key, however stale the statistics are: no scan of a whole table.
-                    "set local enable_seqscan = off; set local enable_hashjoin = off;
-                     set local enable_mergejoin = off; set local jit = off;
-                     set local relinkd.applying = 'on'; set local synchronous_commit = off;
-                     set local statement_timeout = '30s'; set local lock_timeout = '1s';
-                     set local idle_in_transaction_session_timeout = '30s'"
-                }
-                Purpose::Assign => {
-                    "set local statement_timeout = '40s'; set local lock_timeout = '5s';
-                     set local idle_in_transaction_session_timeout = '30s'"
-                }
-                Purpose::Read => {
-                    "set transaction read only; set local statement_timeout = '60s';
-                     set local lock_timeout = '1s'; set local idle_in_transaction_session_timeout = '60s'"
-                }
-            })
-            .await?;
-        Ok(Tx { inner })
+    /// Sets the session up for one purpose, once and for good. Only for a session that is known to be ours alone: behind
+    /// a pooler the settings would reach others.
+    pub async fn settle_in(&mut self, purpose: Purpose) -> Result<(), DbError> {
+        let mut sql = String::new();
+        for setting in purpose.settings() {
+            let _ = write!(sql, "set {setting}; ");
+        }
+        self.client.batch_execute(&sql).await?;
+        self.own = Some(Own { purpose, statements: Mutex::default() });
+        Ok(())
+    }
+
+    /// Cancels what the server does for this session, and closes the connection without a word: for one that does not
+    /// answer. Returns at once.
+    pub fn abandon(self) {
+        let cancel = self.client.cancel_token();
+        let tls = self.tls.clone();
+        self.connection.abort();
+        tokio::spawn(async move {
+            // Where that does not come through either, the server notices by its own means.
+            let _ = tokio::time::timeout(Duration::from_secs(3), cancel.cancel_query(tls)).await;
+        });
+    }
+
+    /// Begins a transaction; dropping it unfinished rolls it back. `begin` travels with the first statement.
+    pub fn begin(&mut self, purpose: Purpose) -> Tx<'_> {
+        let sql = match &self.own {
+            Some(own) if own.purpose == purpose => match purpose.flushes() {
+                Some(flush) => format!("begin isolation level read committed read write; {flush}"),
+                None => "begin isolation level read committed read write".to_owned(),
+            },
+            _ => purpose.begin(),
+        };
+        let client = &self.client;
+        let opening: Opening<'_> = Box::pin(async move { client.batch_execute(&sql).await });
+        Tx { session: self, opening: Mutex::new(Some(opening)), open: true }
     }
 
     /// Runs a statement of its own and returns its rows.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        Ok(self.client.query_typed(sql, params).await?)
+        if self.own.is_some() {
+            return Ok(self.run(sql, params).await?);
+        }
+        let (begun, rows, ended) = tokio::join!(
+            self.client.batch_execute(ALONE),
+            self.client.query_typed(sql, params),
+            self.client.batch_execute("commit"),
+        );
+        begun?;
+        let rows = rows?;
+        ended?;
+        Ok(rows)
     }
 
     /// As [`Session::query`], for exactly one row.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
-        Ok(self.client.query_typed_one(sql, params).await?)
+        let rows = self.query(sql, params).await?;
+        rows.into_iter().next().ok_or(DbError::NoRow)
     }
 
     /// As [`Session::query`], for one row or none.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn query_opt(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, DbError> {
-        Ok(self.client.query_typed_opt(sql, params).await?)
+        Ok(self.query(sql, params).await?.into_iter().next())
     }
 
-    /// Runs a statement of its own; returns the number of rows it touched.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
-        Ok(self.client.execute_typed(sql, params).await?)
+    /// Runs a statement of its own that returns no rows.
+    pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
+        self.query(sql, params).await.map(drop)
     }
 
-    /// Runs several statements without parameters.
-    ///
-    /// # Errors
-    /// The database's.
+    /// Runs several statements without parameters, as they are.
     pub async fn batch(&self, sql: &str) -> Result<(), DbError> {
         Ok(self.client.batch_execute(sql).await?)
     }
+
+    async fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        match self.statement(sql, params).await? {
+            None => self.client.query_typed(sql, params).await,
+            Some(statement) => {
+                let values: Vec<&(dyn ToSql + Sync)> = params.iter().map(|(value, _)| *value).collect();
+                self.client.query(&statement, &values).await
+            }
+        }
+    }
+
+    /// The prepared statement, prepared now where it is new; none where nothing is prepared.
+    async fn statement(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<Statement>, Error> {
+        let Some(own) = &self.own else { return Ok(None) };
+        let known = own.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let types: Vec<Type> = params.iter().map(|(_, of)| of.clone()).collect();
+        let statement = self.client.prepare_typed(sql, &types).await?;
+        let mut statements = own.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        statements.insert(sql.to_owned(), statement.clone());
+        Ok(Some(statement))
+    }
 }
+
+type Opening<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
 /// A transaction.
 pub struct Tx<'a> {
-    inner: tokio_postgres::Transaction<'a>,
+    session: &'a Session,
+    /// `begin`, not yet sent.
+    opening: Mutex<Option<Opening<'a>>>,
+    open: bool,
 }
 
 impl Tx<'_> {
+    /// Runs a statement and returns its rows.
+    pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(opening) = opening else { return Ok(self.session.run(sql, params).await?) };
+        let (begun, rows) = tokio::join!(opening, self.session.run(sql, params));
+        begun?;
+        Ok(rows?)
+    }
+
+    /// Runs a statement and returns its one row.
+    pub async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
+        let rows = self.query(sql, params).await?;
+        rows.into_iter().next().ok_or(DbError::NoRow)
+    }
+
+    /// Runs a statement that returns no rows.
+    pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
+        self.query(sql, params).await.map(drop)
+    }
+
+    /// Runs a statement that writes rows of the bot's: under the path that the bot's triggers and constraints know. In
+    /// `sql` every operator, function, type and table must be qualified.
+    pub async fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        self.opened().await?;
+        // What travels together must not wait for anything in between.
+        self.session.statement(sql, params).await?;
+        let (bots, rows, ours) = tokio::join!(
+            self.session.client.batch_execute(BOTS_PATH),
+            self.session.run(sql, params),
+            self.session.client.batch_execute(OUR_PATH),
+        );
+        bots?;
+        let rows = rows?;
+        ours?;
+        Ok(rows)
+    }
+
+    /// As [`Tx::write`], as the transaction's last statement: it is committed with it.
+    pub async fn write_and_commit(mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+        self.opened().await?;
+        // What travels together must not wait for anything in between: `commit` would overtake the statement.
+        self.session.statement(sql, params).await?;
+        self.open = false;
+        let (bots, rows, committed) = tokio::join!(
+            self.session.client.batch_execute(BOTS_PATH),
+            self.session.run(sql, params),
+            self.session.client.batch_execute("commit"),
+        );
+        bots?;
+        let rows = rows?;
+        committed?;
+        Ok(rows)
+    }
+
     /// Copies rows in with `copy … from stdin binary` (Postgres manual, COPY): unlike parameters, they are in nobody's
     /// log.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn copy(
         &self,
         sql: &str,
         types: &[Type],
         rows: &[Vec<&(dyn ToSql + Sync)>],
     ) -> Result<(), DbError> {
-        let writer = BinaryCopyInWriter::new(self.inner.copy_in(sql).await?, types);
-        let mut writer = std::pin::pin!(writer);
+        self.opened().await?;
+        let sink = self.session.client.copy_in(sql).await?;
+        let mut writer = pin!(BinaryCopyInWriter::new(sink, types));
         for row in rows {
             writer.as_mut().write(row).await?;
         }
@@ -142,43 +334,38 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Runs a statement and returns its rows.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        Ok(self.inner.query_typed(sql, params).await?)
-    }
-
-    /// Runs a statement and returns its one row.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
-        Ok(self.inner.query_typed_one(sql, params).await?)
-    }
-
-    /// Runs a statement; returns the number of rows it touched.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, DbError> {
-        Ok(self.inner.execute_typed(sql, params).await?)
-    }
-
     /// Runs several statements without parameters.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn batch(&self, sql: &str) -> Result<(), DbError> {
-        Ok(self.inner.batch_execute(sql).await?)
+        self.opened().await?;
+        Ok(self.session.client.batch_execute(sql).await?)
     }
 
-    /// Ends the transaction and keeps it.
-    ///
-    /// # Errors
-    /// The database's; whether the transaction took effect is then not known.
-    pub async fn commit(self) -> Result<(), DbError> {
-        Ok(self.inner.commit().await?)
+    /// Ends the transaction and keeps it. After an error it is not known whether it took effect.
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        self.open = false;
+        if self.opening.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            return Ok(());
+        }
+        Ok(self.session.client.batch_execute("commit").await?)
+    }
+
+    async fn opened(&self) -> Result<(), DbError> {
+        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(opening) = opening {
+            opening.await?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Tx<'_> {
+    /// Sends `rollback` where the transaction was begun; what follows on the session comes after it.
+    fn drop(&mut self) {
+        let unsent = self.opening.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if self.open && !unsent {
+            // The first poll puts the message into the queue; nobody waits for the answer.
+            let rollback = pin!(self.session.client.batch_execute("rollback"));
+            let _ = rollback.poll(&mut Context::from_waker(Waker::noop()));
+        }
     }
 }

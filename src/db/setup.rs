@@ -1,58 +1,77 @@
 //! Making and removing schema `relinkd`, from the files in `sql/`. Names reach the SQL as settings of the session.
 //!
-//! Every lock on the bot's tables is asked for with a short time limit and asked for again: the bot waits behind it
-//! for half a second at most. That is shorter than `deadlock_timeout`, too: of two who wait for each other, it is never
-//! the bot that is told to give way.
+//! An admin's session plans no query over the bot's tables and writes no row of theirs: to plan is to evaluate the
+//! predicates of indexes, and a deferred trigger runs at the commit, both with the admin's rights.
+//!
+//! Every lock on the bot's tables is asked for with a short time limit, and the whole transaction is tried again where it
+//! was not to be had: the bot waits for the limits of two or three locks at most, and for what is done under them.
 
-use super::schema::names;
 use super::{DbError, Session};
 use crate::config::Tables;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
+/// The schema, and nothing in it.
+pub const CREATE: &str = include_str!("../../sql/create.sql");
+/// Refuses a schema of somebody else's.
+pub const REFUSE: &str = include_str!("../../sql/refuse.sql");
+/// From an older version's schema.
+pub const UPGRADE: &str = include_str!("../../sql/upgrade.sql");
 /// Tables, views and functions.
 pub const SCHEMA: &str = include_str!("../../sql/schema.sql");
+/// What is bound to the bot's tables: accessors, views, triggers, grants.
+pub const ATTACH: &str = include_str!("../../sql/attach.sql");
 /// The statements that build the index.
 pub const INDEX: &str = include_str!("../../sql/index.sql");
-/// The triggers.
-pub const ATTACH: &str = include_str!("../../sql/attach.sql");
-/// The grants of the daemon's role.
-pub const GRANTS: &str = include_str!("../../sql/grants.sql");
 /// Settings that keep tokens out of the server's log.
 pub const QUIET: &str = include_str!("../../sql/quiet.sql");
-/// The way back: triggers and grants.
-pub const DISARM: &str = include_str!("../../sql/disarm.sql");
+/// The way back: triggers.
+const DISARM: &str = include_str!("../../sql/disarm.sql");
 /// The way back: everything else.
-pub const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
+const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
-/// How often a lock is asked for.
-const ATTEMPTS: u32 = 20;
-/// How long between.
-const BETWEEN: Duration = Duration::from_millis(500);
+/// First in every session of an admin: Postgres' own names, the rights of the login, and no limits but ours, whatever
+/// the role or the database would set.
+pub const OURSELVES: &str = "set statement_timeout = 0;
+set search_path = pg_catalog, pg_temp;
+set role none;
+do $ourselves$ begin
+    perform set_config(s.name, s.value, false)
+       from (values ('lock_timeout', '0'), ('idle_session_timeout', '0'),
+                    ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),
+                    ('client_min_messages', 'notice'), ('restrict_nonsystem_relation_kind', ''))
+            s(name, value)
+      where s.name in (select p.name from pg_settings p);
+end $ourselves$;";
+/// First in every transaction that locks the bot's tables.
+pub const BRIEFLY: &str = "begin; set local lock_timeout = '25ms';";
+/// What [`REFUSE`] raises.
+pub const REFUSED: &str = "RLK01";
+
+/// How long locks are asked for again and again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The settings through which names reach the SQL, each with its value.
 #[must_use]
-pub fn settings(tables: &Tables, role: Option<&str>) -> Vec<(&'static str, String)> {
-    let keys = [
-        "relinkd.users_table",
-        "relinkd.users_telegram_id",
-        "relinkd.users_portal_token",
-        "relinkd.issues_table",
-        "relinkd.issues_id",
-        "relinkd.issues_telegram_id",
-        "relinkd.issues_url",
-    ];
-    let mut settings: Vec<_> = keys.into_iter().zip(names(tables)).collect();
-    settings.extend(role.map(|role| ("relinkd.role", role.to_owned())));
-    settings
+pub fn settings(tables: &Tables, role: &str) -> [(&'static str, String); 10] {
+    let (users, issues) = (&tables.users, &tables.issues);
+    [
+        ("relinkd.users_schema", users.name.schema.clone()),
+        ("relinkd.users_table", users.name.table.clone()),
+        ("relinkd.users_telegram_id", users.telegram_id.clone()),
+        ("relinkd.users_portal_token", users.portal_token.clone()),
+        ("relinkd.issues_schema", issues.name.schema.clone()),
+        ("relinkd.issues_table", issues.name.table.clone()),
+        ("relinkd.issues_id", issues.id.clone()),
+        ("relinkd.issues_telegram_id", issues.telegram_id.clone()),
+        ("relinkd.issues_url", issues.url.clone()),
+        ("relinkd.role", role.to_owned()),
+    ]
 }
 
 /// Sets the names for the statements that follow in this session.
-///
-/// # Errors
-/// The database's.
-pub async fn name(admin: &Session, tables: &Tables, role: Option<&str>) -> Result<(), DbError> {
+pub async fn name(admin: &Session, tables: &Tables, role: &str) -> Result<(), DbError> {
     for (key, value) in settings(tables, role) {
         admin.query("select set_config($1, $2, false)", &[(&key, Type::TEXT), (&value, Type::TEXT)]).await?;
     }
@@ -60,42 +79,37 @@ pub async fn name(admin: &Session, tables: &Tables, role: Option<&str>) -> Resul
 }
 
 /// Creates or upgrades schema, triggers and grants, all or nothing: half of it would make the bot's own writes fail.
-///
-/// # Errors
-/// The database's.
-pub async fn install(admin: &Session) -> Result<(), DbError> {
-    patiently(admin, &format!("{SCHEMA}\n{ATTACH}\n{GRANTS}")).await
+/// Returns whether the triggers were not all in order before; then everybody is queued.
+pub async fn install(admin: &Session) -> Result<bool, DbError> {
+    patiently(admin, &[CREATE, REFUSE, UPGRADE, SCHEMA, ATTACH].join("\n")).await?;
+    let sql = "select current_setting('relinkd.changed') = 'true'";
+    Ok(admin.query_one(sql, &[]).await?.get(0))
 }
 
-/// Builds the index, where the table has none that serves.
-///
-/// # Errors
-/// The database's.
-pub async fn index(admin: &Session) -> Result<(), DbError> {
+/// Builds the index, where the table has none that serves. Returns whether it did.
+pub async fn index(admin: &Session) -> Result<bool, DbError> {
     let wanted = INDEX.replace("\\gexec", "");
-    let mut attempt = 0;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match build(admin, &wanted).await {
-            Err(error) if locked(&error) && attempt < ATTEMPTS => attempt += 1,
+            Err(error) if locked(&error) && Instant::now() < deadline => pause().await,
             done => return done,
         }
-        tokio::time::sleep(BETWEEN).await;
     }
 }
 
-async fn build(admin: &Session, wanted: &str) -> Result<(), DbError> {
-    for row in admin.query(wanted, &[]).await? {
+async fn build(admin: &Session, wanted: &str) -> Result<bool, DbError> {
+    let statements = admin.query(wanted, &[]).await?;
+    for row in &statements {
         let statement: &str = row.get(0);
+        // It waits for transactions that began before it, and nobody waits for it meanwhile.
         admin.batch("set lock_timeout = '5s'; set statement_timeout = 0").await?;
         admin.batch(statement).await?;
     }
-    Ok(())
+    Ok(!statements.is_empty())
 }
 
 /// Keeps tokens out of the server's log; false where the admin may not set that.
-///
-/// # Errors
-/// The database's.
 pub async fn quiet(admin: &Session) -> Result<bool, DbError> {
     admin.batch(QUIET).await?;
     // A superuser may have done it before.
@@ -106,72 +120,71 @@ pub async fn quiet(admin: &Session) -> Result<bool, DbError> {
     Ok(admin.query_one(sql, &[]).await?.get(0))
 }
 
-/// Queues everyone, and wakes the daemons.
-///
-/// # Errors
-/// The database's.
-pub async fn queue_everyone(admin: &Session) -> Result<(), DbError> {
-    admin.query("select relinkd.queue_everyone(), relinkd.ring()::text", &[]).await.map(drop)
-}
-
 /// Whether schema `relinkd` is there.
-///
-/// # Errors
-/// The database's.
 pub async fn is_installed(admin: &Session) -> Result<bool, DbError> {
     let sql = "select exists (select from pg_namespace where nspname = 'relinkd')";
     Ok(admin.query_one(sql, &[]).await?.get(0))
 }
 
-/// The first half of the way back: triggers and grants. The bot is free of relinkd, and no daemon can work any more.
-///
-/// # Errors
-/// The database's.
-pub async fn disarm(admin: &Session) -> Result<(), DbError> {
-    for statement in statements(DISARM) {
-        patiently(admin, statement).await?;
-    }
-    Ok(())
+/// Refuses a schema that is not the admin's to touch, before anything in it is used.
+pub async fn refuse(admin: &Session) -> Result<(), DbError> {
+    patiently(admin, REFUSE).await
 }
 
-/// The second half: index and schema.
-///
-/// # Errors
-/// The database's.
+/// The first half of the way back: the triggers. The bot is free of relinkd, and no daemon writes links any more.
+pub async fn disarm(admin: &Session) -> Result<(), DbError> {
+    patiently(admin, &[REFUSE, DISARM].join("\n")).await
+}
+
+/// The second half: index, grants and schema.
 pub async fn remove(admin: &Session) -> Result<(), DbError> {
-    for statement in statements(UNINSTALL) {
-        patiently(admin, statement).await?;
+    let indexes = "select distinct format('drop index concurrently %I.%I', n.nspname, c.relname)
+                     from pg_rewrite w
+                     join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+                                     and d.refclassid = 'pg_class'::regclass
+                     join pg_class t on t.oid = d.refobjid
+                     join pg_index x on x.indrelid = t.oid
+                     join pg_class c on c.oid = x.indexrelid and c.relname = 'relinkd_issue_walk'
+                     join pg_namespace n on n.oid = c.relnamespace
+                    where w.ev_class = to_regclass('relinkd.bot_issue')";
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match build(admin, indexes).await {
+            Err(error) if locked(&error) && Instant::now() < deadline => pause().await,
+            Ok(_) => break,
+            Err(error) => return Err(error),
+        }
     }
-    Ok(())
+    patiently(admin, &[REFUSE, UNINSTALL].join("\n")).await
 }
 
 /// Runs statements in one transaction with short waits for locks, again and again while they are held by others.
 async fn patiently(admin: &Session, sql: &str) -> Result<(), DbError> {
-    let sql = format!("begin; set local lock_timeout = '500ms'; {sql}; commit");
-    let mut attempt = 0;
+    let sql = format!("{BRIEFLY} {sql}; commit");
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match admin.batch(&sql).await {
-            Err(error) if locked(&error) && attempt < ATTEMPTS => {
-                attempt += 1;
-                admin.batch("rollback").await?;
-            }
-            Err(error) => {
-                let _ = admin.batch("rollback").await;
-                return Err(error);
-            }
             Ok(()) => return Ok(()),
+            Err(error) => {
+                // A connection that is gone needs no rollback.
+                let _ = admin.batch("rollback").await;
+                if !locked(&error) || Instant::now() >= deadline {
+                    return Err(error);
+                }
+            }
         }
-        tokio::time::sleep(BETWEEN).await;
+        pause().await;
     }
+}
+
+/// Long enough for the bot to get on, and not in step with it.
+async fn pause() {
+    let jitter = getrandom::u32().map_or(100, |n| u64::from(n % 200));
+    tokio::time::sleep(Duration::from_millis(100 + jitter)).await;
 }
 
 fn locked(error: &DbError) -> bool {
     [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED]
         .iter()
         .any(|code| error.code() == Some(code))
-}
-
-/// The statements of a file, each of which ends with a blank line.
-fn statements(sql: &str) -> impl Iterator<Item = &str> {
-    sql.split("\n\n").filter(|statement| !statement.trim().is_empty())
 }

@@ -2,9 +2,13 @@
 
 use super::{DbError, Session, Tx};
 use std::fmt;
+use std::time::SystemTime;
 use tokio_postgres::types::Type;
 
-/// What waits, what is held up, and when the last audit was.
+/// How many who are set aside are named.
+const NAMED: i64 = 100;
+
+/// What waits, what is held up, whether triggers are there, and when the last audit was.
 #[derive(Debug)]
 pub struct Standing {
     /// The server's version, as it calls itself.
@@ -13,60 +17,153 @@ pub struct Standing {
     pub changes: i64,
     /// How long the oldest of them has waited.
     pub oldest_seconds: Option<f64>,
-    /// Users whose links failed.
+    /// How many changes are set aside.
+    pub set_aside_count: i64,
+    /// The first of them.
     pub set_aside: Vec<SetAside>,
-    /// When the last audit ended, RFC 3339.
-    pub audit_finished_at: Option<String>,
-    /// What it found.
-    pub audit_found: Option<i64>,
+    /// The last audit; none before the first.
+    pub audit: Option<Audit>,
+    /// The triggers.
+    pub triggers: Triggers,
 }
 
-/// A user whose links could not be written.
+/// An audit that came to its end.
+#[derive(Debug)]
+pub struct Audit {
+    /// When, RFC 3339.
+    pub finished_at: String,
+    /// The same for a computer.
+    pub finished: SystemTime,
+    /// How long ago.
+    pub age_seconds: f64,
+    /// What it found.
+    pub found: i64,
+}
+
+/// A user or an issue whose links could not be written.
 #[derive(Debug)]
 pub struct SetAside {
     /// The user.
-    pub telegram_id: i64,
+    pub telegram_id: Option<i64>,
+    /// The issue; none where it is the user's token.
+    pub issue_id: Option<i64>,
     /// Failures in a row.
     pub attempts: i32,
     /// The last error.
     pub reason: String,
 }
 
+/// The triggers that should be there.
+#[derive(Debug)]
+pub struct Triggers {
+    /// How many there should be.
+    pub wanted: i64,
+    /// Those that are missing, disabled, or not as they should be.
+    pub unsound: Vec<String>,
+}
+
+impl Triggers {
+    /// How many are in order.
+    #[must_use]
+    pub fn sound(&self) -> i64 {
+        self.wanted - i64::try_from(self.unsound.len()).unwrap_or(self.wanted)
+    }
+}
+
 /// Reads it.
-///
-/// # Errors
-/// The database's.
 pub async fn read(session: &Session) -> Result<Standing, DbError> {
     let row = session
         .query_one(
             "select current_setting('server_version'),
-                    (select count(*) from relinkd.change) + (select count(*) from relinkd.walk),
-                    extract(epoch from now() - least((select min(at) from relinkd.change),
-                                                     (select min(since) from relinkd.walk)))::float8,
+                    (select count(*) from relinkd.change),
+                    greatest(extract(epoch from now() - (select min(c.at) from relinkd.change c)), 0)::float8,
+                    (select count(*) from relinkd.change c where c.attempts > 0),
                     to_char(m.audit_finished_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
-                    m.audit_found
+                    m.audit_finished_at, greatest(extract(epoch from now() - m.audit_finished_at), 0)::float8,
+                    coalesce(m.audit_found, 0)
                from relinkd.meta m",
             &[],
         )
         .await?;
-    let held = session
-        .query(
-            "select telegram_id, attempts, coalesce(last_error, '') from relinkd.walk
-              where attempts > 0 order by telegram_id limit 100",
-            &[],
-        )
-        .await?;
+    let audit = |row: &tokio_postgres::Row| {
+        Some(Audit {
+            finished_at: row.get::<_, Option<String>>(4)?,
+            finished: row.get::<_, Option<SystemTime>>(5)?,
+            age_seconds: row.get::<_, Option<f64>>(6)?,
+            found: row.get(7),
+        })
+    };
     Ok(Standing {
         server_version: row.get(0),
         changes: row.get(1),
         oldest_seconds: row.get(2),
-        set_aside: held
-            .iter()
-            .map(|row| SetAside { telegram_id: row.get(0), attempts: row.get(1), reason: row.get(2) })
-            .collect(),
-        audit_finished_at: row.get(3),
-        audit_found: row.get(4),
+        set_aside_count: row.get(3),
+        set_aside: set_aside(session).await?,
+        audit: audit(&row),
+        triggers: triggers(session).await?,
     })
+}
+
+async fn set_aside(session: &Session) -> Result<Vec<SetAside>, DbError> {
+    let rows = session
+        .query(
+            "select c.telegram_id, c.issue_id, c.attempts, coalesce(c.last_error, '') from relinkd.change c
+              where c.attempts > 0 order by c.telegram_id, c.issue_id limit $1",
+            &[(&NAMED, Type::INT8)],
+        )
+        .await?;
+    let one = |row: &tokio_postgres::Row| SetAside {
+        telegram_id: row.get(0),
+        issue_id: row.get(1),
+        attempts: row.get(2),
+        reason: row.get(3),
+    };
+    Ok(rows.iter().map(one).collect())
+}
+
+async fn triggers(session: &Session) -> Result<Triggers, DbError> {
+    let rows = session
+        .query(
+            "select w.name::text, s.name is not null from relinkd.wanted_trigger w
+               left join relinkd.sound_trigger s on s.name = w.name and s.table_id = w.table_id order by w.name",
+            &[],
+        )
+        .await?;
+    Ok(Triggers {
+        wanted: i64::try_from(rows.len()).unwrap_or(i64::MAX),
+        unsound: rows.iter().filter(|row| !row.get::<_, bool>(1)).map(|row| row.get(0)).collect(),
+    })
+}
+
+/// A session of somebody else's whose transaction has locked rows of the bot's tables.
+#[derive(Debug)]
+pub struct Holder {
+    /// The backend.
+    pub pid: i32,
+    /// Its role.
+    pub user: String,
+    /// How old its transaction is; none where relinkd may not see that.
+    pub seconds: Option<f64>,
+}
+
+/// Who may be holding rows that relinkd waits for, the oldest transactions first; those of a moment are left out.
+pub async fn holders(session: &Session, limit: i64) -> Result<Vec<Holder>, DbError> {
+    let rows = session
+        .query(
+            "select a.pid, coalesce(a.usename::text, '?'), extract(epoch from now() - a.xact_start)::float8
+               from pg_stat_activity a
+              where a.datname = current_database() and a.pid <> pg_backend_pid()
+                and coalesce(a.application_name, '') not like 'relinkd %'
+                and coalesce(a.xact_start < now() - interval '5 s', true)
+                and exists (select from pg_locks l
+                             where l.pid = a.pid and l.granted and l.locktype = 'relation'
+                               and l.mode in ('RowShareLock', 'RowExclusiveLock')
+                               and l.relation in (select b.table_id from relinkd.bound b))
+              order by 3 desc nulls last, 1 limit $1",
+            &[(&limit, Type::INT8)],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| Holder { pid: row.get(0), user: row.get(1), seconds: row.get(2) }).collect())
 }
 
 /// What waits for a user.
@@ -78,8 +175,6 @@ pub struct Waiting {
     pub walking: bool,
     /// Why the user is set aside.
     pub held_up: Option<String>,
-    /// Whether what waits takes a token from links whatever the setting.
-    pub strips: bool,
 }
 
 impl fmt::Display for Waiting {
@@ -95,21 +190,14 @@ impl fmt::Display for Waiting {
 }
 
 /// What waits for a user, or for one issue of theirs.
-///
-/// # Errors
-/// The database's.
 pub async fn waiting(tx: &Tx<'_>, telegram_id: i64, issue: Option<i64>) -> Result<Waiting, DbError> {
     let row = tx
         .query_one(
-            "with c as (select strip_upto from relinkd.change
-                         where telegram_id = $1 and ($2::int8 is null or issue_id is null or issue_id = $2)),
-                  w as (select strip_upto, attempts, last_error from relinkd.walk where telegram_id = $1)
-             select (select count(*) from c), exists (select from w),
-                    (select last_error from w where attempts > 0),
-                    exists (select from c where strip_upto is not null)
-                 or exists (select from w where strip_upto is not null)",
+            "select count(*), coalesce(bool_or(c.cursor is not null), false), max(c.last_error) filter (where c.attempts > 0)
+               from relinkd.change c
+              where (c.telegram_id = $1 and ($2::int8 is null or c.issue_id is null or c.issue_id = $2)) or c.telegram_id is null",
             &[(&telegram_id, Type::INT8), (&issue, Type::INT8)],
         )
         .await?;
-    Ok(Waiting { changes: row.get(0), walking: row.get(1), held_up: row.get(2), strips: row.get(3) })
+    Ok(Waiting { changes: row.get(0), walking: row.get(1), held_up: row.get(2) })
 }

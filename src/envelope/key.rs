@@ -87,7 +87,6 @@ impl Key {
 
     /// The key as [`Key::parse`] reads it, for the keyring file alone.
     #[must_use]
-    #[expect(clippy::missing_panics_doc, reason = "it cannot: both lengths are fixed")]
     pub fn encode(&self) -> Zeroizing<String> {
         let mut text = vec![0; KEY_CHARS];
         URL_SAFE_NO_PAD.encode_slice(&self.0[..], &mut text).expect("32 bytes are 43 characters");

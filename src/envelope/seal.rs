@@ -36,11 +36,12 @@ impl Keyring {
     ///
     /// # Errors
     /// See [`OpenFault`]; whatever is wrong, nothing of what is inside comes out.
+    #[cfg(any(test, fuzzing))]
     pub fn open(&self, sealed: &str, telegram_id: i64) -> Result<Token, OpenFault> {
         self.open_named(sealed, telegram_id).map(|(token, _)| token)
     }
 
-    /// As [`Keyring::open`], and also which key it was.
+    /// Opens what stands in the row of `telegram_id` with the key it names, active or retired; says also which it was.
     pub(super) fn open_named(&self, sealed: &str, telegram_id: i64) -> Result<(Token, KeyId), OpenFault> {
         let (id, payload) = split(sealed).ok_or(OpenFault::Malformed)?;
         let Some(key) = self.key(&id) else { return Err(OpenFault::UnknownKey(id)) };
@@ -167,9 +168,12 @@ mod tests {
     #[test]
     fn what_is_longer_than_we_write_is_malformed() {
         let ring = ring("k");
-        let sealed = seal_with(ring.primary_key(), ring.primary(), [1; 12], &[b'x'; 160], 7);
-        assert!(sealed.len() > MAX_SEALED_LEN);
-        assert_eq!(ring.open(&sealed, 7), Err(OpenFault::Malformed));
+        let sealed = |length| {
+            seal_with(ring.primary_key(), ring.primary(), [1; 12], &"x".repeat(length).into_bytes(), 7)
+        };
+        assert_eq!((sealed(153).len(), sealed(154).len()), (MAX_SEALED_LEN, MAX_SEALED_LEN + 1));
+        assert_eq!(ring.open(&sealed(153), 7), Err(OpenFault::BadToken(TokenFault::TooLong)));
+        assert_eq!(ring.open(&sealed(154), 7), Err(OpenFault::Malformed));
     }
 
     proptest! {

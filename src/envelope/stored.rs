@@ -94,6 +94,34 @@ impl Keyring {
     }
 }
 
+impl Stored {
+    /// As [`Keyring::read`], where there is no keyring: no sealed value opens, and each names the key that it needs.
+    #[must_use]
+    pub fn without_keyring(stored: Option<&str>, rule: &TokenRule) -> Self {
+        match stored {
+            None | Some("") => Self::None,
+            Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => {
+                let fault = match key_named_by(sealed) {
+                    Some(key) => OpenFault::UnknownKey(key),
+                    None => OpenFault::Malformed,
+                };
+                Self::Unusable(Reason::Sealed(fault))
+            }
+            Some(plaintext) => match rule.admit(plaintext) {
+                Ok(token) => Self::Plaintext(token),
+                Err(fault) => Self::Unusable(Reason::Plaintext(fault)),
+            },
+        }
+    }
+}
+
+/// The key that a sealed value names, whether or not the rest of it is sound.
+#[must_use]
+pub fn key_named_by(stored: &str) -> Option<KeyId> {
+    let (id, _) = stored.strip_prefix("relinkd:v1:")?.split_once(':')?;
+    KeyId::parse(id).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +169,8 @@ mod tests {
         for (value, code) in cases {
             let Stored::Unusable(reason) = ring.read(Some(&value), 7, &rule) else { panic!("{code}") };
             assert_eq!(reason.code(), code);
+            let missing = (code == "unknown_key").then(|| KeyId::parse("other").unwrap());
+            assert_eq!(reason.unknown_key(), missing.as_ref());
             assert!(!format!("{reason} {reason:?}").contains("secret"), "{reason}");
         }
     }

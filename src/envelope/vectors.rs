@@ -15,7 +15,7 @@ struct Vectors {
     retired: Texts,
     opens: Vec<Opens>,
     fails: Vec<Fails>,
-    marks: Vec<Marked>,
+    fingerprints: Vec<Marked>,
 }
 
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ struct Fails {
 struct Marked {
     key: String,
     token: String,
-    mark: String,
+    fingerprint: String,
 }
 
 fn vectors() -> (Keyring, Vectors) {
@@ -82,12 +82,12 @@ fn refuses_what_must_not_open() {
 }
 
 #[test]
-fn marks_as_python_does() {
+fn fingerprints_as_python_does() {
     let (ring, vectors) = vectors();
-    for Marked { key, token, mark } in &vectors.marks {
-        let marks = ring.marks(&Token::parse(token).unwrap());
-        let (_, ours) = marks.iter().find(|(id, _)| id.as_str() == key).unwrap();
-        assert_eq!(&URL_SAFE_NO_PAD.encode(ours), mark, "{key}");
+    for Marked { key, token, fingerprint } in &vectors.fingerprints {
+        let fingerprints = ring.fingerprints(&Token::parse(token).unwrap());
+        let (_, ours) = fingerprints.iter().find(|(id, _)| id.as_str() == key).unwrap();
+        assert_eq!(&URL_SAFE_NO_PAD.encode(ours), fingerprint, "{key}");
     }
-    assert_eq!(vectors.marks.len(), ring.ids().count());
+    assert_eq!(vectors.fingerprints.len(), ring.ids().count());
 }

@@ -10,8 +10,9 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use mask::mask;
-pub use origin::{Origin, OriginFault};
+pub use mask::{mask, mask_text};
+pub use origin::Origin;
+pub use read::NotOurs;
 
 use crate::token::Token;
 use percent::Set;
@@ -101,16 +102,27 @@ impl Portal {
         Self { base, aliases }
     }
 
-    /// The origin that is written.
+    /// The token in `written`, percent-decoded, if it is a login link of ours.
     #[must_use]
-    pub fn base(&self) -> &Origin {
-        &self.base
+    pub fn carried(&self, written: &str) -> Option<Zeroizing<String>> {
+        self.read(written)?.carried_token()
     }
 
     /// What `written` says, if it is an issue link of ours.
     #[must_use]
     pub fn read(&self, written: &str) -> Option<Link> {
+        self.judge(written).ok()
+    }
+
+    /// What `written` says, or why it is no issue link of ours.
+    pub fn judge(&self, written: &str) -> Result<Link, NotOurs> {
         read::link(self, written)
+    }
+
+    /// Whether `written` is a link to one of our origins at all, be it an issue link or not.
+    #[must_use]
+    pub fn is_on(&self, written: &str) -> bool {
+        read::after_origin(self, written).is_ok()
     }
 
     /// The form without a token.
@@ -132,7 +144,15 @@ impl Portal {
     }
 
     fn is_ours(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
-        std::iter::once(&self.base).chain(&self.aliases).any(|origin| origin.has(scheme, host, port))
+        self.origins().any(|origin| origin.has(scheme, host, port))
+    }
+
+    fn has_host(&self, host: &str) -> bool {
+        self.origins().any(|origin| origin.has_host(host))
+    }
+
+    fn origins(&self) -> impl Iterator<Item = &Origin> {
+        std::iter::once(&self.base).chain(&self.aliases)
     }
 }
 

@@ -59,11 +59,14 @@ impl Origin {
     pub(super) fn has(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
         let own = if scheme == "https" { 443 } else { 80 };
         let port = port.filter(|port| *port != own);
-        port == self.port && (host.eq_ignore_ascii_case(&self.host) || self.is_spelt(host))
+        port == self.port && self.has_host(host)
     }
-}
 
-impl Origin {
+    /// Whether this is the host as written.
+    pub(super) fn has_host(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case(&self.host) || self.is_spelt(host)
+    }
+
     /// Whether `host` is the international spelling of this origin's punycode name.
     fn is_spelt(&self, host: &str) -> bool {
         self.host.contains("xn--")

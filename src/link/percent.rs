@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 pub(super) enum Set {
     /// All but the unreserved characters: a token.
     Token,
-    /// `&`, `#`, `+`, `%` and what may not stand in a query (RFC 3986, section 3.4): the value of `redirect`.
+    /// `&`, `;`, `#`, `+`, `%` and what may not stand in a query (RFC 3986, section 3.4): the value of `redirect`.
+    /// Some servers split a query at `;`.
     Redirect,
 }
 
@@ -16,7 +17,7 @@ impl Set {
         let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         match self {
             Self::Token => unreserved,
-            Self::Redirect => unreserved || b"!$'()*,;=:@/?".contains(&byte),
+            Self::Redirect => unreserved || b"!$'()*,=:@/?".contains(&byte),
         }
     }
 }

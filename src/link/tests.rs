@@ -159,6 +159,60 @@ fn every_shape_of_ours_goes_to_both_forms_and_back() {
 }
 
 #[test]
+fn a_link_says_how_it_is_written_and_what_it_carries() {
+    for (path, shape, token) in [
+        ("issues/123?a#b", Shape::Plain, None),
+        ("api/v1/issues/123", Shape::Api, None),
+        ("login?redirect=/api/v1/issues/123", Shape::Login, None),
+        ("login?token=&redirect=/issues/123", Shape::Login, None),
+        ("login?token=a%20b&token=c&redirect=issues/123", Shape::Login, Some("a b")),
+    ] {
+        let link = portal().read(&format!("https://yapomogu55.okdesk.ru/{path}")).unwrap();
+        assert_eq!((link.shape(), link.number()), (shape, "123"), "{path}");
+        assert_eq!(link.carried_token().as_ref().map(|token| token.as_str()), token, "{path}");
+    }
+    for (link, on) in [
+        ("https://yapomogu55.okdesk.ru", true),
+        ("http://help.example.org:8443/new?x", true),
+        ("https://yapomogu55.okdesk.ru/a b", false),
+        ("https://help.example.org/", false),
+        ("issues/123", false),
+    ] {
+        assert_eq!(portal().is_on(link), on, "{link}");
+    }
+}
+
+#[test]
+fn escapes_stand_for_characters_of_any_length() {
+    let kept = |text: &str| percent::decode(text, |character| character == '€');
+    for (written, decoded) in [
+        ("%41%d1%8F%E2%82%ac%F0%9F%94%91%", "AяEURO🔑%"),
+        // No character: a byte that begins none, one that is cut short, one too long, one that is not followed.
+        ("%ff%80%C3%E2%82x%F0%9F%94", "%ff%80%C3%E2%82x%F0%9F%94"),
+        ("%C0%80%F8%88%80%80%80%4", "%C0%80%F8%88%80%80%80%4"),
+        ("%D1я%zz%4", "%D1я%zz%4"),
+    ] {
+        assert_eq!(kept(written), decoded.replace("EURO", "%E2%82%ac"));
+        assert_eq!(percent::decode(written, read::nothing), decoded.replace("EURO", "€"));
+    }
+}
+
+#[test]
+fn whoever_encodes_too_often_gets_nothing_shown() {
+    for (depth, shown) in [(1, "7812…"), (16, "7812…"), (17, "…")] {
+        let equals = format!("%{}3D", "25".repeat(depth - 1));
+        let masked = mask(&format!("https://x/?token{equals}7812-5733-8392"));
+        assert_eq!(masked.as_str(), format!("https://x/?token{equals}{shown}"), "{depth}");
+    }
+    // What looks like a hint and is none.
+    for value in ["abc…", "abcde…", "абвг…", "abcdefghijklmn"] {
+        let masked = mask(&format!("https://x/?code={value}"));
+        let shown = if value.len() == 14 { "abcd…" } else { "…" };
+        assert_eq!(masked.as_str(), format!("https://x/?code={shown}"), "{value}");
+    }
+}
+
+#[test]
 fn what_is_not_ours_is_left_to_the_byte() {
     for found in NOT_OURS {
         assert_eq!(with_token(found), *found);
@@ -175,7 +229,7 @@ fn the_two_forms_are_those_of_the_contract() {
     );
     assert_eq!(
         with_token("https://yapomogu55.okdesk.ru/issues/0123?a=1&b=2+3&c=%20;d=(e)[f]:@/?é#x"),
-        "https://yapomogu55.okdesk.ru/login?token=7812-5733-8392-7092&redirect=/issues/0123?a=1%26b=2%2B3%26c=%2520;d=(e)%5Bf%5D:@/?%C3%A9%23x"
+        "https://yapomogu55.okdesk.ru/login?token=7812-5733-8392-7092&redirect=/issues/0123?a=1%26b=2%2B3%26c=%2520%3Bd=(e)%5Bf%5D:@/?%C3%A9%23x"
     );
     let odd = Token::parse("a+b/c=&%~._-\\").unwrap();
     let link = portal().read(plain).unwrap();
@@ -230,6 +284,10 @@ fn origins_are_scheme_host_and_port() {
         "https:a.example",
         "https:\\\\a.example",
         " https://a.example",
+        "https://a.example\\",
+        "https://a.exam\tple",
+        "https://a.example\n",
+        "https://a.example\u{7f}",
     ] {
         assert!(Origin::parse(text).is_err(), "{text}");
     }
@@ -242,6 +300,10 @@ fn an_international_host_is_ours_in_both_spellings() {
         let link = portal.read(&format!("https://{host}/issues/7")).expect(host);
         assert_eq!(portal.plain(&link), "https://xn--80awhdgm.xn--p1ai/issues/7");
     }
+    for host in ["evil.example", "xn--e1afmkfd.xn--p1ai", "портал.рф.evil.example", "пример.рф"]
+    {
+        assert!(portal.read(&format!("https://{host}/issues/7")).is_none(), "{host}");
+    }
     assert!(super::tests::portal().read("https://ｙapomogu55.okdesk.ru/issues/7").is_none());
     let v6 = Portal::new(Origin::parse("http://[::1]:3000").unwrap(), vec![]);
     assert!(v6.read("http://[::1]:3000/issues/7").is_some());
@@ -249,7 +311,23 @@ fn an_international_host_is_ours_in_both_spellings() {
 }
 
 #[test]
-fn tokens_are_masked_wherever_they_stand() {
+fn a_semicolon_in_a_tail_cannot_split_the_login_link() {
+    let plain = "https://yapomogu55.okdesk.ru/issues/123?a=1;token=x#b;c";
+    let login = with_token(plain);
+    assert_eq!(
+        login,
+        format!(
+            "https://yapomogu55.okdesk.ru/login?token={TOKEN}&redirect=/issues/123?a=1%3Btoken=x%23b%3Bc"
+        )
+    );
+    assert_eq!(without_token(&login), plain);
+    let before = login.replace("%3B", ";");
+    assert_eq!(with_token(&before), login);
+    assert_eq!(without_token(&before), plain);
+}
+
+#[test]
+fn secrets_are_masked_wherever_they_stand() {
     for (written, masked) in [
         (
             "https://x/login?token=7812-5733-8392-7092&redirect=/issues/1",
@@ -258,10 +336,102 @@ fn tokens_are_masked_wherever_they_stand() {
         ("https://x/login?redirect=/issues/1&TOKEN=short", "https://x/login?redirect=/issues/1&TOKEN=…"),
         ("https://x/?api_token=7812-5733-8392", "https://x/?api_token=7812…"),
         ("https://x/?%74oken%3D7812-5733-8392", "https://x/?%74oken%3D7812…"),
-        ("https://x/issues/1?tab=files", "https://x/issues/1?tab=files"),
+        ("https://x/?%25%37%34oken%253D7812-5733-8392%2526a", "https://x/?%25%37%34oken%253D7812…%2526a"),
+        (
+            "https://x/?token[]=abc&token%5B0%5D=abc&user[token]=abc",
+            "https://x/?token[]=…&token%5B0%5D=…&user[token]=…",
+        ),
+        ("https://x/#access_token=abc&state=1", "https://x/#access_token=…&state=1"),
+        ("https://x/?code =1&+sid=2&a=1;pwd=3", "https://x/?code =…&+sid=…&a=1;pwd=…"),
+        // What stands behind a short secret makes it no longer.
+        ("https://x/?code=1234;tab=files&a=1", "https://x/?code=…&a=1"),
+        ("https://x/?redirect=/login%3Fcode=1234%26tab%3Dfiles", "https://x/?redirect=/login%3Fcode=…"),
+        // A delimiter that is part of the value.
+        ("https://x/?password=a%26b%23c", "https://x/?password=…"),
+        ("https://x/?password=a b'c\"d", "https://x/?password=…"),
+        ("https://x/?password=%41%42%26%44efghijkl&a", "https://x/?password=AB%26D…&a"),
+        ("https://user:pass@x/", "https://user:…@x/"),
+        ("https://7812-5733-8392@x/?next=//u:p@y", "https://7812…@x/?next=//u:…@y"),
+        ("https://x/?next=https%3A%2F%2Fu%3Ap%40y%2Fz", "https://x/?next=https%3A%2F%2Fu%3A…%40y%2Fz"),
+        (
+            "https://x/?d=%7B%22token%22%3A%22abc%22%2C%22id%22%3A1%7D",
+            "https://x/?d=%7B%22token%22%3A%22…%22%2C%22id%22%3A1%7D",
+        ),
+        (r#"https://x/?d={\"token\":\"abc\",\"id\":1}"#, r#"https://x/?d={\"token\":…,\"id\":1}"#),
+        ("https://x/?\tkey=abc&\u{202e}code=abc", r"https://x/?\tkey=…&\u{202e}code=…"),
+        ("https://x/?\tcode=a\u{1b}[31m", r"https://x/?\tcode=…"),
+        ("https://x/?%D1%82%D0%BE%D0%BA%D0%B5%D0%BD=abc", "https://x/?%D1%82%D0%BE%D0%BA%D0%B5%D0%BD=…"),
+        ("https://x/?token=", "https://x/?token="),
+        (
+            "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",
+            "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",
+        ),
     ] {
-        assert_eq!(mask(written), masked);
+        assert_eq!(mask(written).as_str(), masked);
     }
+}
+
+#[test]
+fn the_names_that_hint_at_a_secret() {
+    for name in [
+        "token",
+        "token[]",
+        "api_key",
+        "apikey",
+        "access_token",
+        "code",
+        "password",
+        "passwd",
+        "pwd",
+        "secret",
+        "auth",
+        "authorization",
+        "sig",
+        "signature",
+        "session",
+        "sid",
+        "key",
+        "jwt",
+        "X-Api-Key",
+        "clientSecret",
+        "PHPSESSID",
+        "connect.sid",
+        "auth_hash",
+        "smscode",
+        "key2",
+        "hash",
+    ] {
+        for name in [name.to_owned(), name.to_uppercase(), format!("a%26{name}")] {
+            assert_eq!(
+                mask(&format!("https://x/?{name}=v1&b=2")).as_str(),
+                format!("https://x/?{name}=…&b=2")
+            );
+        }
+    }
+    for name in
+        ["tab", "id", "author", "authors[]", "page", "q", "redirect", "sort", "keyboard", "sidebar", "inside"]
+    {
+        let link = format!("https://x/?{name}=v1&b=2");
+        assert_eq!(mask(&link).as_str(), link);
+    }
+}
+
+/// Found by fuzzing: the value hid that a user name stands before an `@`.
+#[test]
+fn what_a_masked_value_uncovers_is_masked_too() {
+    for link in ["https://token=a\0b%40y/&c", "https://x/?next=//code=\u{1b}%40y&z"] {
+        let masked = mask(link);
+        assert_eq!(mask(masked.as_str()), masked);
+    }
+}
+
+#[test]
+fn a_sentence_keeps_what_stands_behind_a_link() {
+    assert_eq!(
+        mask_text("no \"https://x/login?token=abc\" in table \"issues\"").as_str(),
+        "no \"https://x/login?token=… in table \"issues\""
+    );
+    assert_eq!(mask_text("a https://u:p w@x b@c").as_str(), "a https://u:p w@x b@c");
 }
 
 /// Texts close to links of ours.
@@ -336,14 +506,80 @@ proptest! {
         prop_assume!(!token.starts_with("relinkd:"));
         let token = Token::parse(&token).unwrap();
         let login = portal().login(&portal().read("https://yapomogu55.okdesk.ru/issues/1").unwrap(), &token);
-        let expected = format!("https://yapomogu55.okdesk.ru/login?token={}&redirect=/issues/1", token.masked());
-        prop_assert_eq!(mask(&login), expected);
+        let shown = token.masked();
+        let shown = percent::encode(shown.trim_end_matches('…'), Set::Token);
+        let expected = format!("https://yapomogu55.okdesk.ru/login?token={shown}…&redirect=/issues/1");
+        prop_assert_eq!(mask(&login).to_string(), expected);
     }
 
     #[test]
-    fn a_nested_token_is_masked_too(token in "[0-9]{5,40}") {
-        let inner = percent::encode(&format!("https://x/login?token={token}&a=b"), Set::Token);
-        let masked = mask(&format!("https://x/login?redirect={inner}"));
-        prop_assert!(!masked.contains(&token), "{}", masked);
+    fn a_secret_of_any_kind_survives_no_mask(
+        secret in "[0-9A-Za-z]{5,40}",
+        place in prop::sample::select(vec![
+            "?token=", "?a=1&Api_Key=", "?a=1;pwd=", "#access_token=", "?a[token][]=", "?%63ode=", "?state=%&sid=", "@",
+        ]),
+        behind in prop::sample::select(vec!["", "&a=b", "&b=%zz#c", "#d"]),
+        depth in 0..=3,
+        every in any::<bool>(),
+    ) {
+        let mut link = match place {
+            "@" => format!("https://user:{secret}@x/{behind}"),
+            _ => format!("https://x/login{place}{secret}{behind}"),
+        };
+        for _ in 0..depth {
+            link = if every {
+                link.bytes().map(|byte| format!("%{byte:02x}")).collect()
+            } else {
+                percent::encode(&link, Set::Token)
+            };
+            link = format!("https://x/login?redirect={link}&tab=1");
+        }
+        let masked = mask(&link);
+        let mut plain = masked.as_str().to_owned();
+        for _ in 0..=depth {
+            let leaks = (0..=secret.len() - 5).any(|at| plain.contains(&secret[at..at + 5]));
+            prop_assert!(!leaks, "{}", masked);
+            plain = percent::decode(&plain, read::nothing);
+        }
+        prop_assert_eq!(mask(masked.as_str()), masked);
     }
+
+    #[test]
+    fn masking_twice_is_masking_once(
+        parts in prop::collection::vec(prop::sample::select(vec![
+            "token", "code", "=", "&", "#", ";", "%3D", "%253D", "%26", "%", "2", "5", "://", "//", ":", "@", "a", "\"",
+            "\\", "\t", "\u{1b}", "\u{202e}", "…", " ", "7812-5733-8392", "n", "x", "о", "%25", "%0a", "key", "'", "+",
+        ]), 0..24),
+    ) {
+        let link: String = parts.concat();
+        let once = mask(&link);
+        prop_assert_eq!(mask(once.as_str()), once, "{:?}", link);
+        let once = mask_text(&link);
+        prop_assert_eq!(mask_text(once.as_str()), once, "{:?}", link);
+    }
+
+    #[test]
+    fn a_link_without_secrets_is_shown_as_it_is(
+        names in prop::collection::vec(prop::sample::select(vec!["tab", "author", "q", "id", "redirect"]), 0..5),
+        value in "[a-z0-9%./:;!$,-]{0,12}",
+    ) {
+        let tail: Vec<String> = names.iter().map(|name| format!("{name}={value}")).collect();
+        let link = format!("https://x/issues/1?{}#comment-5", tail.join("&"));
+        prop_assert_eq!(mask(&link).to_string(), link);
+    }
+}
+
+/// The rule is what `relinkd explain` says, and where a rule is added or moved this shows for which links.
+#[test]
+fn what_is_not_ours_fails_a_rule_of_a_name() {
+    let rule = |written: &str| portal().judge(written).err().unwrap();
+    let mut links = NOT_OURS.iter().map(|link| (rule(link).code(), *link)).collect::<Vec<_>>();
+    links.sort_unstable();
+    let said: Vec<String> = links.iter().map(|(code, link)| format!("{code} {link:?}")).collect();
+    insta::assert_snapshot!(said.join("\n"));
+    let nested = "https://yapomogu55.okdesk.ru/login?redirect=https://evil.example/issues/1";
+    assert_eq!(
+        rule(nested).to_string(),
+        "its redirect does not lead to an issue: its host is neither portal.base_url's nor one of portal.aliases"
+    );
 }

@@ -1,16 +1,17 @@
-//! Claiming: a file moves from `incoming/` into a directory of its own under `claimed/`, named by a random id.
+//! Claiming: a file moves from `incoming/` into a directory of its own under `claimed/`. The directory's name is the
+//! claim's id, and sorts by the order in which the files were claimed.
 
-use super::look::{Arrival, judge};
-use super::{Spool, SpoolError, failed, flush, layout};
+use super::look::{Arrival, NotTaken, Reason, judge};
+use super::{Dirty, Spool, SpoolError, disk, failed, flush, flush_all, layout, open_dropped};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, open, renameat2};
-use nix::sys::stat::Mode;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
 /// A file that is being worked on, by nobody else.
@@ -26,7 +27,15 @@ pub enum Content {
     /// More than the limit.
     TooLarge,
     /// All of it.
-    Bytes(Zeroizing<Vec<u8>>),
+    Bytes {
+        /// What it says.
+        bytes: Zeroizing<Vec<u8>>,
+        /// Whose file it is, as the open file tells (fstat(2)).
+        owner: u32,
+    },
+    /// It is there, and this user cannot read it: by its mode, by a lease of another process (fcntl(2)), or by a bad
+    /// disk.
+    Unreadable(io::Error),
     /// Nothing: it is no regular file, and was not opened as one; or somebody has a second hard link to it.
     NoFile,
     /// Nothing to read: the file is gone, only clearing away is left to do.
@@ -34,7 +43,7 @@ pub enum Content {
 }
 
 impl Claim {
-    /// The claim's id: 32 hexadecimal digits, never the same twice.
+    /// The claim's id: 32 hexadecimal digits, never the same twice. A later claim has a greater one.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -46,87 +55,135 @@ impl Claim {
         &self.name
     }
 
+    /// How large the file is, in bytes; 0 where it is gone.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        fs::symlink_metadata(self.file()).map_or(0, |metadata| metadata.len())
+    }
+
     pub(super) fn file(&self) -> PathBuf {
         self.directory.join(&self.name)
     }
 }
 
-/// Moves a file, never over another (`renameat2(2)`, `RENAME_NOREPLACE`).
-pub(super) fn move_to(from: &Path, to: &Path) -> io::Result<()> {
-    let here = nix::fcntl::AT_FDCWD;
-    renameat2(here, from, here, to, RenameFlags::RENAME_NOREPLACE).map_err(io::Error::from)
+/// What became of files that were to be claimed.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// The files claimed, in the order of their arrivals.
+    pub taken: Vec<Claim>,
+    /// Files that cannot be moved, as far as it was not told before.
+    pub not_taken: Vec<NotTaken>,
 }
 
 impl Spool {
-    /// Claims a file. None where it is gone, is no file to take any more, or has changed since it was found: it may be
-    /// half written again, and the next look judges it anew.
-    ///
-    /// # Errors
-    /// The operating system's; the file is then still in `incoming/`, or a leftover.
-    pub fn claim(&self, arrival: &Arrival) -> Result<Option<Claim>, SpoolError> {
+    /// Claims files, in this order. Left out are those that are gone, are no files to take any more, cannot be moved, or
+    /// have changed since they were found: they may be half written again, and the next look judges them anew.
+    pub fn claim(&mut self, arrivals: &[Arrival]) -> Result<Claims, SpoolError> {
+        let mut claims = Claims::default();
+        for arrival in arrivals {
+            match self.claim_one(arrival)? {
+                Ok(claim) => claims.taken.extend(claim),
+                Err(reason) => claims.not_taken.extend(self.looks.tell(arrival, reason)),
+            }
+        }
+        self.flush_claims(&claims.taken)?;
+        Ok(claims)
+    }
+
+    /// Moves one file; nothing is flushed yet.
+    fn claim_one(&self, arrival: &Arrival) -> Result<Result<Option<Claim>, Reason>, SpoolError> {
         let (incoming, claimed) = (self.root.join("incoming"), self.root.join("claimed"));
-        let id = random_id().map_err(failed(&claimed, "no randomness for a claim's id"))?;
+        let id = self.new_id(&claimed)?;
         let claim = Claim { directory: claimed.join(&id), id, name: arrival.name.clone() };
         let from = incoming.join(&arrival.name);
         if !arrival.is_still(&from) {
-            return Ok(None);
+            return Ok(Ok(None));
         }
-        fs::create_dir(&claim.directory).map_err(failed(&claim.directory, "cannot be made"))?;
+        disk::make_directory(&claim.directory).map_err(failed(&claim.directory, "cannot be made"))?;
         self.watch.forget(&arrival.name);
-        match move_to(&from, &claim.file()) {
-            Ok(()) if arrival.is_still(&claim.file()) && judge(&claim.file()).is_ok() => {}
+        match disk::move_to(&from, &claim.file()) {
+            Ok(()) if arrival.is_still(&claim.file()) && judge(&claim.file()).is_ok() => Ok(Ok(Some(claim))),
             Ok(()) => {
                 // It changed in the very moment of the claim.
                 self.put_back(&claim)?;
-                return Ok(None);
+                Ok(Ok(None))
             }
             Err(error) => {
-                self.close(&claim)?;
-                return match error.kind() {
-                    io::ErrorKind::NotFound => Ok(None),
-                    _ => Err(failed(&from, "cannot be claimed")(error)),
-                };
+                self.close(&[&claim])?;
+                match error.kind() {
+                    io::ErrorKind::NotFound => Ok(Ok(None)),
+                    io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::ReadOnlyFilesystem => Err(failed(&from, "cannot be claimed")(error)),
+                    // An immutable file, one that something is mounted on: its own trouble, and nobody else's.
+                    _ => Ok(Err(Reason::Immovable)),
+                }
             }
         }
-        // Before anything follows from the claim: power loss must not bring the file back under its old name.
-        flush(&claim.directory)?;
-        flush(&claimed)?;
-        flush(&incoming)?;
-        Ok(Some(claim))
     }
 
-    /// Claims that an earlier run has not settled, oldest first.
-    ///
-    /// # Errors
-    /// The operating system's.
+    /// Before anything follows from a claim: power loss must not bring the file back under its old name, nor tear a
+    /// content that was judged whole. `incoming/` comes first: it keeps all claims in the same moment, so that none is
+    /// there without the ones before it.
+    fn flush_claims(&self, claims: &[Claim]) -> Result<(), SpoolError> {
+        if claims.is_empty() {
+            return Ok(());
+        }
+        flush(&self.root.join("incoming"))?;
+        let claimed = self.root.join("claimed");
+        let directories = claims.iter().map(|claim| &*claim.directory).chain([&*claimed]);
+        flush_all(directories.map(Dirty::Ours).chain(claims.iter().map(|claim| Dirty::Dropped(claim.file()))))
+    }
+
+    /// An id that is greater than that of every claim there is, whatever the clock says; its second half is random.
+    fn new_id(&self, claimed: &Path) -> Result<String, SpoolError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let random = getrandom::u64()
+            .map_err(|error| io::Error::other(error.to_string()))
+            .map_err(failed(claimed, "no randomness for a claim's id"))?;
+        let number = self.last_number.load(Ordering::Relaxed).saturating_add(1).max(now);
+        self.last_number.store(number, Ordering::Relaxed);
+        Ok(format!("{number:016x}{random:016x}"))
+    }
+
+    /// Claims that an earlier run, or an earlier round, has not settled, in the order in which they were claimed.
     pub fn leftovers(&self) -> Result<Vec<Claim>, SpoolError> {
         let mut leftovers = Vec::new();
         for directory in layout::entries(&self.root.join("claimed"))? {
             let Some(id) = directory.file_name().and_then(OsStr::to_str).map(str::to_owned) else { continue };
-            let metadata = fs::metadata(&directory).map_err(failed(&directory, "cannot be looked at"))?;
+            let metadata =
+                fs::symlink_metadata(&directory).map_err(failed(&directory, "cannot be looked at"))?;
             if !metadata.is_dir() {
                 continue;
             }
             let name = dropped_name(&directory)?;
-            leftovers.push(((metadata.mtime(), metadata.mtime_nsec()), Claim { directory, id, name }));
+            leftovers.push(Claim { directory, id, name });
         }
-        leftovers.sort_by(|(a, claim_a), (b, claim_b)| (a, &claim_a.id).cmp(&(b, &claim_b.id)));
-        Ok(leftovers.into_iter().map(|(_, claim)| claim).collect())
+        leftovers.sort_by(|a, b| a.id.cmp(&b.id));
+        let numbers = leftovers.iter().filter_map(|claim| u64::from_str_radix(claim.id.get(..16)?, 16).ok());
+        self.last_number.fetch_max(numbers.max().unwrap_or_default(), Ordering::Relaxed);
+        // A run that was killed may have moved them without a flush.
+        self.flush_claims(&leftovers)?;
+        Ok(leftovers)
     }
 
     /// Reads a claimed file whole, if it is not longer than `limit` bytes.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The system is short of descriptors or memory; every other trouble is the file's.
+    #[expect(clippy::unused_self, reason = "what is done with claims is the spool's")]
     pub fn read(&self, claim: &Claim, limit: usize) -> Result<Content, SpoolError> {
         let path = claim.file();
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let file = match open(&path, flags, Mode::empty()) {
-            Ok(descriptor) => File::from(descriptor),
+        let file = match open_dropped(&path) {
+            Ok(file) => file,
             Err(Errno::ENOENT) => return Ok(Content::Gone),
             // A symbolic link; a socket.
             Err(Errno::ELOOP | Errno::ENXIO) => return Ok(Content::NoFile),
-            Err(errno) => return Err(failed(&path, "cannot be opened")(errno.into())),
+            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
+                return Err(failed(&path, "cannot be opened")(errno.into()));
+            }
+            Err(errno) => return Ok(Content::Unreadable(errno.into())),
         };
         let metadata = file.metadata().map_err(failed(&path, "cannot be looked at"))?;
         if claim.name().is_empty() {
@@ -136,9 +193,17 @@ impl Spool {
             return Ok(Content::NoFile);
         }
         // As long as it may get, at once: growing would leave copies behind.
-        let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
-        file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed(&path, "cannot be read"))?;
-        Ok(if bytes.len() > limit { Content::TooLarge } else { Content::Bytes(bytes) })
+        let room = usize::try_from(metadata.len()).map_or(limit, |size| size.min(limit)) + 1;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        if let Err(error) = file.take(room as u64).read_to_end(&mut bytes) {
+            return Ok(Content::Unreadable(error));
+        }
+        Ok(match bytes.len() {
+            length if length > limit => Content::TooLarge,
+            // It grew after it was claimed: somebody is writing to it.
+            length if length == room => Content::Unreadable(io::ErrorKind::ResourceBusy.into()),
+            _ => Content::Bytes { bytes, owner: metadata.uid() },
+        })
     }
 }
 
@@ -156,10 +221,4 @@ fn dropped_name(directory: &Path) -> Result<OsString, SpoolError> {
             .map(|stem| OsStr::from_bytes(stem).to_owned())
     });
     Ok(file.cloned().or(other).unwrap_or_default())
-}
-
-fn random_id() -> io::Result<String> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,7 +1,9 @@
-//! A spool's directories looked over for `check`, by the user that relinkd runs as. Changes nothing.
+//! A spool's directories looked over for `check`, by the user that relinkd runs as. Changes nothing, and follows no
+//! symbolic link but one of root's own in place of the whole spool: what a link leads to is not the spool's, and no
+//! command that is printed here may touch it.
 
 use super::layout::DIRECTORIES;
-use crate::config::shell_word;
+use crate::keyring_file::shell_word;
 use nix::sys::inotify::{InitFlags, Inotify};
 use nix::unistd::{AccessFlags, access};
 use std::fs::{self, Metadata};
@@ -32,6 +34,9 @@ pub enum State {
 /// Looks over a spool's directories, and whether the system reports new files.
 #[must_use]
 pub fn inspect(root: &Path) -> Vec<Finding> {
+    if is_foreign_link(root) {
+        return vec![Finding { path: root.to_owned(), state: link(root) }];
+    }
     let owner = fs::metadata(root).ok();
     let mut findings = vec![Finding { path: root.to_owned(), state: root_state(root, owner.as_ref()) }];
     let Some(owner) = owner.filter(Metadata::is_dir) else { return findings };
@@ -42,6 +47,17 @@ pub fn inspect(root: &Path) -> Vec<Finding> {
     }
     findings.push(Finding { path: root.join("incoming"), state: inotify() });
     findings
+}
+
+/// Whether this is a symbolic link that somebody else than root has made.
+fn is_foreign_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink() && it.uid() != 0)
+}
+
+/// A symbolic link. The daemon makes the directory that belongs there.
+fn link(path: &Path) -> State {
+    let word = shell_word(&path.to_string_lossy());
+    State::Fault("is a symbolic link, which relinkd does not follow".to_owned(), format!("rm {word}"))
 }
 
 fn root_state(root: &Path, metadata: Option<&Metadata>) -> State {
@@ -63,7 +79,7 @@ fn root_state(root: &Path, metadata: Option<&Metadata>) -> State {
 
 fn state(path: &Path, mode: u32, root: &Metadata) -> State {
     let word = shell_word(&path.to_string_lossy());
-    let metadata = match fs::metadata(path) {
+    let metadata = match fs::symlink_metadata(path) {
         // The daemon makes what is missing when it starts.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return State::Sound("is made when the daemon starts".to_owned());
@@ -71,16 +87,21 @@ fn state(path: &Path, mode: u32, root: &Metadata) -> State {
         Err(error) => {
             return State::Fault(
                 format!("cannot be looked at: {error}"),
-                format!("chown {} {word}", owner(root)),
+                format!("chown -h {} {word}", owner(root)),
             );
         }
+        Ok(metadata) if metadata.is_symlink() => return link(path),
         Ok(metadata) => metadata,
     };
     if !metadata.is_dir() {
         return not_a_directory(path);
     }
     if metadata.dev() != root.dev() {
-        return other_file_system(path, mode, root);
+        return State::Fault(
+            // A file is claimed by a rename, which does not lead to another file system.
+            "is on another file system than the spool".to_owned(),
+            format!("umount {word}"),
+        );
     }
     let open = metadata.mode() & 0o007;
     let tokens_stay =
@@ -94,23 +115,21 @@ fn state(path: &Path, mode: u32, root: &Metadata) -> State {
             State::Warning(what, mend)
         };
     }
-    writable(path, root).unwrap_or_else(|| State::Sound(mode_of(&metadata)))
+    writable(path, root).unwrap_or_else(|| {
+        // The bit that hands the group on says that the spool has a group of operators.
+        if path.ends_with("rejected") && metadata.mode() & 0o2020 == 0o2000 {
+            return State::Warning(
+                format!("its group may neither move nor delete what lies there ({})", mode_of(&metadata)),
+                format!("chmod g+w {word}"),
+            );
+        }
+        State::Sound(mode_of(&metadata))
+    })
 }
 
 fn not_a_directory(path: &Path) -> State {
     let word = shell_word(&path.to_string_lossy());
     State::Fault("is no directory".to_owned(), format!("mv {word} {word}.moved && mkdir {word}"))
-}
-
-/// A file is claimed by a rename, which does not lead to another file system.
-fn other_file_system(path: &Path, mode: u32, root: &Metadata) -> State {
-    let word = shell_word(&path.to_string_lossy());
-    let mend = if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) {
-        format!("rm {word} && mkdir -m {mode:04o} {word} && chown {} {word}", owner(root))
-    } else {
-        format!("umount {word}")
-    };
-    State::Fault("is on another file system than the spool".to_owned(), mend)
 }
 
 fn writable(path: &Path, root: &Metadata) -> Option<State> {
@@ -121,7 +140,7 @@ fn writable(path: &Path, root: &Metadata) -> Option<State> {
         let owner = if user.as_raw() == root.uid() { owner(root) } else { "relinkd:relinkd".to_owned() };
         State::Fault(
             format!("cannot be written by user {}", user_name(user.as_raw())),
-            format!("chown {owner} {word} && chmod u+rwx {word}"),
+            format!("chown -h {owner} {word} && chmod u+rwx {word}"),
         )
     })
 }

@@ -8,9 +8,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Each directory and its mode. `incoming/` is for a group of operators: they drop, and touch only what is theirs.
-/// What lies in `rejected/` holds tokens.
+/// What lies in `rejected/` holds tokens; the same group moves it back or deletes it, whoever dropped it.
 pub(super) const DIRECTORIES: [(&str, u32); 4] =
-    [("incoming", 0o3770), ("claimed", 0o700), ("applied", 0o750), ("rejected", 0o750)];
+    [("incoming", 0o3770), ("claimed", 0o700), ("applied", 0o750), ("rejected", 0o770)];
 
 /// The bit that hands a directory's group on to what is made in it.
 const SETGID: u32 = 0o2000;
@@ -28,7 +28,11 @@ pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
     for (name, mode) in DIRECTORIES {
         let path = root.join(name);
         make(&path, mode)?;
-        let metadata = fs::metadata(&path).map_err(failed(&path, "cannot be looked at"))?;
+        // Never followed: a link leads to wherever its maker likes.
+        let metadata = fs::symlink_metadata(&path).map_err(failed(&path, "cannot be looked at"))?;
+        if metadata.is_symlink() {
+            return Err(SpoolError::Link(path));
+        }
         if metadata.dev() != device && name != "incoming" {
             return Err(SpoolError::OtherFileSystem(path));
         }
@@ -75,9 +79,6 @@ pub struct Counts {
 }
 
 /// Counts the files of a spool, whoever owns it.
-///
-/// # Errors
-/// A directory that cannot be read.
 pub fn counts(root: &Path) -> Result<Counts, SpoolError> {
     let mut counts = Counts::default();
     for path in entries(&root.join("incoming"))? {

@@ -1,9 +1,7 @@
 //! Looking through `incoming/`: what is ready, what is still being written, what is no file to take.
 
-use super::{SpoolError, failed};
+use super::{SpoolError, failed, open_dropped};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -28,6 +26,12 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// How large it was then, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.look.size
+    }
+
     /// Whether the file at this path is the one that was found, with nothing written to it since. A rename changes
     /// only its ctime.
     pub(super) fn is_still(&self, path: &Path) -> bool {
@@ -44,6 +48,8 @@ pub enum Reason {
     HardLink,
     /// This user may not read it.
     Unreadable,
+    /// It cannot be moved.
+    Immovable,
 }
 
 impl fmt::Display for Reason {
@@ -52,6 +58,9 @@ impl fmt::Display for Reason {
             Self::NoFile(what) => write!(f, "it is a {what}, not a regular file"),
             Self::HardLink => f.write_str("it has a second hard link"),
             Self::Unreadable => f.write_str("relinkd may not read it (chmod g+r)"),
+            Self::Immovable => {
+                f.write_str("it cannot be moved: is it immutable (lsattr), or is something mounted on it?")
+            }
         }
     }
 }
@@ -137,6 +146,16 @@ impl Looks {
         Ok(scan)
     }
 
+    /// What there is to tell of a file that is not taken: once for each file and reason.
+    pub(super) fn tell(&mut self, arrival: &Arrival, reason: Reason) -> Option<NotTaken> {
+        self.news(&arrival.name, arrival.look.inode.1, reason)
+    }
+
+    fn news(&mut self, name: &OsStr, inode: u64, reason: Reason) -> Option<NotTaken> {
+        let told = self.told.insert(name.to_owned(), (inode, reason));
+        (told != Some((inode, reason))).then(|| NotTaken { name: name.to_owned(), reason })
+    }
+
     fn look(&mut self, path: &Path, name: &OsStr, now: SystemTime, closed: bool, scan: &mut Scan) {
         let Ok(metadata) = fs::symlink_metadata(path) else { return };
         let look = Look::from(&metadata);
@@ -154,10 +173,7 @@ impl Looks {
                 scan.ready.push(Arrival { name: name.to_owned(), arrived, look });
             }
             Err(reason) if reason != Reason::HardLink || still_for >= STILL => {
-                let told = self.told.insert(name.to_owned(), (metadata.ino(), reason));
-                if told != Some((metadata.ino(), reason)) {
-                    scan.not_taken.push(NotTaken { name: name.to_owned(), reason });
-                }
+                scan.not_taken.extend(self.news(name, metadata.ino(), reason));
             }
             Ok(()) | Err(_) => {
                 if !seen.changing {
@@ -187,8 +203,8 @@ pub(super) fn judge(path: &Path) -> Result<(), Reason> {
     }
 }
 
-/// Only what is known to be a regular file is opened, and even then without following or waiting.
-fn judge_as(path: &Path, metadata: &Metadata) -> Result<(), Reason> {
+/// Whether this is a regular file that nobody else has under another name.
+pub(super) fn judge_kind(metadata: &Metadata) -> Result<(), Reason> {
     let kind = metadata.file_type();
     let what = if kind.is_symlink() {
         "symbolic link"
@@ -209,11 +225,13 @@ fn judge_as(path: &Path, metadata: &Metadata) -> Result<(), Reason> {
     if metadata.nlink() > 1 {
         return Err(Reason::HardLink);
     }
-    match open(
-        path,
-        OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
-        Mode::empty(),
-    ) {
+    Ok(())
+}
+
+/// Only what is known to be a regular file is opened, and even then without following or waiting.
+fn judge_as(path: &Path, metadata: &Metadata) -> Result<(), Reason> {
+    judge_kind(metadata)?;
+    match open_dropped(path) {
         Err(Errno::EACCES | Errno::EPERM) => Err(Reason::Unreadable),
         Ok(_) | Err(_) => Ok(()),
     }

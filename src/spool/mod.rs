@@ -5,35 +5,52 @@
 //! says is not known here, nor what becomes of it in the database.
 
 mod claim;
+mod disk;
 mod inspect;
 mod layout;
 mod look;
+mod operators;
+mod owner;
 mod settle;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use claim::{Claim, Content};
-pub use inspect::{Finding, State, inspect};
+#[cfg(test)]
+pub(crate) use disk::recording;
+pub use inspect::{State, inspect};
 pub use layout::{Counts, counts};
 pub use look::{Arrival, NotTaken, Scan};
+pub use operators::{Listing, OperateError, Rejected, discard, list, rejected, retry};
+pub use owner::{Owner, owner};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 /// What keeps the spool from working. The files in it stay where they are.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// Another daemon works here.
-    #[error("another relinkd owns the spool {}", .0.display())]
-    Owned(PathBuf),
+    #[error("another relinkd owns the spool {}{}", path.display(), of_process(*process))]
+    Owned {
+        /// The spool.
+        path: PathBuf,
+        /// Its process, where that can be seen.
+        process: Option<u32>,
+    },
     /// A file cannot be moved from one to the other in one go.
     #[error("{} is on another file system than the spool: bring both onto one", .0.display())]
     OtherFileSystem(PathBuf),
+    /// A directory of the spool is a symbolic link.
+    #[error("{} is a symbolic link, which relinkd does not follow: put a directory in its place", .0.display())]
+    Link(PathBuf),
     /// The operating system refuses.
     #[error("{}: {what}: {source}{}", path.display(), mend(source))]
     System {
@@ -44,6 +61,10 @@ pub enum SpoolError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+fn of_process(process: Option<u32>) -> String {
+    process.map_or_else(String::new, |process| format!(": process {process}"))
 }
 
 /// What an operator can do about it, where that is plain.
@@ -71,6 +92,8 @@ pub struct Spool {
     looks: look::Looks,
     /// Since when `incoming/` is gone.
     gone_since: Option<SystemTime>,
+    /// The number that the last claim's id begins with.
+    last_number: AtomicU64,
 }
 
 impl Spool {
@@ -86,6 +109,7 @@ impl Spool {
             watch: watch::Watch::default(),
             looks: look::Looks::default(),
             gone_since: None,
+            last_number: AtomicU64::new(0),
         })
     }
 
@@ -142,12 +166,84 @@ fn identity(path: &Path) -> Result<(u64, u64), SpoolError> {
 fn own(root: &Path) -> Result<Flock<File>, SpoolError> {
     let directory = File::open(root).map_err(failed(root, "cannot be opened"))?;
     Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        nix::errno::Errno::EWOULDBLOCK => SpoolError::Owned(root.to_owned()),
+        nix::errno::Errno::EWOULDBLOCK => {
+            SpoolError::Owned { path: root.to_owned(), process: owner(root).map(|owner| owner.pid) }
+        }
         other => failed(root, "cannot be locked")(other.into()),
     })
 }
 
-/// Makes what was done in a directory last (fsync(2)).
-fn flush(directory: &Path) -> Result<(), SpoolError> {
-    File::open(directory).and_then(|d| d.sync_all()).map_err(failed(directory, "cannot be flushed"))
+/// Makes what was done in a directory, or written to a file, last (fsync(2)).
+fn flush(path: &Path) -> Result<(), SpoolError> {
+    flush_all(std::iter::once(Dirty::Ours(path)))
+}
+
+/// How many flushes wait for the disk at the same time.
+const FLUSHES_AT_ONCE: usize = 32;
+
+/// What is to be flushed.
+enum Dirty<'p> {
+    /// A directory or a file of the spool's own.
+    Ours(&'p Path),
+    /// The content of a dropped file. One that cannot be opened or flushed is in trouble of its own, which shows when
+    /// it is read.
+    Dropped(PathBuf),
+}
+
+impl Dirty<'_> {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Ours(path) => path,
+            Self::Dropped(path) => path,
+        }
+    }
+
+    fn flush(&self) -> Result<(), SpoolError> {
+        match self {
+            Self::Ours(path) => File::open(path)
+                .and_then(|file| disk::flush(&file, path))
+                .map_err(failed(path, "cannot be flushed")),
+            Self::Dropped(path) => {
+                let _ = open_dropped(path).map(|file| disk::flush(&file, path));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Opens what was dropped: never through a link, and without waiting for a writer or for a lease to end.
+fn open_dropped(path: &Path) -> nix::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty()).map(File::from)
+}
+
+/// Flushes several, side by side: a disk that takes 5 ms for one takes hardly longer for many.
+fn flush_all<'p>(dirty: impl Iterator<Item = Dirty<'p>>) -> Result<(), SpoolError> {
+    let dirty: Vec<Dirty<'p>> = dirty.collect();
+    let Some((last, others)) = dirty.split_last() else { return Ok(()) };
+    let share = dirty.len().div_ceil(FLUSHES_AT_ONCE);
+    let flush_each = |dirty: &[Dirty<'_>]| dirty.iter().try_for_each(Dirty::flush);
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = others
+            .chunks(share)
+            .map(|share| {
+                std::thread::Builder::new()
+                    .name("flush".to_owned())
+                    .spawn_scoped(scope, move || flush_each(share))
+                    .map_err(|_| share)
+            })
+            .collect();
+        let mut done = last.flush();
+        for helper in helpers {
+            let result = match helper {
+                Ok(helper) => helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // No thread is to be had: this one does it.
+                Err(share) => flush_each(share),
+            };
+            done = done.and(result);
+        }
+        done
+    })?;
+    disk::flushed(last.path());
+    Ok(())
 }

@@ -3,13 +3,13 @@
 //! Every step can be the last before a crash: what is left is a claim that the next run takes through the same steps
 //! again, and those that are done find nothing to do.
 
-use super::claim::move_to;
-use super::{Claim, Spool, SpoolError, failed, flush, layout};
+use super::disk::{self, move_to};
+use super::{Claim, Dirty, Spool, SpoolError, failed, flush, flush_all, layout};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The longest name of a file, in bytes.
@@ -18,50 +18,60 @@ const NAME_MAX: usize = 255;
 const ENDING_MAX: usize = 16;
 
 impl Spool {
-    /// Ends a claim that took effect: the file goes, the receipt comes. The file is gone for good when this returns;
-    /// the claim stays, empty, until it is [closed](Spool::close).
+    /// Ends claims that took effect, each with its receipt: the files go, the receipts come. The files are gone for good
+    /// when this returns; the claims stay, empty, until they are [closed](Spool::close).
+    ///
+    /// Each claim goes through the same steps in the same order: the receipt is written beside the file and flushed, the
+    /// file is removed and that is flushed, the receipt moves to its place. Several go through each step together, for
+    /// their flushes to share the disk's time.
     ///
     /// # Errors
-    /// The operating system's; calling again goes on where it stopped.
-    pub fn settle_applied(&self, claim: &Claim, receipt: &[u8]) -> Result<(), SpoolError> {
+    /// The operating system's; calling again goes on where it stopped, with all of them or with one.
+    pub fn settle_applied(&self, ended: &[(&Claim, &[u8])]) -> Result<(), SpoolError> {
         let applied = self.root.join("applied");
-        if !claim.name().is_empty() {
-            let draft = claim.directory.join(ended(&shortened(claim.name()), ".json"));
-            let has_file = fs::symlink_metadata(claim.file()).is_ok();
-            if has_file {
+        let draft_of = |claim: &Claim| claim.directory.join(ended_with(&shortened(claim.name()), ".json"));
+        let named = || ended.iter().filter(|(claim, _)| !claim.name().is_empty());
+        let mut with_file = Vec::new();
+        for (claim, receipt) in named() {
+            if fs::symlink_metadata(claim.file()).is_ok() {
                 // A refusal that was under way before a crash is overtaken.
                 drop_drafts(claim)?;
-                write(&draft, receipt, 0o640)?;
-                flush(&claim.directory)?;
-                remove(&claim.file())?;
-                flush(&claim.directory)?;
-            }
-            // Without a draft the receipt is in its place already.
-            if fs::symlink_metadata(&draft).is_ok() {
-                place(&draft, |number| applied.join(ended(&numbered(claim.name(), number), ".json")))?;
-                flush(&applied)?;
+                let draft = draft_of(claim);
+                disk::write(&draft, receipt, 0o640).map_err(failed(&draft, "cannot be written"))?;
+                with_file.push((*claim, draft));
             }
         }
-        Ok(())
+        let directories = || with_file.iter().map(|(claim, _)| Dirty::Ours(&claim.directory));
+        flush_all(directories().chain(with_file.iter().map(|(_, draft)| Dirty::Ours(draft))))?;
+        for (claim, _) in &with_file {
+            remove(&claim.file())?;
+        }
+        flush_all(directories())?;
+        for (claim, _) in named() {
+            // Without a draft the receipt is in its place already.
+            let draft = draft_of(claim);
+            if fs::symlink_metadata(&draft).is_ok() {
+                place(&draft, |number| applied.join(ended_with(&numbered(claim.name(), number), ".json")))?;
+            }
+        }
+        flush(&applied)
     }
 
-    /// Forgets a claim that has nothing left in it. Last of all: as long as it is there, the next run comes back to it.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn close(&self, claim: &Claim) -> Result<(), SpoolError> {
-        match fs::remove_dir(&claim.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed(&claim.directory, "cannot be removed")(error))
+    /// Forgets claims that have nothing left in them. Last of all: as long as one is there, the next run comes back to
+    /// it.
+    pub fn close(&self, claims: &[&Claim]) -> Result<(), SpoolError> {
+        for claim in claims {
+            match disk::remove_directory(&claim.directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed(&claim.directory, "cannot be removed")(error));
+                }
+                _ => {}
             }
-            _ => flush(&self.root.join("claimed")),
         }
+        flush(&self.root.join("claimed"))
     }
 
     /// Ends a claim of something that is no file to take: back with it, under its own name if that is still free.
-    ///
-    /// # Errors
-    /// The operating system's.
     pub fn put_back(&self, claim: &Claim) -> Result<(), SpoolError> {
         let incoming = self.root.join("incoming");
         // Our own move says nothing about whether it is complete.
@@ -70,7 +80,7 @@ impl Spool {
             0 => incoming.join(claim.name()),
             _ => incoming.join(numbered_within(claim.name(), number)),
         })?;
-        self.close(claim)
+        self.close(&[claim])
     }
 
     /// Ends a claim that is refused: the file, unchanged, lies in `rejected/` with its reason beside it.
@@ -87,11 +97,11 @@ impl Spool {
         }
         for number in 0.. {
             let name = numbered(claim.name(), number);
-            let (target, beside) = (rejected.join(&name), rejected.join(ended(&name, ".reason")));
+            let (target, beside) = (rejected.join(&name), rejected.join(ended_with(&name, ".reason")));
             if exists(&target)? || exists(&beside)? {
                 continue;
             }
-            let draft = claim.directory.join(ended(&name, ".reason"));
+            let draft = claim.directory.join(ended_with(&name, ".reason"));
             write(&draft, reason.as_bytes(), 0o640)?;
             flush(&claim.directory)?;
             match move_to(&file, &target) {
@@ -104,13 +114,10 @@ impl Spool {
             }
         }
         flush(&rejected)?;
-        self.close(claim)
+        self.close(&[claim])
     }
 
     /// Ends a leftover whose file is gone: a reason or receipt that did not reach its place does now.
-    ///
-    /// # Errors
-    /// The operating system's.
     pub fn settle_gone(&self, claim: &Claim) -> Result<(), SpoolError> {
         let (applied, rejected) = (self.root.join("applied"), self.root.join("rejected"));
         for draft in layout::entries(&claim.directory)? {
@@ -118,18 +125,18 @@ impl Spool {
                 // Its file took the same name. Who takes the reason's now must not hold up the files that wait.
                 (Some("reason"), Some(name), Some(stem)) => place(&draft, |number| match number {
                     0 => rejected.join(name),
-                    _ => rejected.join(ended(&numbered(stem, number), ".reason")),
+                    _ => rejected.join(ended_with(&numbered(stem, number), ".reason")),
                 })?,
                 // The file went because it was in force, whatever a database says that was restored from before.
                 (Some("json"), Some(_), Some(stem)) => {
-                    place(&draft, |number| applied.join(ended(&numbered(stem, number), ".json")))?;
+                    place(&draft, |number| applied.join(ended_with(&numbered(stem, number), ".json")))?;
                 }
                 _ => remove(&draft)?,
             }
         }
         flush(&applied)?;
         flush(&rejected)?;
-        self.close(claim)
+        self.close(&[claim])
     }
 }
 
@@ -164,22 +171,14 @@ fn exists(path: &Path) -> Result<bool, SpoolError> {
     }
 }
 
+/// Writes a file, and flushes it.
 fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), SpoolError> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        })
-        .map_err(failed(path, "cannot be written"))
+    disk::write(path, content, mode).map_err(failed(path, "cannot be written"))?;
+    flush(path)
 }
 
 fn remove(path: &Path) -> Result<(), SpoolError> {
-    match fs::remove_file(path) {
+    match disk::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(failed(path, "cannot be removed")(error))
         }
@@ -197,12 +196,12 @@ fn numbered(name: &OsStr, number: u32) -> OsString {
 }
 
 /// `STEM.1.toml`, `STEM.2.toml`, …: names that are looked at like the first one.
-fn numbered_within(name: &OsStr, number: u32) -> OsString {
+pub(super) fn numbered_within(name: &OsStr, number: u32) -> OsString {
     let stem = name.as_bytes().strip_suffix(b".toml").unwrap_or(name.as_bytes());
-    ended(&numbered(OsStr::from_bytes(stem), number), ".toml")
+    ended_with(&numbered(OsStr::from_bytes(stem), number), ".toml")
 }
 
-fn ended(name: &OsStr, ending: &str) -> OsString {
+fn ended_with(name: &OsStr, ending: &str) -> OsString {
     let mut name = name.to_owned();
     name.push(ending);
     name

@@ -6,7 +6,7 @@ mod looking;
 mod settling;
 mod watching;
 
-use super::{Claim, Content, Scan, Spool};
+use super::{Arrival, Claim, Content, Scan, Spool};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,14 @@ impl Bench {
     fn claim(&mut self, name: impl AsRef<OsStr>, content: &str) -> Claim {
         fs::write(self.incoming(&name), content).unwrap();
         let arrival = self.settled_scan().ready.into_iter().find(|arrival| arrival.name == name.as_ref());
-        self.spool.claim(&arrival.unwrap()).unwrap().unwrap()
+        self.take(&arrival.unwrap()).unwrap()
+    }
+
+    /// Claims a file that was found.
+    fn take(&mut self, arrival: &Arrival) -> Option<Claim> {
+        let mut claims = self.spool.claim(std::slice::from_ref(arrival)).unwrap();
+        assert_eq!(claims.not_taken, []);
+        claims.taken.pop()
     }
 
     /// Constructs what a run that died has left of a claim.
@@ -81,10 +88,11 @@ impl Bench {
 
     fn read(&self, claim: &Claim) -> String {
         match self.spool.read(claim, 1 << 20).unwrap() {
-            Content::Bytes(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Content::Bytes { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
             Content::TooLarge => panic!("too large"),
             Content::Gone => panic!("gone"),
             Content::NoFile => panic!("no file"),
+            Content::Unreadable(error) => panic!("unreadable: {error}"),
         }
     }
 
@@ -104,4 +112,49 @@ fn names(directory: &Path) -> Vec<OsString> {
 
 fn ready(scan: &Scan) -> Vec<&OsStr> {
     scan.ready.iter().map(|arrival| arrival.name.as_os_str()).collect()
+}
+
+/// Does it with the rights of a user who is not root: root may read everything (setfsuid(2) is for one thread).
+fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let nobody = nix::unistd::Uid::from_raw(65_534);
+    let is_root = nix::unistd::Uid::effective().is_root();
+    std::thread::scope(|scope| {
+        let acting = scope.spawn(|| {
+            if is_root {
+                nix::unistd::setfsuid(nobody);
+                assert_eq!(nix::unistd::setfsuid(nobody), nobody, "the thread has nobody's rights");
+            }
+            act()
+        });
+        acting.join().unwrap()
+    })
+}
+
+/// A process that holds a write lease on a file (`F_SETLEASE`, fcntl(2)) and does not give it up, until it is dropped.
+struct Lease(std::process::Child);
+
+impl Lease {
+    fn on(path: &Path) -> Self {
+        // 1024 is F_SETLEASE, 1 is F_WRLCK: Perl's Fcntl has no names for them.
+        let script = r#"$SIG{IO} = "IGNORE"; open(my $f, "+<", $ARGV[0]) or die; fcntl($f, 1024, 1) or die "no lease: $!";
+            $| = 1; print "held\n"; sleep 600"#;
+        let mut child = std::process::Command::new("perl")
+            .args(["-e", script])
+            .arg(path)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut said)
+            .unwrap();
+        assert_eq!(said, "held\n");
+        Self(child)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }

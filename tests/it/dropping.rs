@@ -1,8 +1,10 @@
 //! Files in the spool, end to end: all or nothing, exactly once, in order, and reasons that name places and no value.
 
 use crate::support::cast::{ALICE, BOB, OTHER, TOKEN, installed, revealed};
+use crate::support::{Bench, Cluster, ClusterOptions, Database, Stop, TokenColumn};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -213,4 +215,26 @@ fn of_two_who_give_the_same_token_at_the_same_moment_one_is_refused() {
         codes.sort_unstable();
         assert_eq!(codes, [0, 1], "round {round}");
     }
+}
+
+/// The claim is gone from the disk for good: a row of it that came back would stay for ever.
+#[test]
+fn what_the_ledger_has_forgotten_stays_forgotten_when_the_server_loses_power() {
+    let lazy = ClusterOptions::default()
+        .setting("synchronous_commit", "off")
+        .setting("wal_writer_delay", "10s")
+        .setting("autovacuum", "off");
+    let cluster = Cluster::start(&lazy);
+    let bench = Bench::over(Arc::new(Database::on(&cluster, TokenColumn::Varchar)));
+    bench.db.insert_user(ALICE, None);
+    bench.install();
+    let daemon = bench.start();
+    bench.drop_token("a.toml", ALICE, TOKEN);
+    bench.wait_applied("a.toml");
+    bench.wait_until("the claim is closed", || fs::read_dir(bench.claimed()).unwrap().count() == 0);
+    daemon.kill();
+    cluster.stop(Stop::Immediate);
+    cluster.resume();
+    assert_eq!(revealed(&bench, ALICE), TOKEN);
+    assert_eq!(bench.db.number("select count(*) from relinkd.ledger"), 0);
 }

@@ -28,14 +28,14 @@ fn exit_0_done_and_1_refused() {
         "no user 77",
         "first write",
     );
-    two_lines(bench.run(["explain", "99"]), 1, "no issue 99", "not the number in the portal");
+    two_lines(bench.run(["explain", "99"]), 1, "no issue 99", "relinkd explain --number 99");
     bench.db.insert_user(1, Some("1111-2222-3333-4444"));
     bench.db.insert_user(2, None);
     two_lines(
         bench.run_with_input(["token", "set", "2"], "1111-2222-3333-4444"),
         1,
         "another user holds this token",
-        "token of their own",
+        "take the user's own from the portal",
     );
     bench.set("portal.token_pattern", "'[0-9]+'");
     two_lines(
@@ -122,16 +122,16 @@ fn exit_4_configuration() {
     assert!(output.stderr.contains("config.toml:") && output.stderr.contains('^'), "{}", output.stderr);
     assert!(output.stderr.lines().last().unwrap().starts_with("  next: "), "{}", output.stderr);
     fs::remove_file(bench.config_file()).unwrap();
-    two_lines(bench.run(["status"]), 4, "cannot be read", "check --offline");
+    two_lines(bench.run(["status"]), 4, "cannot be read", "make it from the example");
 }
 
 #[test]
 fn exit_5_database() {
     let bench = Bench::new();
     bench.db.admin().execute(&format!("create role {} login", bench.db.role()));
-    two_lines(bench.run(["status"]), 5, "no schema relinkd", "relinkd install");
+    two_lines(bench.run(["sync"]), 5, "no schema relinkd", "relinkd install");
     bench.set("database.url", "\"host=/nonexistent user=r dbname=d\"");
-    two_lines(bench.run(["status"]), 5, "cannot connect to /nonexistent:5432", "relinkd check");
+    two_lines(bench.run(["sync"]), 5, "cannot connect to /nonexistent:5432", "relinkd check");
     bench.set("database.url", &quoted(&bench.db.url("nobody_here")));
     two_lines(bench.run(["sync"]), 5, "nobody_here", "pg_hba.conf");
     let admin = "postgresql://u@localhost:1/d?sslmode=disable";
@@ -143,11 +143,11 @@ fn exit_5_database() {
 fn exit_6_key() {
     let bench = Bench::installed();
     fs::set_permissions(bench.keyring_file(), Permissions::from_mode(0o644)).unwrap();
-    two_lines(bench.run(["status"]), 6, "read by others", "chmod g-w,o-rw ");
+    two_lines(bench.run(["sync"]), 6, "read by others", "chmod g-w,o-rw ");
     bench.write_keyring("primary = \"k1\"\n");
     two_lines(bench.run(["key", "list"]), 6, "keyring.toml:1:", "check --offline");
     fs::remove_file(bench.keyring_file()).unwrap();
-    two_lines(bench.run(["status"]), 6, "there is no keyring", "relinkd key generate");
+    two_lines(bench.run(["sync"]), 6, "there is no keyring", "relinkd key generate");
     bench.write_keyring(KEYRING);
     bench.run(["key", "retire", "k1"]).exits(1);
     bench.run(["key", "promote", "k7"]).exits(1);

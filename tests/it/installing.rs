@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::cast::{
-    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, is_sealed, revealed, start_command,
+    ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, installed, is_sealed, revealed, start_command,
 };
 use crate::support::cluster::BOT;
 use crate::support::database::psql;
@@ -53,7 +53,7 @@ fn a_second_install_touches_nothing_and_the_daemon_goes_on() {
     bench.db.insert_issue(1, ALICE, Some(&plain_link(1)));
     bench.install();
     let before = triggers_and_indexes(&bench);
-    assert_eq!(before.iter().filter(|row| row[1].as_ref().unwrap().starts_with("relinkd_1_")).count(), 6);
+    assert_eq!(before.iter().filter(|row| row[1].as_ref().unwrap().starts_with("relinkd_2_")).count(), 6);
     let daemon = bench.start();
     bench.install();
     assert_eq!(triggers_and_indexes(&bench), before);
@@ -69,13 +69,13 @@ fn a_second_install_mends_what_was_taken_away_or_disabled() {
     bench.db.insert_issue(1, ALICE, Some(&plain_link(1)));
     bench.install();
     bench.db.execute(
-        "drop trigger relinkd_1_issue_inserted on issues;
-         alter table users disable trigger relinkd_1_user_updated;
+        "drop trigger relinkd_2_issue_inserted on issues;
+         alter table users disable trigger relinkd_2_user_updated;
          drop index relinkd_issue_walk",
     );
     bench.db.set_token(ALICE, Some(TOKEN));
     bench.install();
-    let wanted = "select count(*) from pg_trigger where tgname like 'relinkd_1_%' and tgenabled = 'O'";
+    let wanted = "select count(*) from pg_trigger where tgname like 'relinkd_2_%' and tgenabled = 'O'";
     assert_eq!(bench.db.number(wanted), 6);
     assert_eq!(bench.db.number("select count(*) from pg_class where relname = 'relinkd_issue_walk'"), 1);
     // Everyone was queued: what no trigger saw is in the links too.
@@ -154,7 +154,7 @@ fn what_print_writes_makes_the_same_schema() {
     let (by_hand, by_command) = (bench_of(&[ALICE]), bench_of(&[ALICE]));
     by_command.install();
     let sql = by_hand.run(["install", "--print"]).ok();
-    assert!(sql.contains(&format!("create role {} login;", by_hand.db.role())));
+    assert!(sql.contains("'create role %I login'"), "{sql}");
     assert_eq!(by_hand.db.number("select count(*) from pg_namespace where nspname = 'relinkd'"), 0);
     make_role(&by_hand);
     let file = by_hand.path("install.sql");
@@ -342,6 +342,29 @@ fn other_names_of_schema_tables_and_columns() {
     assert_eq!(dump(&bench.db), before);
 }
 
+/// Which words are reserved only Postgres knows: names are compared as they stand in the database, never in quotes.
+#[test]
+fn tables_whose_names_are_reserved_words() {
+    let bench = Bench::new();
+    bench.db.execute(
+        r#"alter table users rename to "user"; create schema "order"; alter table issues set schema "order";
+           alter table "order".issues rename to "table""#,
+    );
+    bench.set("tables.users.name", "'public.user'");
+    bench.set("tables.issues.name", "'order.table'");
+    let before = dump(&bench.db);
+    bench.install();
+    bench.run(["check"]).exits(0);
+    bench.run(["status"]).ok();
+    bench.run(["uninstall", "--admin-url", &bench.db.admin_url()]).ok();
+    let sql = bench.path("print.sql");
+    std::fs::write(&sql, bench.run(["install", "--print"]).ok()).unwrap();
+    psql(&bench.db.admin_url(), &sql).unwrap();
+    bench.run(["sync", "--dry-run"]).ok();
+    bench.run(["uninstall", "--admin-url", &bench.db.admin_url()]).ok();
+    assert_eq!(dump(&bench.db), before);
+}
+
 #[test]
 fn the_summary_says_what_will_change() {
     let bench = Bench::new();
@@ -410,8 +433,49 @@ fn a_bot_that_writes_meanwhile_is_not_held_up_and_nothing_is_missed() {
     daemon.stop();
 }
 
+#[test]
+fn what_reads_all_issues_ends_beside_a_bot_that_never_pauses() {
+    let bench = installed(&[ALICE]);
+    // Each has its change in the queue, for no daemon runs.
+    bench.db.bot().execute(&format!(
+        "insert into issues (id, telegram_user_id, okdesk_issue_id, status, okdesk_url)
+         select -n, {ALICE}, n, 'opened', '{BASE}/issues/' || n from generate_series(1, 50000) n"
+    ));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (until, bot) = (Arc::clone(&stop), bench.db.another_bot());
+    let writer = std::thread::spawn(move || write_until(&until, &bot, ALICE, 0));
+    bench.run(["sync", "--dry-run", "--summary"]).exits(3);
+    bench.run(["token", "show", &ALICE.to_string()]).exits(0);
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+}
+
+#[test]
+fn limits_that_the_database_sets_are_not_an_admins() {
+    let bench = bench_of(&[ALICE]);
+    for (setting, value) in [
+        ("statement_timeout", "'20ms'"),
+        ("lock_timeout", "'1ms'"),
+        ("client_min_messages", "error"),
+        ("restrict_nonsystem_relation_kind", "'view'"),
+        ("default_transaction_isolation", "serializable"),
+    ] {
+        bench.db.admin().execute(&format!(
+            "do $$ begin execute format('alter database %I set {setting} = {value}', current_database());
+             exception when undefined_object then null; end $$",
+            value = value.replace('\'', "''")
+        ));
+    }
+    bench.install();
+    bench.run(["uninstall", "--keep-sealed", "--admin-url", &bench.db.admin_url()]).exits(0);
+    let only_reading = format!("alter database {} set default_transaction_read_only = on", bench.db.name());
+    bench.db.admin().execute(&only_reading);
+    let refused = bench.run(["install", "--admin-url", &bench.db.admin_url()]).exits(5);
+    assert!(refused.stderr.contains("default_transaction_read_only is on there"), "{}", refused.stderr);
+}
+
 /// A bot at work: issues, statuses and tokens, one row a transaction. Any error of its statements fails the test.
-fn write_until(stop: &AtomicBool, bot: &Session, user: i64, lane: i32) -> (i64, String, i32) {
+pub(crate) fn write_until(stop: &AtomicBool, bot: &Session, user: i64, lane: i32) -> (i64, String, i32) {
     let (mut issues, mut token) = (0, String::new());
     while !stop.load(Ordering::Relaxed) {
         let id = 2 * issues + lane;
@@ -504,11 +568,12 @@ fn the_role_owns_nothing_and_may_do_no_more_than_its_work() {
         "update relinkd.bot_user set telegram_id = 1",
         "update relinkd.meta set users_table = 'x'",
         "delete from relinkd.meta",
-        "select relinkd.detach('issues')",
+        "select relinkd.detach()",
+        "select relinkd.attach()",
         "drop schema relinkd cascade",
         "create table relinkd.mine ()",
         "create or replace view relinkd.bot_user as select 1",
-        "drop trigger relinkd_1_user_updated on users",
+        "drop trigger relinkd_2_user_updated on users",
         "alter table issues disable trigger all",
         "create schema mine",
     ] {
@@ -551,8 +616,8 @@ fn a_stranger_gets_nothing_from_the_schema() {
     for forbidden in [
         "create trigger t after insert on trap referencing new table as inserted
             for each statement execute function relinkd.issue_inserted()",
-        "select relinkd.queue_everyone()",
-        "select relinkd.ring()",
+        "select relinkd.detach()",
+        "select relinkd.attach()",
         "select * from relinkd.change",
         "select * from relinkd.bot_user",
     ] {
@@ -629,6 +694,55 @@ fn uninstall_writes_tokens_back_where_it_is_told_to() {
 }
 
 #[test]
+fn uninstall_makes_links_plain_where_it_is_told_to() {
+    for owner_installs in [false, true] {
+        let bench = bench_of(&[ALICE, BOB]);
+        bench.db.insert_user(CAROL, None);
+        for (id, user) in [(1, ALICE), (2, BOB), (3, ALICE)] {
+            bench.db.insert_issue(id, user, Some(&format!("{}?tab=files#c", plain_link(id.into()))));
+        }
+        bench.db.insert_issue(4, CAROL, Some("https://elsewhere.example/login?token=x&redirect=/issues/4"));
+        bench.db.execute("alter table issues alter telegram_user_id drop not null");
+        make_role(&bench);
+        let admin = if owner_installs { owner_url(&bench) } else { bench.db.admin_url() };
+        bench.run(["install", "--admin-url", &admin]).ok();
+        bench.run_with_input(["token", "set", &ALICE.to_string()], TOKEN).ok();
+        bench.run_with_input(["token", "set", &BOB.to_string()], OTHER).ok();
+        bench.run(["sync"]).ok();
+        let login = |token: &str, id: i64| format!("{}%3Ftab=files%23c", login_link(token, id));
+        let bot_row = "insert into issues (id, telegram_user_id, okdesk_issue_id, status, okdesk_url) values (5, null, 5, 'x', '";
+        bench.db.execute(&format!("{bot_row}{}')", login_link(THIRD, 5)));
+        let before: Vec<_> = (1..=4).map(|id| bench.db.link(id)).collect();
+        assert!(before[1].as_ref().unwrap().contains(OTHER), "{before:?} {}", login(OTHER, 2));
+        // A row that the bot holds is waited for, and what it holds by then counts.
+        let holder = bench.db.another_bot();
+        holder.execute(&format!(
+            "begin; update issues set okdesk_url = '{}' where id = 3",
+            login_link(THIRD, 33)
+        ));
+        let arguments = ["uninstall", "--keep-sealed", "--plain-links", "--admin-url", &admin];
+        let command = start_command(&bench, &arguments, "");
+        let free = format!(
+            "select count(*) from issues where id = 1 and okdesk_url = '{}?tab=files#c'",
+            plain_link(1)
+        );
+        // The triggers go first, and for that nobody may hold the tables.
+        assert_eq!(bench.db.number(&free), 0);
+        holder.execute("commit");
+        let output = command.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("4 links plain now"), "{said}{output:?}");
+        assert_eq!(bench.db.link(1), Some(format!("{}?tab=files#c", plain_link(1))));
+        assert_eq!(bench.db.link(2), Some(format!("{}?tab=files#c", plain_link(2))));
+        assert_eq!(bench.db.link(3), Some(plain_link(33)));
+        assert_eq!(bench.db.link(4), before[3]);
+        assert_eq!(bench.db.link(5), Some(plain_link(5)));
+        assert!(is_sealed(&bench, ALICE));
+        bench.assert_no_leak(&[TOKEN, OTHER, THIRD]);
+    }
+}
+
+#[test]
 fn unsealing_refuses_while_a_token_does_not_open_and_changes_nothing() {
     let bench = bench_of(&[ALICE, BOB]);
     bench.install();
@@ -658,11 +772,16 @@ fn a_database_that_not_everybody_may_connect_to() {
 }
 
 #[test]
-fn installing_queues_everyone_once() {
+fn installing_queues_everyone_once_by_one_row_and_again_only_where_something_was_amiss() {
     let bench = bench_of(&[ALICE, BOB]);
-    bench.db.insert_issue(1, CAROL, Some(&plain_link(1)));
     bench.install();
-    // Two users of the bot's, and one that only an issue knows.
-    assert_eq!(bench.db.number("select count(*) from relinkd.change"), 3);
-    assert_eq!(appended(&bench), 3);
+    let everyone = "select count(*) from relinkd.change where telegram_id is null and issue_id is null";
+    assert_eq!((bench.db.number(everyone), appended(&bench)), (1, 1));
+    let said = bench.install();
+    assert!(said.contains("all was in order"), "{said}");
+    assert!(!said.contains("what will change"), "{said}");
+    assert_eq!(appended(&bench), 1);
+    bench.db.execute("drop trigger relinkd_2_user_updated on users");
+    bench.install();
+    assert_eq!((bench.db.number(everyone), appended(&bench)), (2, 2));
 }

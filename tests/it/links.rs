@@ -24,6 +24,12 @@ const OURS: &[Shape] = &[
     },
     Shape { found: "~/issues/9#a&b", plain: "9#a&b", redirect: "9%23a%26b" },
     Shape { found: "~/issues/9?a=1&b=2+3", plain: "9?a=1&b=2+3", redirect: "9?a=1%26b=2%2B3" },
+    Shape { found: "~/issues/9?a=1;b=2#c;d", plain: "9?a=1;b=2#c;d", redirect: "9?a=1%3Bb=2%23c%3Bd" },
+    Shape {
+        found: "~/login?token=OLD&redirect=/issues/9?a=1;b=2",
+        plain: "9?a=1;b=2",
+        redirect: "9?a=1%3Bb=2",
+    },
     Shape { found: "~/issues/9?q=%D0%B0%2F", plain: "9?q=%D0%B0%2F", redirect: "9?q=%25D0%25B0%252F" },
     Shape { found: "~/issues/9?redirect=/x", plain: "9?redirect=/x", redirect: "9?redirect=/x" },
     Shape { found: "~/api/v1/issues/123", plain: "123", redirect: "123" },
@@ -515,9 +521,17 @@ fn sync_brings_links_into_form_without_the_daemon() {
     assert_eq!(all_links(&bench), found(), "a dry run changes nothing");
     assert_eq!(bench.db.token_column(ALICE).as_deref(), Some(TOKEN));
     let changes = bench.run(["sync", "--dry-run", "--json"]).exits(3).stdout;
-    let changes: serde_json::Value = serde_json::from_str(&changes).unwrap();
-    assert_eq!(changes["version"], 1);
-    assert_eq!(changes["changes"].as_array().unwrap().len(), OURS.len());
+    let changes: Vec<serde_json::Value> =
+        changes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(changes.iter().all(|change| change["version"] == 1));
+    assert_eq!(changes.len(), OURS.len() + 1, "an object a line for each change, and one with the sums");
+    assert_eq!(changes.last().unwrap()["changes"], OURS.len());
+
+    let counted = bench.run(["sync", "--dry-run", "--summary"]).exits(3).stdout;
+    assert!(counted.contains("gets a token") && counted.contains("left: another host"), "{counted}");
+    let sums = bench.run(["sync", "--dry-run", "--summary", "--json"]).exits(3).stdout;
+    let sums: serde_json::Value = serde_json::from_str(&sums).unwrap();
+    assert_eq!((&sums["changes"], &sums["links"]), (&OURS.len().into(), &found().len().into()));
 
     let done = bench.run(["sync", "--json"]).json();
     assert_eq!((&done["version"], &done["rewritten"]), (&1.into(), &OURS.len().into()));
@@ -546,8 +560,8 @@ fn sync_of_one_user_leaves_the_others() {
     bench.run(["sync", &BOB.to_string(), "-5"]).ok();
     assert_eq!(bench.db.link(2), Some(login_link(OTHER, 2)));
     assert_eq!(bench.db.link(3), Some(plain_link(3)));
-    // Nobody has such an id: nothing to do, which is no failure.
-    bench.run(["sync", "424242"]).ok();
+    // Nobody has such an id.
+    bench.run(["sync", "424242"]).exits(1);
 }
 
 #[test]
@@ -565,6 +579,22 @@ fn sync_beside_the_daemon_and_a_bot_that_writes() {
         assert_eq!(bench.db.link(200), Some(login_link(&token, 200)));
     }
     bench.wait_idle();
-    assert!(appended(&bench) < 50, "own writes come back: {}", appended(&bench));
+    // A few changes a round, and one more for each walk that took more than a step; links alone would be 2,000.
+    assert!(appended(&bench) < 500, "own writes come back: {}", appended(&bench));
     daemon.stop();
+}
+
+#[test]
+fn sync_of_nobody_says_so() {
+    let bench = Bench::installed();
+    bench.db.insert_user(1, None);
+    bench.db.insert_issue(1, 2, Some(&plain_link(1)));
+    for arguments in [&["sync", "98", "99"][..], &["sync", "98", "99", "--dry-run"]] {
+        let refused = bench.run(arguments).exits(1);
+        assert!(refused.stderr.contains("the bot has no user 98, 99"), "{}", refused.stderr);
+    }
+    let in_part = bench.run(["sync", "1", "99"]).exits(0);
+    assert!(in_part.stderr.contains("warning: the bot has no user 99"), "{}", in_part.stderr);
+    // Somebody whose issues are there, and whose row is not.
+    assert_eq!(bench.run(["sync", "2"]).exits(0).stderr, "");
 }

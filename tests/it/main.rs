@@ -3,23 +3,37 @@
 //! One test binary, so that all of them share one private cluster. A missing Postgres fails them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod advice;
 mod bench;
 mod changes;
 mod checking;
 mod documents;
-mod doorbell_model;
 mod dropping;
 mod errors;
 mod explaining;
+mod failover;
+mod foreign_text;
 mod giants;
+mod health;
+mod history;
 mod house;
+mod importing;
+mod inherited;
 mod installing;
+mod limits;
 mod links;
 mod manual;
+mod migrations;
+mod monitoring;
+mod operators;
+mod poolers;
 mod rotation;
 mod secrecy;
+mod soak;
 mod spooling;
+mod status;
 mod story;
 mod support;
+mod takeovers;
 mod terminal;
 mod tokens;

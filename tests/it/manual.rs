@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use clap::{CommandFactory, Parser};
-use relinkd::cli::Cli;
+use relinkd::Cli;
 
-use crate::support::Bench;
+use crate::support::{Bench, plain_link};
 
 /// Every command there is, as it is typed, with its definition.
 fn commands() -> Vec<(Vec<String>, clap::Command)> {
@@ -64,27 +64,27 @@ fn help_man_and_completions_know_the_same_flags() {
         let strays: Vec<String> = flags_in(&page).difference(&known).cloned().collect();
         assert!(strays.is_empty(), "{name}(1) speaks of {strays:?}, which there is not");
     }
-    for page in ["relinkd-config.5", "relinkd-assignment.5"] {
+    for page in ["relinkd-config.5", "relinkd-keyring.5", "relinkd-assignment.5"] {
         assert!(fs::read_to_string(pages.join(page)).unwrap().starts_with(".TH RELINKD-"));
     }
     assert!(bench.run(["man"]).ok().contains(".TH relinkd 1"));
 }
 
 #[test]
-fn the_page_of_the_configuration_knows_each_key() {
-    let page = include_str!("../../docs/man/relinkd-config.5");
-    let example = include_str!("../../config.toml.example");
-    let mut section = String::new();
-    for line in example.lines() {
-        let line = line.trim_start_matches("# ").trim_start_matches('#');
-        if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_end_matches(']').to_owned();
-            assert!(page.contains(&format!("[{section}]")), "[{section}] is not in relinkd-config(5)");
-        } else if let Some((key, _)) = line.split_once(" = ")
-            && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-        {
-            assert!(page.contains(key), "{section}.{key} is not in relinkd-config(5)");
+fn the_russian_page_knows_each_command_and_exit_status() {
+    let page = include_str!("../../docs/man/ru/relinkd.1");
+    // Fonts, quotes and troff's escapes are not what a reader sees.
+    let fonts = ["\\fB", "\\fI", "\\fP", "\\fR", "\""];
+    let read = fonts.iter().fold(page.replace("\\-", "-"), |text, font| text.replace(font, " "));
+    let read = read.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (path, command) in commands() {
+        if path.is_empty() || command.has_subcommands() {
+            continue;
         }
+        assert!(read.contains(&path.join(" ")), "relinkd {} is not in the page", path.join(" "));
+    }
+    for status in 0..=7 {
+        assert!(page.contains(&format!(".TP\n.B {status}\n")), "exit status {status} is not in the page");
     }
 }
 
@@ -113,21 +113,40 @@ fn every_example_is_understood_and_runs() {
     let bench = Bench::installed();
     bench.db.insert_user(413_129_274, Some("1111-2222-3333-4444"));
     bench.db.insert_issue(17, 413_129_274, None);
+    bench.db.insert_issue(18, 413_129_274, Some(&plain_link(4711)));
     fs::write(bench.path("token.txt"), "7812-5733-8392-7092\n").unwrap();
+    fs::write(bench.path("link.txt"), plain_link(4711)).unwrap();
+    fs::write(
+        bench.path("tokens.csv"),
+        "telegram_id,token,x\n413129274,7812-5733-8392-7092,7812-5733-8392-7092\n",
+    )
+    .unwrap();
     for (path, command) in commands() {
         let help = bench.run(path.iter().map(String::as_str).chain(["--help"])).ok();
         let examples = examples(&help);
         assert!(!examples.is_empty(), "{path:?} shows no example:\n{help}");
         for example in examples {
-            let words: Vec<&str> = example.split(" < ").next().unwrap().split(' ').collect();
+            let (typed, input) = example.split_once(" < ").unwrap_or((&example, "token.txt"));
+            let input = fs::read_to_string(bench.path(input)).unwrap();
+            let words: Vec<&str> = typed.split(' ').collect();
             Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{example}: {error}"));
             // The daemon does not end, these change what the others need, and that server is not this one.
             let alone = ["run", "install", "uninstall", "key"].contains(&words[1]);
             if alone || example.contains("--reveal") || command.has_subcommands() && words.len() < 2 {
                 continue;
             }
-            let output = bench.run_with_input(&words[1..], "7812-5733-8392-7092\n");
-            let wanted = if example.contains("--dry-run") { vec![0, 3] } else { vec![0] };
+            if words[1] == "spool" {
+                // The file that the example names lies there, whatever the example before did with it.
+                fs::create_dir_all(bench.rejected()).unwrap();
+                fs::write(bench.rejected().join("tokens.toml"), "").unwrap();
+            }
+            let output = bench.run_with_input(&words[1..], &input);
+            let wanted = match words[1] {
+                _ if example.contains("--dry-run") => vec![0, 3],
+                // No daemon is running.
+                "health" => vec![2],
+                _ => vec![0],
+            };
             assert!(wanted.contains(&output.code.unwrap()), "{example}: {output:?}");
         }
     }
@@ -145,4 +164,67 @@ fn the_examples_of_key_run_in_their_order() {
     }
     bench.run(["key", "retire", "k2026a", "--destroy"]).ok();
     assert!(!fs::read_to_string(bench.keyring_file()).unwrap().contains("k2026a"));
+}
+
+#[test]
+fn the_main_page_has_the_sections_that_are_looked_for() {
+    let page = Bench::new().run(["man"]).ok();
+    for section in
+        ["SYNOPSIS", "GLOBAL OPTIONS", "EXIT STATUS", "ENVIRONMENT", "FILES", "SIGNALS", "SEE ALSO"]
+    {
+        assert_eq!(page.matches(&format!(".SH {section}\n")).count(), 1, "{section}");
+    }
+    assert!(page.contains("\\-\\-config\\fR \\fIFILE\\fR"), "{page}");
+    assert_eq!(page.matches("wrong usage").count(), 1, "the exit statuses stand once");
+}
+
+#[test]
+fn global_options_stand_apart_in_the_help() {
+    let help = Bench::new().run(["sync", "--help"]).ok();
+    let (own, global) = help.split_once("Global options:").unwrap();
+    assert!(own.contains("--dry-run") && !own.contains("--config"), "{help}");
+    assert!(global.contains("--config") && global.contains("--quiet"), "{help}");
+}
+
+/// "To pass '--x' as a value, use '-- --x'" is never what was meant here.
+#[test]
+fn no_tip_misleads() {
+    let bench = Bench::new();
+    for arguments in [
+        &["status", "--x"][..],
+        &["sync", "-5x"],
+        &["token", "show", "--reveel", "1"],
+        &["token", "7812-5733"],
+    ] {
+        let said = bench.run(arguments).exits(2).stderr;
+        assert!(!said.contains("as a value") && !said.contains("7812"), "{said}");
+    }
+    assert!(bench.run(["sync", "--dryrun"]).exits(2).stderr.contains("'--dry-run'"));
+    bench.run(["completions", "elvish"]).exits(2);
+}
+
+/// As a shell does it: what is typed after `key promote` are the ids of keys, and nobody is offered `<ID>`.
+#[test]
+fn bash_completes_the_ids_of_keys() {
+    let bench = Bench::installed();
+    bench.run(["key", "generate", "--id", "k2026z"]).ok();
+    fs::write(bench.path("completions"), bench.run(["completions", "bash"]).ok()).unwrap();
+    let offered = |words: &str| {
+        let directory =
+            std::path::Path::new(env!("CARGO_BIN_EXE_relinkd")).parent().unwrap().display().to_string();
+        let script = format!(
+            "PATH={directory}:$PATH; . ./completions; COMP_WORDS=({words} ''); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _relinkd_or_key_ids relinkd '' \"${{COMP_WORDS[COMP_CWORD - 1]}}\"; echo \"${{COMPREPLY[*]}}\""
+        );
+        let output = std::process::Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(bench.path(""))
+            .env("RELINKD_CONFIG", bench.config_file())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(offered("relinkd key promote"), "k1 k2026z\n");
+    let typed = offered("relinkd explain");
+    assert!(typed.contains("--number") && !typed.contains('<') && !typed.contains('['), "{typed}");
 }

@@ -100,6 +100,32 @@ fn a_rekey_that_is_killed_leaves_every_token_readable_and_is_taken_up() {
 }
 
 #[test]
+fn a_key_that_a_daemon_seals_with_still_is_not_destroyed() {
+    let bench = sealed(1);
+    let daemon = bench.start();
+    let next = |wanted: &str| {
+        let refused = bench.run(["key", "retire", "k1"]).exits(1).stderr;
+        assert!(refused.contains(wanted), "{refused}");
+    };
+    bench.wait_until("the token is sealed", || in_use(&bench) == json!({ "k1": 1 }));
+    next("relinkd key promote KID, then relinkd rekey");
+    for command in ["key generate --id k2", "key promote k2"] {
+        bench.run(command.split(' ')).ok();
+    }
+    next("seal them anew under the primary key: relinkd rekey");
+    for command in ["rekey", "key retire k1"] {
+        bench.run(command.split(' ')).ok();
+    }
+    let refused = bench.run(["key", "retire", "k1", "--destroy"]).exits(1);
+    assert!(refused.stderr.contains("still seals with the key k1"), "{}", refused.stderr);
+    daemon.hup();
+    let sealing = || bench.run(["status", "--json"]).json()["keys"]["daemons_seal_with"].clone();
+    bench.wait_until("the daemon seals with k2", || sealing() == json!(["k2"]));
+    bench.run(["key", "retire", "k1", "--destroy"]).ok();
+    daemon.stop();
+}
+
+#[test]
 fn the_keyring_keeps_owner_and_mode_and_is_replaced_in_one_step() {
     let bench = Bench::installed();
     let file = bench.keyring_file();

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 
 /// Runs a command of relinkd's in a terminal; types `answer` once `question` is asked. What the terminal showed.
 fn in_a_terminal(bench: &Bench, command: &str, question: &str, answer: &str) -> String {
-    let line = format!("{} {command}", env!("CARGO_BIN_EXE_relinkd"));
+    // Ctrl-C reaches a shell that waits for the command, too: then it would be the shell's end that counts.
+    let line = format!("exec {} {command}", env!("CARGO_BIN_EXE_relinkd"));
     let mut script = Command::new("script")
         .args(["-qefc", &line, "/dev/null"])
+        .env("SHELL", "/bin/sh")
         .env("RELINKD_CONFIG", bench.config_file())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -33,7 +35,7 @@ fn in_a_terminal(bench: &Bench, command: &str, question: &str, answer: &str) -> 
     let status = script.wait().unwrap();
     drop(keyboard);
     reader.join().unwrap();
-    assert!(status.success(), "{}", text());
+    assert!(status.success(), "{status}: {}", text());
     text()
 }
 
@@ -57,9 +59,33 @@ fn sync_shows_how_far_it_is_on_a_terminal_alone() {
     }
     bench.install();
     let shown = in_a_terminal(&bench, "sync", "", "");
-    assert!(shown.contains("/200 users"), "{shown}");
-    assert!(shown.contains("200 of 200 links of 200 users rewritten"), "{shown}");
+    assert!(shown.contains("/200 links"), "{shown}");
+    assert!(shown.contains("200 of 200 links rewritten"), "{shown}");
     let plain = bench.run(["sync"]).exits(0);
     assert_eq!(plain.stderr, "");
-    assert_eq!(plain.stdout, "0 of 200 links of 200 users rewritten\n");
+    assert_eq!(plain.stdout, "0 of 200 links rewritten\n");
+}
+
+#[test]
+fn check_has_colours_on_a_terminal_alone() {
+    let bench = Bench::installed();
+    let shown = in_a_terminal(&bench, "check", "", "");
+    assert!(shown.contains("  \x1b[32mok     \x1b[0m  "), "{shown}");
+    let plain = bench.run(["check"]).ok();
+    assert!(plain.contains("  ok       ") && !plain.contains('\x1b'), "{plain}");
+}
+
+#[test]
+fn status_has_colours_on_a_terminal_alone_and_is_redrawn_in_place() {
+    let bench = Bench::installed();
+    let shown = in_a_terminal(&bench, "status", "", "");
+    assert!(shown.contains("\x1b[33mdaemon      \x1b[0m none is running here"), "{shown}");
+    assert!(shown.contains("\x1b[32mtriggers    \x1b[0m 6/6"), "{shown}");
+    let plain = bench.run(["status"]).ok();
+    assert!(plain.contains("triggers     6/6") && !plain.contains('\x1b'), "{plain}");
+
+    // The second time it is drawn over the first; Ctrl-C ends it, in peace.
+    let shown = in_a_terminal(&bench, "status --watch", "\x1b[J\x1b[H", "\x03");
+    assert!(shown.matches("none is running here").count() >= 2, "{shown}");
+    assert!(shown.trim_end().ends_with("\x1b[?25h"), "the cursor is there again: {shown:?}");
 }

@@ -357,7 +357,7 @@ fn a_token_under_a_retired_key_is_held_too() {
     // Marks of before the new key are made good, so that a ring without the old one knows.
     daemon.stop();
     let marks =
-        format!("select count(*) from relinkd.token_mark where telegram_id = {ALICE} and key_id = 'k2'");
+        format!("select count(*) from relinkd.fingerprint where telegram_id = {ALICE} and key_id = 'k2'");
     assert_eq!(bench.db.number(&marks), 1);
 }
 

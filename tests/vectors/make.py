@@ -128,12 +128,12 @@ def fails():
         yield {"name": name, "telegram_id": USER, "code": code, "sealed": sealed}
 
 
-def marks():
+def fingerprints():
     for kid in ["0", "abcdefghijklmnop", "k2026a", "k2025a"]:
         derive = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"relinkd:v1:token-mark")
         mac = hmac.HMAC(derive.derive(KEYS[kid]), hashes.SHA256())
         mac.update(TOKEN.encode())
-        yield {"key": kid, "token": TOKEN, "mark": b64(mac.finalize())}
+        yield {"key": kid, "token": TOKEN, "fingerprint": b64(mac.finalize())}
 
 
 def main():
@@ -143,7 +143,7 @@ def main():
         "retired": {"k2025a": b64(KEYS["k2025a"])},
         "opens": list(opens()),
         "fails": list(fails()),
-        "marks": list(marks()),
+        "fingerprints": list(fingerprints()),
     }
     for case in document["fails"]:
         assert case["sealed"] not in [good["sealed"] for good in document["opens"]], case["name"]

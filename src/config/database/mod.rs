@@ -1,14 +1,13 @@
 //! How to reach the database: `database.url`, a URI or `key=value` text as psql takes it, made into plain values.
 //!
 //! The rules are libpq's (Postgres manual, "Connection Strings" and "Parameter Key Words"), for the parameters of
-//! [`KEYS`] alone: one that is not obeyed must not be accepted. No fault repeats a value, and no part of the text that
-//! may be a stray piece of a password. The connection itself is not made here.
+//! [`KEYS`] alone: one that is not obeyed must not be accepted. tokio-postgres' own parser knows neither `verify-full` nor
+//! certificates, and its errors name no key. No fault repeats a value, nor any part of the text that may be a stray piece
+//! of a password. The connection itself is not made here.
 
-mod keyword_value;
 mod passfile;
 mod password;
-mod percent;
-mod uri;
+mod text;
 mod values;
 
 #[cfg(test)]
@@ -16,42 +15,30 @@ mod tests;
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
-use super::{Environment, FileSource, Password};
+use super::{Environment, FileSource, Password, settings};
 
-pub use password::{FoundPassword, PasswordError};
+pub(crate) use password::PasswordError;
 
 /// The parameters that may stand in `database.url`.
+#[rustfmt::skip]
 const KEYS: [&str; 18] = [
-    "host",
-    "hostaddr",
-    "port",
-    "user",
-    "password",
-    "dbname",
-    "application_name",
-    "connect_timeout",
-    "target_session_attrs",
-    "options",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_count",
-    "sslmode",
-    "sslrootcert",
-    "sslcert",
-    "sslkey",
+    "host", "hostaddr", "port", "user", "password", "dbname", "application_name", "connect_timeout",
+    "target_session_attrs", "options", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+    "sslmode", "sslrootcert", "sslcert", "sslkey",
 ];
 
 /// Where the server's socket is when no host is given: Debian's place for it.
-pub const DEFAULT_SOCKET_DIRECTORY: &str = "/var/run/postgresql";
+const DEFAULT_SOCKET_DIRECTORY: &str = "/var/run/postgresql";
 
 /// The port when none is given.
-pub const DEFAULT_PORT: u16 = 5432;
+const DEFAULT_PORT: u16 = 5432;
 
 /// How to reach the database, and as whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "Section")]
 pub struct Database {
     /// Where to try, in this order; at least one.
     pub hosts: Vec<Endpoint>,
@@ -69,78 +56,75 @@ pub struct Database {
     pub connect_timeout: Option<Duration>,
     /// `options`: command-line options for the server's session.
     pub options: Option<String>,
-    /// `target_session_attrs`.
-    pub target: Target,
     /// `keepalives*`.
     pub keepalives: Keepalives,
     /// `ssl*`.
     pub tls: Tls,
-    /// Which names only follow from the process's user.
+    /// Which names the text leaves out.
     implied: Implied,
+}
+
+/// `[database]`, as the file has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Section {
+    #[serde(deserialize_with = "url")]
+    url: Database,
+    #[serde(default)]
+    password_file: Option<FileSource>,
+}
+
+fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Database, D::Error> {
+    settings::text(deserializer, Database::of_text)
+}
+
+impl From<Section> for Database {
+    fn from(section: Section) -> Self {
+        Self { password_file: section.password_file, ..section.url }
+    }
 }
 
 /// One server, or one address of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `host`.
     pub host: Host,
-    /// `hostaddr`: where to connect to without asking for the name's address.
+    /// Where to connect to without asking for the name's address.
     pub hostaddr: Option<IpAddr>,
-    /// `port`.
     pub port: u16,
 }
 
-/// What a `host` is.
+/// A `host`: a name or an address, or the directory of a unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
-    /// A name or an address.
     Name(String),
-    /// The directory of a unix socket.
     Socket(PathBuf),
 }
 
-/// Which servers will do (`target_session_attrs`); those that only read never do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Target {
-    /// `any`, the default.
-    #[default]
-    Any,
-    /// `read-write` or `primary`.
-    Writable,
-}
-
-/// TCP keepalives; what is none is the connection's default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// `keepalives*`; what is none is the connection's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalives {
-    /// `keepalives`: whether there are any.
     pub enabled: Option<bool>,
-    /// `keepalives_idle`: silence before the first one.
     pub idle: Option<Duration>,
-    /// `keepalives_interval`: silence before the next one.
     pub interval: Option<Duration>,
-    /// `keepalives_count`: how many may be lost.
     pub count: Option<u32>,
 }
 
-/// Encryption of the connection.
+/// `ssl*`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tls {
-    /// `sslmode`.
     pub mode: TlsMode,
-    /// `sslrootcert`.
     pub root_cert: Option<RootCert>,
     /// `sslcert` and `sslkey`.
     pub client: Option<ClientCert>,
 }
 
 /// `sslmode`, in libpq's meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TlsMode {
-    /// Never.
     Disable,
     /// Only where the server wants it.
     Allow,
-    /// Where the server can; the default.
+    /// Where the server can.
     #[default]
     Prefer,
     /// Always; the server's certificate is not looked at, unless `sslrootcert` is given.
@@ -151,26 +135,21 @@ pub enum TlsMode {
     VerifyFull,
 }
 
-/// Who vouches for the server's certificate.
+/// Who vouches for the server's certificate: whom the operating system trusts, or the certificates in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootCert {
-    /// `system`: whom the operating system trusts.
     System,
-    /// The certificates in this file.
     File(PathBuf),
 }
 
-/// The client's certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCert {
-    /// `sslcert`.
     pub cert: PathBuf,
-    /// `sslkey`.
     pub key: PathBuf,
 }
 
 /// Which names were not given but follow from the process's user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Implied {
     user: bool,
     dbname: bool,
@@ -179,28 +158,34 @@ struct Implied {
 impl Database {
     /// Reads a URI (`postgresql://`, `postgres://`) or `key=value` text; names that it leaves out come from the
     /// process's environment.
-    ///
-    /// # Errors
-    /// The first fault, without any value.
     pub fn parse(text: &str) -> Result<Self, DatabaseFault> {
-        Self::parse_in(text, &Environment::of_process())
+        Self::of_text(text)?.in_environment(&Environment::of_process())
     }
 
-    /// As [`Database::parse`], in this environment.
-    ///
-    /// # Errors
-    /// The first fault, without any value.
-    pub fn parse_in(text: &str, environment: &Environment) -> Result<Self, DatabaseFault> {
-        let parameters = match uri::scheme(text) {
-            Some(rest) => uri::parse(rest)?,
-            None => keyword_value::parse(text)?,
-        };
-        values::database(&parameters, environment)
+    /// What the text alone says.
+    pub(crate) fn of_text(text: &str) -> Result<Self, DatabaseFault> {
+        values::database(&text::parse(text)?)
+    }
+
+    /// With the names that the text leaves out: from the environment, else from the process's user.
+    pub(super) fn in_environment(mut self, environment: &Environment) -> Result<Self, DatabaseFault> {
+        if self.implied.user {
+            self.implied.user = environment.pg_user.is_none();
+            self.user = environment.pg_user.as_ref().or(environment.os_user.as_ref()).cloned().ok_or(
+                DatabaseFault::Form(
+                    "names no user, and this process's user has no name: write it as in \"postgresql://relinkd@localhost/okdesk_bot\"",
+                ),
+            )?;
+        }
+        if self.implied.dbname {
+            self.implied.dbname = environment.pg_database.is_none();
+            self.dbname = environment.pg_database.clone().unwrap_or_else(|| self.user.clone());
+        }
+        Ok(self)
     }
 
     /// The same database for a process that has become `os_user`: the role, and the database named after it, follow
     /// where nothing else names them.
-    #[must_use]
     pub fn with_os_user(mut self, os_user: &str) -> Self {
         if self.implied.user {
             os_user.clone_into(&mut self.user);
@@ -208,16 +193,6 @@ impl Database {
                 os_user.clone_into(&mut self.dbname);
             }
         }
-        self
-    }
-
-    /// The same database for another role, without the password, which was the former one's.
-    #[must_use]
-    pub fn with_user(mut self, user: &str) -> Self {
-        user.clone_into(&mut self.user);
-        self.implied.user = false;
-        self.password = None;
-        self.password_file = None;
         self
     }
 }
@@ -237,31 +212,22 @@ impl fmt::Display for Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DatabaseFault {
     /// A parameter that is not obeyed here.
-    #[error("has the parameter `{name}`, which relinkd does not know{}; known are {}", hint(.nearest.as_ref()), KEYS.join(", "))]
-    UnknownKey {
-        /// Its name.
-        name: String,
-        /// A known one that looks like it.
-        nearest: Option<&'static str>,
-    },
-    /// A parameter that is not obeyed here and whose name may be part of a password.
+    #[error("has the parameter `{0}`, which relinkd does not know{hint}; known are {known}", hint = hint(.0), known = KEYS.join(", "))]
+    UnknownKey(String),
+    /// As before, but the name may be part of a password.
     #[error(
         "has a parameter that relinkd does not know, after the password: is a quote or a backslash missing there, or a %-escape?"
     )]
     UnnamedKey,
-    /// A parameter's value.
-    #[error("has a wrong value for `{key}`: it must be {right}")]
-    Value {
-        /// The parameter.
-        key: &'static str,
-        /// What it may be.
-        right: &'static str,
-    },
+    /// A parameter, and what its value may be.
+    #[error("has a wrong value for `{0}`: it must be {1}")]
+    Value(&'static str, &'static str),
     /// The text as a whole.
     #[error("{0}")]
     Form(&'static str),
 }
 
-fn hint(nearest: Option<&&str>) -> String {
-    nearest.map(|nearest| format!(" (did you mean `{nearest}`?)")).unwrap_or_default()
+fn hint(name: &str) -> String {
+    let near = super::fault::nearest(name, &KEYS);
+    near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
 }

@@ -1,12 +1,7 @@
 //! The password file (libpq, "The Password File"): `host:port:database:user:password`, `*` for any, `\` before a colon
 //! or a backslash. The first line that fits counts. A file that others may read is ignored, with a notice.
 
-use std::{
-    fs,
-    io::{self, Read as _},
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-};
+use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
 
 use zeroize::Zeroizing;
 
@@ -25,37 +20,24 @@ pub(super) struct Wanted<'w> {
     pub(super) user: &'w str,
 }
 
-/// Why a password file does not count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ignored {
-    /// There is none.
-    Absent,
-    /// It is there, and this is wrong with it.
-    Because(String),
-}
-
-/// Looks into the file at `path`. No line that fits is no password.
-pub(super) fn look(path: &Path, wanted: Wanted<'_>) -> Result<Option<Password>, Ignored> {
-    let failed = |error: io::Error| {
-        Ignored::Because(format!("the password file {} cannot be read: {error}", path.display()))
-    };
+/// Looks into the file at `path`. No file, and no line that fits, is no password; an error is what makes the file ignored.
+pub(super) fn look(path: &Path, wanted: Wanted<'_>) -> Result<Option<Password>, String> {
     // As libpq: what cannot even be looked at is not there. The home of root is closed to whom its commands become.
-    let metadata = fs::metadata(path).map_err(|_| Ignored::Absent)?;
+    let Ok(metadata) = fs::metadata(path) else { return Ok(None) };
+    let shown = path.display();
     if !metadata.is_file() {
-        return Err(Ignored::Because(format!(
-            "the password file {} is ignored: it is not a plain file",
-            path.display()
-        )));
+        return Err(format!("the password file {shown} is ignored: it is not a plain file"));
     }
     if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(Ignored::Because(format!(
-            "the password file {0} is ignored, since group or others may use it: chmod 0600 {0}",
-            path.display()
-        )));
+        return Err(format!(
+            "the password file {shown} is ignored, since group or others may use it: chmod 0600 {shown}"
+        ));
     }
     let size = usize::try_from(metadata.len().min(MAX_BYTES)).unwrap_or_default();
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
-    fs::File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes)).map_err(failed)?;
+    fs::File::open(path)
+        .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
+        .map_err(|error| format!("the password file {shown} cannot be read: {error}"))?;
     Ok(bytes.split(|byte| *byte == b'\n').find_map(|line| password(line, wanted)))
 }
 
@@ -148,7 +130,7 @@ mod tests {
     fn ignores_a_file_that_others_may_use() {
         for mode in [0o640, 0o604, 0o610, 0o660] {
             let file = file("*:*:*:*:x", mode);
-            let Err(Ignored::Because(notice)) = look(file.path(), WANTED) else { panic!("{mode:o}") };
+            let Err(notice) = look(file.path(), WANTED) else { panic!("{mode:o}") };
             assert!(notice.contains("chmod 0600"), "{notice}");
         }
         for mode in [0o600, 0o400] {
@@ -158,7 +140,7 @@ mod tests {
 
     #[test]
     fn absence_is_no_news() {
-        assert_eq!(look(Path::new("/nonexistent/pgpass"), WANTED), Err(Ignored::Absent));
-        assert!(matches!(look(Path::new("/dev/null"), WANTED), Err(Ignored::Because(_))));
+        assert_eq!(look(Path::new("/nonexistent/pgpass"), WANTED), Ok(None));
+        assert!(look(Path::new("/dev/null"), WANTED).is_err());
     }
 }

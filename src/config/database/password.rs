@@ -13,29 +13,24 @@ use zeroize::Zeroizing;
 
 use super::{
     DEFAULT_SOCKET_DIRECTORY, Database, Endpoint, Host,
-    passfile::{self, Ignored, Wanted},
+    passfile::{self, Wanted},
 };
 use crate::config::{Environment, NoCredential, Password};
 
 /// The longest password, in bytes, that a file may hold.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// What was found.
+/// A password, and what an operator should hear of: a password file that was there and was ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FoundPassword {
-    /// The password, if there is one.
+pub(crate) struct FoundPassword {
     pub password: Option<Password>,
-    /// What an operator should hear of: a password file that was there and was ignored.
     pub notice: Option<String>,
 }
 
 impl Database {
     /// The password for a connection to `endpoint`: of `database.url`, else of `database.password_file`, else of
     /// `PGPASSWORD`, else of the password file in `PGPASSFILE`, else of `~/.pgpass`.
-    ///
-    /// # Errors
-    /// `database.password_file` is set and cannot be read, or holds no password.
-    pub fn password_for(
+    pub(crate) fn password_for(
         &self,
         endpoint: &Endpoint,
         environment: &Environment,
@@ -48,29 +43,23 @@ impl Database {
         let Some(path) = environment.pg_passfile.clone().or_else(home) else {
             return Ok(FoundPassword::default());
         };
-        let wanted = Wanted {
-            host: &endpoint.passfile_host(),
-            port: endpoint.port,
-            dbname: &self.dbname,
-            user: &self.user,
-        };
-        Ok(match passfile::look(&path, wanted) {
-            Ok(password) => FoundPassword { password, notice: None },
-            Err(Ignored::Absent) => FoundPassword::default(),
-            Err(Ignored::Because(notice)) => FoundPassword { password: None, notice: Some(notice) },
-        })
+        let host = &endpoint.passfile_host();
+        let wanted = Wanted { host, port: endpoint.port, dbname: &self.dbname, user: &self.user };
+        Ok(passfile::look(&path, wanted).map_or_else(
+            |notice| FoundPassword { password: None, notice: Some(notice) },
+            |password| FoundPassword { password, notice: None },
+        ))
     }
 
     /// The password that the configuration itself has, in `database.url` or `database.password_file`.
-    ///
-    /// # Errors
-    /// As [`Database::password_for`].
-    pub fn configured_password(&self, environment: &Environment) -> Result<Option<Password>, PasswordError> {
-        if self.password.is_some() {
-            return Ok(self.password.clone());
+    pub(crate) fn configured_password(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<Password>, PasswordError> {
+        match &self.password_file {
+            Some(source) if self.password.is_none() => read(&source.path(environment)?).map(Some),
+            _ => Ok(self.password.clone()),
         }
-        let Some(source) = &self.password_file else { return Ok(None) };
-        read(&source.path(environment)?).map(Some)
     }
 }
 
@@ -79,15 +68,13 @@ impl Endpoint {
     fn passfile_host(&self) -> String {
         match &self.host {
             Host::Name(name) => name.clone(),
-            Host::Socket(directory) if is_default(directory) => "localhost".to_owned(),
-            Host::Socket(directory) => directory.to_string_lossy().into_owned(),
+            // `/var/run` is `/run` on Debian.
+            Host::Socket(directory) => match directory.to_str() {
+                Some(DEFAULT_SOCKET_DIRECTORY | "/run/postgresql") => "localhost".to_owned(),
+                _ => directory.to_string_lossy().into_owned(),
+            },
         }
     }
-}
-
-/// `/var/run` is `/run` on Debian.
-fn is_default(directory: &Path) -> bool {
-    directory == Path::new(DEFAULT_SOCKET_DIRECTORY) || directory == Path::new("/run/postgresql")
 }
 
 /// The password in a file of its own; one line end after it does not belong to it.
@@ -110,22 +97,11 @@ fn read(path: &Path) -> Result<Password, PasswordError> {
 
 /// Why `database.password_file` gives no password.
 #[derive(Debug, Error)]
-pub enum PasswordError {
-    /// A credential of another process.
+pub(crate) enum PasswordError {
     #[error("database.password_file: {0}")]
     Credential(#[from] NoCredential),
-    /// The file cannot be read.
     #[error("database.password_file {} cannot be read: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file holds something else.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("database.password_file {} must hold the password on a single line, and nothing else", path.display())]
-    NoPassword {
-        /// The file.
-        path: PathBuf,
-    },
+    NoPassword { path: PathBuf },
 }

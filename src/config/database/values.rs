@@ -6,9 +6,15 @@ use zeroize::Zeroizing;
 
 use super::{
     ClientCert, DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, Database, DatabaseFault, Endpoint, Host, Implied,
-    KEYS, Keepalives, RootCert, Target, Tls, TlsMode,
+    KEYS, Keepalives, RootCert, Tls, TlsMode,
 };
-use crate::config::{Environment, Password, nearest::nearest};
+use crate::config::Password;
+
+/// The other parameters that libpq knows, which people may bring along: no password looks like one of these.
+const LIBPQ_KEYS: &str = "channel_binding client_encoding fallback_application_name gssdelegation gssencmode gsslib \
+    krbsrvname load_balance_hosts max_protocol_version min_protocol_version passfile replication require_auth \
+    requirepeer requiressl scram_client_key scram_server_key service ssl_max_protocol_version \
+    ssl_min_protocol_version sslcertmode sslcompression sslcrl sslcrldir sslnegotiation tcp_user_timeout";
 
 /// The parameters of a text, none of them empty.
 #[derive(Default)]
@@ -32,10 +38,18 @@ impl Parameters {
         trust: Trust,
     ) -> Result<(), DatabaseFault> {
         let Some(key) = KEYS.into_iter().find(|known| *known == key) else {
-            return Err(unknown(key, trust));
+            let word = !key.is_empty()
+                && key.len() <= 32
+                && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let shown = LIBPQ_KEYS.split(' ').any(|known| known == key) || word && trust == Trust::Named;
+            return Err(if shown {
+                DatabaseFault::UnknownKey(key.to_owned())
+            } else {
+                DatabaseFault::UnnamedKey
+            });
         };
         if value.contains('\0') {
-            return Err(DatabaseFault::Value { key, right: "without zero bytes" });
+            return Err(DatabaseFault::Value(key, "without zero bytes"));
         }
         if !value.is_empty() {
             self.0.insert(key, value);
@@ -51,6 +65,10 @@ impl Parameters {
         self.get(key).map(str::to_owned)
     }
 
+    fn list(&self, key: &'static str) -> Vec<&str> {
+        self.get(key).map(|text| text.split(',').collect()).unwrap_or_default()
+    }
+
     /// The value of `key` as `read` has it; where that is nothing, it must be `right`.
     fn value<T>(
         &self,
@@ -58,20 +76,18 @@ impl Parameters {
         right: &'static str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, DatabaseFault> {
-        self.get(key).map(|text| read(text).ok_or(DatabaseFault::Value { key, right })).transpose()
+        self.get(key).map(|text| read(text).ok_or(DatabaseFault::Value(key, right))).transpose()
     }
 
-    /// A whole number that libpq's texts may surround with blanks.
+    /// A whole number above 0, which libpq's texts may surround with blanks; 0 is none.
     fn number(&self, key: &'static str) -> Result<Option<u32>, DatabaseFault> {
         // The servers' kernels count in signed 32-bit numbers.
         let read = |text: &str| text.trim().parse().ok().filter(|number| i32::try_from(*number).is_ok());
-        self.value(key, "a whole number", read)
+        Ok(self.value(key, "a whole number", read)?.filter(|number| *number > 0))
     }
 
-    /// A number of seconds, of which 0 is none.
     fn seconds(&self, key: &'static str) -> Result<Option<Duration>, DatabaseFault> {
-        let number = self.number(key)?.filter(|number| *number > 0);
-        Ok(number.map(|number| Duration::from_secs(number.into())))
+        Ok(self.number(key)?.map(|number| Duration::from_secs(number.into())))
     }
 
     /// An absolute path: a daemon has no working directory worth the name.
@@ -82,87 +98,35 @@ impl Parameters {
     }
 }
 
-/// The fault of an unknown key. Its name is shown where it is a name, and cannot be a piece of a password.
-fn unknown(key: &str, trust: Trust) -> DatabaseFault {
-    let word = key.len() <= 32 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    let libpq = LIBPQ_KEYS.contains(&key);
-    if key.is_empty() || !(libpq || word && trust == Trust::Named) {
-        return DatabaseFault::UnnamedKey;
-    }
-    DatabaseFault::UnknownKey { name: key.to_owned(), nearest: nearest(key, KEYS) }
-}
-
-/// The other parameters that libpq knows, which people may bring along.
-const LIBPQ_KEYS: [&str; 26] = [
-    "channel_binding",
-    "client_encoding",
-    "fallback_application_name",
-    "gssdelegation",
-    "gssencmode",
-    "gsslib",
-    "krbsrvname",
-    "load_balance_hosts",
-    "max_protocol_version",
-    "min_protocol_version",
-    "passfile",
-    "replication",
-    "require_auth",
-    "requirepeer",
-    "requiressl",
-    "scram_client_key",
-    "scram_server_key",
-    "service",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcertmode",
-    "sslcompression",
-    "sslcrl",
-    "sslcrldir",
-    "sslnegotiation",
-    "tcp_user_timeout",
-];
-
-/// Makes the parameters of a text a database.
-pub(super) fn database(
-    parameters: &Parameters,
-    environment: &Environment,
-) -> Result<Database, DatabaseFault> {
-    let given = parameters.owned("user").or_else(|| environment.pg_user.clone());
-    let user = given.clone().or_else(|| environment.os_user.clone()).ok_or(DatabaseFault::Form(
-        "names no user, and this process's user has no name: write it as in \"postgresql://relinkd@localhost/okdesk_bot\"",
-    ))?;
-    let dbname = parameters.owned("dbname").or_else(|| environment.pg_database.clone());
+/// Makes the parameters of a text a database; names that are left out are empty yet, and noted as such.
+pub(super) fn database(parameters: &Parameters) -> Result<Database, DatabaseFault> {
+    let (user, dbname) = (parameters.owned("user"), parameters.owned("dbname"));
+    // Obeyed as it is: relinkd has no use for a server that only reads.
+    parameters.value("target_session_attrs", "any, read-write or primary, since relinkd writes", |text| {
+        matches!(text, "any" | "read-write" | "primary").then_some(())
+    })?;
+    let switch = |text: &str| match text {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    };
     Ok(Database {
         hosts: hosts(parameters)?,
-        implied: Implied { user: given.is_none(), dbname: dbname.is_none() },
-        dbname: dbname.unwrap_or_else(|| user.clone()),
-        user,
+        implied: Implied { user: user.is_none(), dbname: dbname.is_none() },
+        user: user.unwrap_or_default(),
+        dbname: dbname.unwrap_or_default(),
         application_name: parameters.owned("application_name"),
         connect_timeout: parameters.seconds("connect_timeout")?,
         options: parameters.owned("options"),
-        target: target(parameters)?.unwrap_or_default(),
         keepalives: Keepalives {
-            enabled: parameters.value("keepalives", "0 or 1", |text| match text {
-                "0" => Some(false),
-                "1" => Some(true),
-                _ => None,
-            })?,
+            enabled: parameters.value("keepalives", "0 or 1", switch)?,
             idle: parameters.seconds("keepalives_idle")?,
             interval: parameters.seconds("keepalives_interval")?,
-            count: parameters.number("keepalives_count")?.filter(|number| *number > 0),
+            count: parameters.number("keepalives_count")?,
         },
         tls: tls(parameters)?,
         password: parameters.owned("password").map(Password::new),
         password_file: None,
-    })
-}
-
-fn target(parameters: &Parameters) -> Result<Option<Target>, DatabaseFault> {
-    let right = "any, read-write or primary, since relinkd writes";
-    parameters.value("target_session_attrs", right, |text| match text {
-        "any" => Some(Target::Any),
-        "read-write" | "primary" => Some(Target::Writable),
-        _ => None,
     })
 }
 
@@ -183,7 +147,7 @@ fn tls(parameters: &Parameters) -> Result<Tls, DatabaseFault> {
     // As libpq has it: whom everybody trusts vouches for nothing but a name.
     let mode = mode.unwrap_or(if system { TlsMode::VerifyFull } else { TlsMode::default() });
     if system && mode != TlsMode::VerifyFull {
-        return Err(DatabaseFault::Value { key: "sslmode", right: "verify-full beside sslrootcert=system" });
+        return Err(DatabaseFault::Value("sslmode", "verify-full beside sslrootcert=system"));
     }
     let client = match (parameters.path("sslcert")?, parameters.path("sslkey")?) {
         (None, None) => None,
@@ -195,26 +159,22 @@ fn tls(parameters: &Parameters) -> Result<Tls, DatabaseFault> {
 
 /// Pairs hosts, addresses and ports: as many of each, or one port for all.
 fn hosts(parameters: &Parameters) -> Result<Vec<Endpoint>, DatabaseFault> {
-    let list =
-        |key| -> Vec<&str> { parameters.get(key).map(|text| text.split(',').collect()).unwrap_or_default() };
-    let (names, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
+    let (names, addresses) = (parameters.list("host"), parameters.list("hostaddr"));
+    let ports = parameters.list("port");
     if !names.is_empty() && !addresses.is_empty() && names.len() != addresses.len() {
-        return Err(DatabaseFault::Value { key: "hostaddr", right: "as many addresses as there are hosts" });
+        return Err(DatabaseFault::Value("hostaddr", "as many addresses as there are hosts"));
     }
     let count = names.len().max(addresses.len()).max(1);
     if ports.len() > 1 && ports.len() != count {
-        return Err(DatabaseFault::Value { key: "port", right: "one port, or as many as there are hosts" });
+        return Err(DatabaseFault::Value("port", "one port, or as many as there are hosts"));
     }
-    (0..count)
-        .map(|index| {
-            let hostaddr = address(addresses.get(index).copied().unwrap_or_default())?;
-            Ok(Endpoint {
-                host: host(names.get(index).copied().unwrap_or_default(), hostaddr)?,
-                hostaddr,
-                port: port(ports.get(index).or(ports.first()).copied().unwrap_or_default())?,
-            })
-        })
-        .collect()
+    let nth = |list: &[&'_ str], index: usize| list.get(index).copied().unwrap_or_default().to_owned();
+    let endpoint = |index| {
+        let hostaddr = address(&nth(&addresses, index))?;
+        let host = host(&nth(&names, index), hostaddr)?;
+        Ok(Endpoint { host, hostaddr, port: port(&nth(&ports, if ports.len() > 1 { index } else { 0 }))? })
+    };
+    (0..count).map(endpoint).collect()
 }
 
 fn host(text: &str, hostaddr: Option<IpAddr>) -> Result<Host, DatabaseFault> {
@@ -224,17 +184,15 @@ fn host(text: &str, hostaddr: Option<IpAddr>) -> Result<Host, DatabaseFault> {
         (directory, _) if directory.starts_with('/') => Ok(Host::Socket(directory.into())),
         // An abstract socket, a slip in a URI, or a piece of a password: hosts are shown to people.
         (name, _) if name.contains(|c: char| matches!(c, '@' | '/' | '\\') || c <= ' ' || c == '\x7f') => {
-            Err(DatabaseFault::Value {
-                key: "host",
-                right: "a host's name or address, or the directory of a socket",
-            })
+            let right = "a host's name or address, or the directory of a socket";
+            Err(DatabaseFault::Value("host", right))
         }
         (name, _) => Ok(Host::Name(name.to_owned())),
     }
 }
 
 fn address(text: &str) -> Result<Option<IpAddr>, DatabaseFault> {
-    let fault = DatabaseFault::Value { key: "hostaddr", right: "an IP address" };
+    let fault = DatabaseFault::Value("hostaddr", "an IP address");
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| fault) }
 }
 
@@ -244,5 +202,5 @@ fn port(text: &str) -> Result<u16, DatabaseFault> {
     }
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok().filter(|port| digits && *port > 0);
-    port.ok_or(DatabaseFault::Value { key: "port", right: "a number from 1 to 65535" })
+    port.ok_or(DatabaseFault::Value("port", "a number from 1 to 65535"))
 }

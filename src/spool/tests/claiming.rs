@@ -1,11 +1,11 @@
 //! Claims: a file of one's own, whole or not at all, and what an earlier run has left.
 
-use super::super::{Claim, Content, SpoolError};
+use super::super::{Content, SpoolError};
 use super::{Bench, names, ready};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, SystemTime};
 
 #[test]
@@ -35,17 +35,17 @@ fn a_file_that_is_gone_or_no_file_any_more_is_not_claimed() {
     fs::write(bench.incoming("a.toml"), "").unwrap();
     let arrival = bench.settled_scan().ready.remove(0);
     fs::remove_file(bench.incoming("a.toml")).unwrap();
-    assert_eq!(bench.spool.claim(&arrival).unwrap(), None);
+    assert_eq!(bench.take(&arrival), None);
     bench.assert_nothing_claimed();
 
     fs::write(bench.outside("target"), "x").unwrap();
     symlink(bench.outside("target"), bench.incoming("a.toml")).unwrap();
-    assert_eq!(bench.spool.claim(&arrival).unwrap(), None);
+    assert_eq!(bench.take(&arrival), None);
     assert!(bench.incoming("a.toml").is_symlink(), "it is back where it was");
     fs::remove_file(bench.incoming("a.toml")).unwrap();
 
     fs::hard_link(bench.outside("target"), bench.incoming("a.toml")).unwrap();
-    assert_eq!(bench.spool.claim(&arrival).unwrap(), None);
+    assert_eq!(bench.take(&arrival), None);
     assert!(bench.incoming("a.toml").exists());
     bench.assert_nothing_claimed();
 }
@@ -72,7 +72,7 @@ fn a_file_that_changed_since_the_look_is_not_claimed() {
         fs::write(&path, "the whole file").unwrap();
         let arrival = bench.settled_scan().ready.remove(0);
         change();
-        assert_eq!(bench.spool.claim(&arrival).unwrap(), None, "{what}");
+        assert_eq!(bench.take(&arrival), None, "{what}");
         assert!(path.exists(), "{what}: it stays where it is");
         bench.assert_nothing_claimed();
     }
@@ -95,28 +95,103 @@ fn a_file_is_read_whole_up_to_the_limit() {
     let claim = bench.claim("a.toml", "12345");
     for (limit, fits) in [(4, false), (5, true), (6, true)] {
         match bench.spool.read(&claim, limit).unwrap() {
-            Content::Bytes(bytes) => assert!(fits && **bytes == *b"12345", "limit {limit}"),
+            Content::Bytes { bytes, .. } => assert!(fits && **bytes == *b"12345", "limit {limit}"),
             Content::TooLarge => assert!(!fits, "limit {limit}"),
-            Content::Gone | Content::NoFile => panic!("it is there"),
+            Content::Gone | Content::NoFile | Content::Unreadable(_) => panic!("it is there"),
         }
     }
     let empty = bench.claim("b.toml", "");
     assert_eq!(bench.read(&empty), "");
 }
 
+/// Whatever became of a claim since, and whatever the clock said.
 #[test]
-fn leftovers_come_oldest_first() {
-    let bench = Bench::new();
-    for (id, age) in [("bb", 10), ("aa", 20), ("dd", 30), ("cc", 10)] {
-        fs::create_dir(bench.claimed(id)).unwrap();
-        fs::write(bench.claimed(id).join(format!("{id}.toml")), "").unwrap();
-        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
-        File::open(bench.claimed(id)).unwrap().set_modified(then).unwrap();
+fn leftovers_come_in_the_order_of_their_claims() {
+    let mut bench = Bench::new();
+    for name in ["c.toml", "a.toml", "b.toml"] {
+        bench.claim(name, "");
     }
     fs::write(bench.claimed("stray"), "").unwrap();
-    let leftovers = bench.spool.leftovers().unwrap();
-    assert_eq!(leftovers.iter().map(Claim::id).collect::<Vec<_>>(), ["dd", "aa", "bb", "cc"]);
-    assert_eq!(leftovers[0].name(), "dd.toml");
+    let first = bench.spool.leftovers().unwrap().remove(0);
+    // A reason was being written when the run died, and a clock went wrong.
+    fs::write(bench.claimed(first.id()).join("c.toml.reason"), "").unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+    File::open(bench.claimed(first.id())).unwrap().set_modified(then).unwrap();
+    let order = |bench: &Bench| {
+        let leftovers = bench.spool.leftovers().unwrap();
+        leftovers.iter().map(|claim| claim.name().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(order(&bench), ["c.toml", "a.toml", "b.toml"]);
+
+    // The next run goes on behind them, though its clock is before theirs.
+    let ahead = bench.claimed("efffffffffffffff0000000000000000");
+    fs::create_dir(&ahead).unwrap();
+    fs::write(ahead.join("ahead.toml"), "").unwrap();
+    order(&bench);
+    bench.claim("d.toml", "");
+    assert_eq!(order(&bench), ["c.toml", "a.toml", "b.toml", "ahead.toml", "d.toml"]);
+}
+
+#[test]
+fn files_that_are_claimed_together_keep_their_order() {
+    let mut bench = Bench::new();
+    for number in 0..100 {
+        File::create(bench.incoming(format!("{number:03}.toml"))).unwrap();
+    }
+    let found = bench.settled_scan().ready;
+    // One has gone meanwhile, one is being written again.
+    fs::remove_file(bench.incoming("050.toml")).unwrap();
+    fs::write(bench.incoming("070.toml"), "half").unwrap();
+    let taken = bench.spool.claim(&found).unwrap().taken;
+    let expected: Vec<_> = found
+        .iter()
+        .map(|arrival| arrival.name.clone())
+        .filter(|name| name != "050.toml" && name != "070.toml")
+        .collect();
+    assert_eq!(taken.iter().map(|claim| claim.name().to_owned()).collect::<Vec<_>>(), expected);
+    assert_eq!(bench.spool.leftovers().unwrap(), taken);
+    assert_eq!(names(&bench.root().join("incoming")), ["070.toml"]);
+}
+
+/// `chmod 0` through a descriptor that was opened before the claim.
+#[test]
+fn a_claimed_file_that_lost_its_mode_is_its_own_trouble() {
+    let mut bench = Bench::new();
+    let claim = bench.claim("a.toml", "x");
+    for path in [bench.directory.path().to_owned(), bench.root().join("claimed"), bench.claimed(claim.id())] {
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = bench.claimed(claim.id()).join("a.toml");
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    let read = super::as_nobody(|| bench.spool.read(&claim, 10));
+    assert!(
+        matches!(&read, Ok(Content::Unreadable(error)) if error.kind() == std::io::ErrorKind::PermissionDenied)
+    );
+    fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+    assert!(matches!(super::as_nobody(|| bench.spool.read(&claim, 10)), Ok(Content::Bytes { .. })));
+}
+
+#[test]
+fn a_claimed_file_under_a_write_lease_is_its_own_trouble_and_is_not_waited_for() {
+    let mut bench = Bench::new();
+    let claim = bench.claim("a.toml", "x");
+    let lease = super::Lease::on(&bench.claimed(claim.id()).join("a.toml"));
+    let read = bench.spool.read(&claim, 10).unwrap();
+    assert!(matches!(&read, Content::Unreadable(error) if error.kind() == std::io::ErrorKind::WouldBlock));
+    // The file moves to rejected/ without being opened.
+    bench.spool.settle_rejected(&claim, "1:1: no").unwrap();
+    assert!(bench.rejected("a.toml").exists());
+    drop(lease);
+}
+
+#[test]
+fn a_file_that_grows_after_it_was_claimed_is_not_taken_half() {
+    let mut bench = Bench::new();
+    let claim = bench.claim("a.toml", "12345");
+    let Content::Bytes { owner, .. } = bench.spool.read(&claim, 10).unwrap() else { panic!("it is there") };
+    assert_eq!(owner, nix::unistd::geteuid().as_raw());
+    fs::write(bench.claimed(claim.id()).join("a.toml"), "123456").unwrap();
+    assert_eq!(bench.read(&claim), "123456");
 }
 
 /// A run died between the move and the look at what it had moved; somebody had swapped the file for something else.
@@ -159,14 +234,16 @@ fn a_claim_whose_file_is_gone_says_so() {
     assert!(matches!(bench.spool.read(&empty, 10).unwrap(), Content::Gone));
 }
 
+/// Whoever makes such a link says where relinkd writes.
 #[test]
-fn a_spool_on_two_file_systems_is_refused() {
+fn a_directory_of_the_spool_that_is_a_symbolic_link_is_refused() {
     for name in ["incoming", "claimed", "applied", "rejected"] {
         let mut bench = Bench::new();
         let path = bench.root().join(name);
         fs::remove_dir(&path).unwrap();
-        symlink("/proc", &path).unwrap();
+        fs::create_dir(bench.outside("target")).unwrap();
+        symlink(bench.outside("target"), &path).unwrap();
         let refused = bench.spool.scan(SystemTime::now()).unwrap_err();
-        assert!(matches!(&refused, SpoolError::OtherFileSystem(at) if *at == path), "{name}: {refused}");
+        assert!(matches!(&refused, SpoolError::Link(at) if *at == path), "{name}: {refused}");
     }
 }

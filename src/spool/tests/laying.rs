@@ -15,7 +15,7 @@ fn what_is_missing_is_made_and_what_is_there_keeps_its_mode() {
     let directory = TempDir::new().unwrap();
     let root = directory.path().join("spool");
     drop(Spool::open(&root).unwrap());
-    for (name, wanted) in [("incoming", 0o3770), ("claimed", 0o700), ("applied", 0o750), ("rejected", 0o750)]
+    for (name, wanted) in [("incoming", 0o3770), ("claimed", 0o700), ("applied", 0o750), ("rejected", 0o770)]
     {
         assert_eq!(mode(&root.join(name)), wanted, "{name}");
         fs::set_permissions(root.join(name), Permissions::from_mode(0o711)).unwrap();
@@ -75,6 +75,50 @@ fn a_sound_spool_is_called_sound_and_a_fault_has_a_command() {
         .collect();
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults.iter().all(|(path, command)| command.contains(&path.display().to_string())), "{faults:?}");
+}
+
+/// Root may run `check` in a spool whose owner, or whoever has their rights, put links into it: nothing is followed, and
+/// no command is printed that would touch what a link leads to.
+#[test]
+fn the_check_follows_no_link_in_the_spool() {
+    for name in ["incoming", "claimed", "applied", "rejected"] {
+        let bench = Bench::new();
+        let (path, target) = (bench.root().join(name), bench.outside("target"));
+        fs::remove_dir(&path).unwrap();
+        fs::create_dir(&target).unwrap();
+        fs::set_permissions(&target, Permissions::from_mode(0o777)).unwrap();
+        symlink(&target, &path).unwrap();
+        let findings = inspect(&bench.root());
+        let found: Vec<_> = findings.iter().filter(|finding| finding.path == path).collect();
+        let State::Fault(what, mend) = &found[0].state else { panic!("{found:?}") };
+        assert!(what.contains("symbolic link"), "{what}");
+        assert_eq!(*mend, format!("rm {}", path.display()));
+    }
+}
+
+/// The root of a spool may be a link of root's own, and nobody else's.
+#[test]
+fn the_check_does_not_follow_a_link_of_somebody_elses_to_a_spool() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let link = bench.outside("link");
+    symlink(bench.root(), &link).unwrap();
+    assert_eq!(inspect(&link).len(), 6);
+    std::os::unix::fs::lchown(&link, Some(65_534), None).unwrap();
+    let findings = inspect(&link);
+    assert!(matches!(&findings[..], [only] if matches!(&only.state, State::Fault(..))), "{findings:?}");
+}
+
+#[test]
+fn the_check_says_where_the_group_cannot_clear_away_what_was_rejected() {
+    let bench = Bench::new();
+    fs::set_permissions(bench.root().join("rejected"), Permissions::from_mode(0o2750)).unwrap();
+    let warned = inspect(&bench.root())
+        .into_iter()
+        .any(|finding| matches!(finding.state, State::Warning(_, mend) if mend.starts_with("chmod g+w ")));
+    assert!(warned);
 }
 
 /// What keeps the spool from working is the disk's, and is told with what to do about it.

@@ -200,21 +200,7 @@ fn a_file_that_may_not_be_read_is_told_once_and_taken_when_it_may() {
     let path = bench.incoming("secret.toml");
     fs::write(&path, "").unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
-    let as_nobody = |bench: &mut Bench| {
-        // Root may read everything: this thread looks with somebody else's rights (setfsuid(2) is for one thread).
-        let nobody = nix::unistd::Uid::from_raw(65_534);
-        let before = nix::unistd::Uid::effective();
-        thread::scope(|scope| {
-            let looking = scope.spawn(|| {
-                if before.is_root() {
-                    nix::unistd::setfsuid(nobody);
-                    assert_eq!(nix::unistd::setfsuid(nobody), nobody, "the thread has nobody's rights");
-                }
-                bench.settled_scan()
-            });
-            looking.join().unwrap()
-        })
-    };
+    let as_nobody = |bench: &mut Bench| super::as_nobody(|| bench.settled_scan());
     let scan = as_nobody(&mut bench);
     assert_eq!(told(&scan), [(OsStr::new("secret.toml"), Reason::Unreadable)]);
     assert_eq!(ready(&scan), Vec::<&OsStr>::new());

@@ -17,15 +17,15 @@ fn mode(path: &std::path::Path) -> u32 {
 fn an_applied_file_goes_and_its_receipt_comes() {
     let mut bench = Bench::new();
     let claim = bench.claim("a.toml", "token");
-    bench.spool.settle_applied(&claim, RECEIPT.as_bytes()).unwrap();
+    bench.spool.settle_applied(&[(&claim, RECEIPT.as_bytes())]).unwrap();
     // The claim's directory stays until the ledger has forgotten the claim.
     assert_eq!(names(&bench.claimed(claim.id())), Vec::<OsString>::new());
-    bench.spool.close(&claim).unwrap();
+    bench.spool.close(&[&claim]).unwrap();
     bench.assert_nothing_claimed();
     assert_eq!(names(&bench.root().join("applied")), ["a.toml.json"]);
     assert_eq!(fs::read_to_string(bench.applied("a.toml.json")).unwrap(), RECEIPT);
     assert_eq!(mode(&bench.applied("a.toml.json")) & 0o007, 0);
-    bench.spool.close(&claim).unwrap();
+    bench.spool.close(&[&claim]).unwrap();
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn a_name_that_is_taken_gets_a_suffix() {
     let mut bench = Bench::new();
     for round in 0..3 {
         let claim = bench.claim("a.toml", "x");
-        bench.spool.settle_applied(&claim, format!("{round}").as_bytes()).unwrap();
-        bench.spool.close(&claim).unwrap();
+        bench.spool.settle_applied(&[(&claim, format!("{round}").as_bytes())]).unwrap();
+        bench.spool.close(&[&claim]).unwrap();
     }
     assert_eq!(names(&bench.root().join("applied")), ["a.toml.1.json", "a.toml.2.json", "a.toml.json"]);
     for (name, content) in [("a.toml.json", "0"), ("a.toml.1.json", "1"), ("a.toml.2.json", "2")] {
@@ -79,8 +79,8 @@ fn a_name_too_long_for_an_ending_is_shortened_between_characters() {
     for name in [&ascii, &cyrillic, &latin] {
         for _ in 0..2 {
             let claim = bench.claim(name, "x");
-            bench.spool.settle_applied(&claim, RECEIPT.as_bytes()).unwrap();
-            bench.spool.close(&claim).unwrap();
+            bench.spool.settle_applied(&[(&claim, RECEIPT.as_bytes())]).unwrap();
+            bench.spool.close(&[&claim]).unwrap();
             let claim = bench.claim(name, "x");
             bench.spool.settle_rejected(&claim, "no").unwrap();
         }
@@ -107,12 +107,37 @@ fn an_interrupted_receipt_is_finished() {
         fs::write(bench.applied("a.toml.json"), "another file's").unwrap();
         let claim = bench.leftover(files);
         assert_eq!(claim.name(), "a.toml", "{files:?}");
-        bench.spool.settle_applied(&claim, RECEIPT.as_bytes()).unwrap();
-        bench.spool.close(&claim).unwrap();
+        bench.spool.settle_applied(&[(&claim, RECEIPT.as_bytes())]).unwrap();
+        bench.spool.close(&[&claim]).unwrap();
         bench.assert_nothing_claimed();
         assert_eq!(names(&bench.root().join("applied")), ["a.toml.1.json", "a.toml.json"], "{files:?}");
         assert_eq!(fs::read_to_string(bench.applied("a.toml.1.json")).unwrap(), RECEIPT);
         assert_eq!(fs::read_to_string(bench.applied("a.toml.json")).unwrap(), "another file's");
+    }
+}
+
+/// Several end together, each from where a crash stopped it.
+#[test]
+fn interrupted_receipts_are_finished_together() {
+    let mut bench = Bench::new();
+    let claims: Vec<_> =
+        ["a.toml", "b.toml", "c.toml", "d.toml"].map(|name| bench.claim(name, "token")).into();
+    let directory = |at: usize| bench.claimed(claims[at].id());
+    fs::write(directory(0).join("a.toml.json"), "{\"ver").unwrap();
+    fs::write(directory(1).join("b.toml.json"), RECEIPT).unwrap();
+    fs::remove_file(directory(1).join("b.toml")).unwrap();
+    fs::write(bench.applied("c.toml.json"), RECEIPT).unwrap();
+    fs::remove_file(directory(2).join("c.toml")).unwrap();
+    let claims = bench.spool.leftovers().unwrap();
+    let ended: Vec<_> = claims.iter().map(|claim| (claim, RECEIPT.as_bytes())).collect();
+    bench.spool.settle_applied(&ended).unwrap();
+    bench.spool.settle_applied(&ended).unwrap();
+    bench.spool.close(&claims.iter().collect::<Vec<_>>()).unwrap();
+    bench.assert_nothing_claimed();
+    let receipts = names(&bench.root().join("applied"));
+    assert_eq!(receipts, ["a.toml.json", "b.toml.json", "c.toml.json", "d.toml.json"]);
+    for receipt in receipts {
+        assert_eq!(fs::read_to_string(bench.applied(receipt)).unwrap(), RECEIPT);
     }
 }
 
@@ -122,8 +147,8 @@ fn a_receipt_that_was_placed_is_not_written_again() {
     let bench = Bench::new();
     fs::write(bench.applied("a.toml.json"), RECEIPT).unwrap();
     let claim = bench.leftover(&[]);
-    bench.spool.settle_applied(&claim, RECEIPT.as_bytes()).unwrap();
-    bench.spool.close(&claim).unwrap();
+    bench.spool.settle_applied(&[(&claim, RECEIPT.as_bytes())]).unwrap();
+    bench.spool.close(&[&claim]).unwrap();
     bench.assert_nothing_claimed();
     assert_eq!(names(&bench.root().join("applied")), ["a.toml.json"]);
 }
@@ -137,8 +162,8 @@ fn a_long_name_survives_an_interruption() {
     fs::write(bench.claimed(claim.id()).join(&shortened), RECEIPT).unwrap();
     fs::remove_file(bench.claimed(claim.id()).join(&name)).unwrap();
     let leftover = bench.spool.leftovers().unwrap().remove(0);
-    bench.spool.settle_applied(&leftover, RECEIPT.as_bytes()).unwrap();
-    bench.spool.close(&leftover).unwrap();
+    bench.spool.settle_applied(&[(&leftover, RECEIPT.as_bytes())]).unwrap();
+    bench.spool.close(&[&leftover]).unwrap();
     assert_eq!(names(&bench.root().join("applied")), [shortened.as_str()]);
 }
 
@@ -178,8 +203,8 @@ fn a_reason_whose_file_has_moved_follows_it() {
 fn a_reason_that_was_overtaken_goes_with_the_file() {
     let bench = Bench::new();
     let claim = bench.leftover(&[("a.toml", "token"), ("a.toml.reason", "1:1: no")]);
-    bench.spool.settle_applied(&claim, RECEIPT.as_bytes()).unwrap();
-    bench.spool.close(&claim).unwrap();
+    bench.spool.settle_applied(&[(&claim, RECEIPT.as_bytes())]).unwrap();
+    bench.spool.close(&[&claim]).unwrap();
     bench.assert_nothing_claimed();
     assert_eq!(names(&bench.root().join("applied")), ["a.toml.json"]);
     assert_eq!(names(&bench.root().join("rejected")), Vec::<OsString>::new());
@@ -250,4 +275,25 @@ fn a_full_or_missing_place_loses_nothing() {
     bench.spool.settle_rejected(&claim, "1:1: no").unwrap();
     assert_eq!(fs::read_to_string(bench.rejected("a.toml")).unwrap(), "token");
     bench.assert_nothing_claimed();
+}
+
+/// What cannot be cleared away is told, not passed over: the claim would be forgotten with its file in it.
+#[test]
+fn what_cannot_be_removed_is_an_error() {
+    let mut bench = Bench::new();
+    let claim = bench.claim("a.toml", "token");
+    bench.spool.close(&[&claim]).unwrap_err();
+    fs::create_dir(bench.claimed(claim.id()).join("a.toml.reason")).unwrap();
+    bench.spool.settle_rejected(&claim, "1:1: no").unwrap_err();
+    bench.spool.settle_applied(&[(&claim, RECEIPT.as_bytes())]).unwrap_err();
+    assert_eq!(bench.read(&claim), "token");
+}
+
+#[test]
+fn what_is_put_back_keeps_its_name_however_long() {
+    let mut bench = Bench::new();
+    let name = format!("{}.toml", "x".repeat(250));
+    let claim = bench.claim(&name, "token");
+    bench.spool.put_back(&claim).unwrap();
+    assert_eq!(names(&bench.root().join("incoming")), [name.as_str()]);
 }

@@ -79,7 +79,7 @@ fn a_new_file_of_an_old_name_is_judged_anew() {
             // A close that is heard of only after the claim: what it was about is gone.
             drop(File::options().append(true).open(bench.incoming("a.toml")).unwrap());
             let arrival = look(&mut bench).ready.remove(0);
-            bench.spool.claim(&arrival).unwrap().unwrap();
+            bench.take(&arrival).unwrap();
         } else {
             fs::remove_file(bench.incoming("a.toml")).unwrap();
         }
@@ -179,7 +179,7 @@ fn a_spool_that_was_replaced_is_made_and_owned_anew() {
     fs::rename(bench.root(), bench.outside("aside")).unwrap();
     make_anew(&mut bench);
     assert_eq!(ready(&look(&mut bench)), Vec::<&OsStr>::new());
-    assert!(matches!(Spool::open(&bench.root()), Err(SpoolError::Owned(_))));
+    assert!(matches!(Spool::open(&bench.root()), Err(SpoolError::Owned { .. })));
     assert!(Spool::open(&bench.outside("aside")).is_ok(), "the old one is free");
     fs::write(bench.incoming("new.toml"), "x").unwrap();
     wait_ready(&mut bench, &bell, "new.toml");
@@ -189,7 +189,9 @@ fn a_spool_that_was_replaced_is_made_and_owned_anew() {
 fn a_spool_that_another_owns_is_refused_until_it_is_free() {
     let bench = Bench::new();
     for _ in 0..2 {
-        assert!(matches!(Spool::open(&bench.root()), Err(SpoolError::Owned(path)) if path == bench.root()));
+        assert!(
+            matches!(Spool::open(&bench.root()), Err(SpoolError::Owned { path, .. }) if path == bench.root())
+        );
     }
     let (root, Bench { directory, spool }) = (bench.root(), bench);
     drop(spool);
@@ -204,7 +206,7 @@ fn a_replacement_that_another_owns_is_not_taken_over() {
     fs::rename(bench.root(), bench.outside("aside")).unwrap();
     fs::rename(bench.outside("other"), bench.root()).unwrap();
     fs::write(bench.incoming("a.toml"), "x").unwrap();
-    assert!(matches!(bench.spool.scan(SystemTime::now()), Err(SpoolError::Owned(_))));
+    assert!(matches!(bench.spool.scan(SystemTime::now()), Err(SpoolError::Owned { .. })));
     drop(other);
     assert_eq!(ready(&bench.settled_scan()), ["a.toml"]);
 }

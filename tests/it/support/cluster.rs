@@ -247,7 +247,7 @@ impl Cluster {
         fs::write(self.data().join("postgresql.conf"), text).unwrap();
     }
 
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 

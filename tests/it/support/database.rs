@@ -43,10 +43,21 @@ impl Database {
 
     /// One in this cluster.
     pub(crate) fn on(cluster: &Arc<Cluster>, token_column: TokenColumn) -> Self {
+        Self::made(cluster, token_column, "")
+    }
+
+    /// One that takes any bytes for text.
+    pub(crate) fn without_encoding() -> Self {
+        let options = "encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'";
+        Self::made(&Cluster::shared(), TokenColumn::Varchar, options)
+    }
+
+    fn made(cluster: &Arc<Cluster>, token_column: TokenColumn, options: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("okdesk_bot_{number}");
-        session(cluster, SUPERUSER, "postgres").execute(&format!("create database {name} owner {BOT}"));
+        session(cluster, SUPERUSER, "postgres")
+            .execute(&format!("create database {name} owner {BOT} {options}"));
         let admin = session(cluster, SUPERUSER, &name);
         let bot = session(cluster, BOT, &name);
         bot.execute(include_str!("../../bot/tables.sql"));

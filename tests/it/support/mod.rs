@@ -11,10 +11,12 @@ pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod database;
 pub(crate) mod leaks;
+pub(crate) mod pooler;
 pub(crate) mod postgres;
 pub(crate) mod relinkd;
 pub(crate) mod scratch;
 pub(crate) mod session;
+pub(crate) mod standby;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -166,6 +166,10 @@ impl Bench {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.directory.path()).env("RELINKD_CONFIG", self.config_file());
         command.env("RUST_BACKTRACE", "1");
+        // Where scripts/coverage wants to hear which lines it ran.
+        if let Some(file) = std::env::var_os("LLVM_PROFILE_FILE") {
+            command.env("LLVM_PROFILE_FILE", file);
+        }
         command
     }
 

@@ -20,7 +20,7 @@ test_the_package_makes_users_and_directories() {
     equal "$(standing /var/spool/relinkd/incoming)" "relinkd:relinkd-ops 3770"
     equal "$(standing /var/spool/relinkd/claimed)" "relinkd:relinkd-ops 2700"
     equal "$(standing /var/spool/relinkd/applied)" "relinkd:relinkd-ops 2750"
-    equal "$(standing /var/spool/relinkd/rejected)" "relinkd:relinkd-ops 2750"
+    equal "$(standing /var/spool/relinkd/rejected)" "relinkd:relinkd-ops 2770"
 }
 
 test_the_installed_units_are_clean() {
@@ -43,7 +43,7 @@ test_a_start_without_a_configuration_fails_and_says_so() {
 
 test_three_edits_and_a_start_lead_to_working_links() {
     inside sh -c 'sed "s,^url = \"postgresql.*,url = \"postgresql://relinkd@/okdesk_bot\"," \
-        /etc/relinkd/config.toml.example >/etc/relinkd/config.toml'
+        /usr/share/doc/relinkd/examples/config.toml.example >/etc/relinkd/config.toml'
     inside relinkd key generate
     inside runuser -u postgres -g relinkd -- relinkd install --admin-url postgresql://postgres@/okdesk_bot
     inside relinkd check

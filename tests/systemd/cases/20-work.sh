@@ -11,7 +11,39 @@ test_an_operators_file_is_applied() {
     assignment 2 "$NEW_TOKEN" | drop alice one.toml
     soon 10 applied one.toml
     soon 10 link_is 2 "$(login "$NEW_TOKEN" 2)"
-    as alice cat /var/spool/relinkd/applied/one.toml.json
+    as alice grep -q '"owner": "alice"' /var/spool/relinkd/applied/one.toml.json
+}
+
+# journal_has NUMBER FIELD=VALUE...: so many entries have all of these.
+journal_has() { equal "$(inside journalctl -q --no-pager -o cat "${@:2}" | wc -l)" "$1"; }
+
+test_what_becomes_of_tokens_is_in_the_journal_with_fields() {
+    soon 10 journal_has 1 RELINKD_TELEGRAM_ID=2 RELINKD_ACTION=set RELINKD_VIA=spool RELINKD_BY=alice
+    equal "$(inside journalctl -q --no-pager -o cat MESSAGE_ID=f1b5a7c0d4e94c1f8a3b62e07d915c48 RELINKD_TELEGRAM_ID=2 RELINKD_VIA=spool)" \
+        "the token of user 2 was set by alice (spool, one.toml)"
+    # It is the unit's, at its level, and does not stand there a second time, from standard error.
+    journal_has 1 _SYSTEMD_UNIT=relinkd.service PRIORITY=6 RELINKD_TELEGRAM_ID=2 RELINKD_FILE=one.toml
+    fails log_has "the token of user 2 was set by alice (spool, one.toml) telegram_id=2"
+    # A command's, and what the bot does.
+    inside relinkd token remove 2
+    soon 10 journal_has 1 RELINKD_TELEGRAM_ID=2 RELINKD_ACTION=removed RELINKD_VIA=cli RELINKD_BY=root
+    sql "update users set portal_token = '$NEW_TOKEN' where telegram_id = 2"
+    soon 10 journal_has 1 RELINKD_TELEGRAM_ID=2 RELINKD_ACTION=sealed RELINKD_VIA=bot
+    soon 10 link_is 2 "$(login "$NEW_TOKEN" 2)"
+}
+
+test_metrics_are_where_another_user_reads_them_and_go_with_the_daemon() {
+    inside sed -i 's,^# file = "/run/,file = "/run/,' /etc/relinkd/config.toml
+    inside systemctl reload relinkd
+    soon 20 as stranger grep -q '^relinkd_up 1$' /run/relinkd/relinkd.prom
+    soon 20 as stranger grep -q '^relinkd_database_connected 1$' /run/relinkd/relinkd.prom
+    equal "$(inside stat -c '%U:%G %a' /run/relinkd/relinkd.prom)" "relinkd:relinkd 644"
+    inside relinkd health
+    inside systemctl stop relinkd
+    fails inside test -e /run/relinkd/relinkd.prom
+    fails inside relinkd health
+    inside systemctl start relinkd
+    soon 20 inside test -e /run/relinkd/relinkd.prom
 }
 
 test_a_rejected_file_is_for_operators_only() {
@@ -21,7 +53,40 @@ test_a_rejected_file_is_for_operators_only() {
     as alice cat /var/spool/relinkd/rejected/two.toml >/dev/null
     fails as stranger ls /var/spool/relinkd/rejected
     fails as stranger ls /var/spool/relinkd/incoming
-    fails as alice sh -c 'echo >/var/spool/relinkd/rejected/x'
+    fails as stranger relinkd spool
+}
+
+test_operators_clear_away_what_was_rejected_whoever_dropped_it() {
+    inside useradd -G relinkd-ops bob
+    assignment 404 5555-6666-7777-8888 | drop alice early.toml
+    soon 10 rejected early.toml
+    as bob relinkd spool | grep 'rejected *early.toml *1:15: no user has this'
+    as bob relinkd spool show early.toml | grep 'owner *alice'
+    fails as bob cat /etc/relinkd/config.toml
+    sql "insert into users (telegram_id, user_type) values (404, 'client')"
+    as bob relinkd spool retry early.toml
+    soon 10 applied early.toml
+    sql "delete from users where telegram_id = 404"
+    # With plain tools, too.
+    printf 'x' | drop alice plain.toml
+    soon 10 rejected plain.toml
+    as bob mv /var/spool/relinkd/rejected/plain.toml /var/spool/relinkd/incoming/
+    soon 10 rejected plain.toml.1 || soon 10 rejected plain.toml
+    as bob sh -c 'rm /var/spool/relinkd/rejected/plain.toml*'
+    printf 'x' | drop alice away.toml
+    soon 10 rejected away.toml
+    as bob relinkd spool discard away.toml
+    fails rejected away.toml
+}
+
+test_a_file_name_acts_on_neither_systemd_nor_the_journal() {
+    local before name=$'x\nWATCHDOG=trigger\nMAINPID=1\n\e[2J\u202e\xff.toml'
+    before=$(main_pid)
+    printf x | drop alice "$name"
+    soon 10 log_has 'x\nWATCHDOG=trigger\nMAINPID=1\n\x1b[2J\u{202e}\xff.toml'
+    soon 10 rejected "$name"
+    fails inside sh -c 'journalctl -u relinkd --no-pager | grep "blob data"'
+    equal "$(main_pid)" "$before"
 }
 
 test_a_file_that_the_daemon_may_not_read_is_reported() {

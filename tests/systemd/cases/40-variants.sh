@@ -58,7 +58,7 @@ test_credentials_reach_it() {
     inside rm /etc/relinkd/password
     inside sed -i -e 's,^url = "postgresql.*,url = "postgresql://relinkd@127.0.0.1/okdesk_bot",' \
         -e 's,^# password_file = .*,password_file = "credential:password",' \
-        -e 's,^file = .*,file = "credential:keyring",' /etc/relinkd/config.toml
+        -e 's,^file = "/etc/relinkd/keyring.*,file = "credential:keyring",' /etc/relinkd/config.toml
     use_drop_in credentials.conf <systemd/credentials.conf
     inside systemctl restart relinkd
     restores_link_1

@@ -9,7 +9,7 @@ process_status() { inside sed -n "s/^$1:\t*//p" "/proc/$(main_pid)/status"; }
 probe() {
     local script=$1
     shift
-    sed -e 's/^Type=.*/Type=oneshot/' -e '/^ExecReload=/d' -e '/^Restart/d' -e '/^WatchdogSec=/d' \
+    sed -e 's/^Type=.*/Type=oneshot/' -e '/^ExecReload=/d' -e '/^Restart/d' -e '/^WatchdogSec=/d' -e '/^RuntimeDirectory/d' \
         -e 's,^ExecStart=.*,ExecStart=/usr/bin/bash /usr/lib/probe,' systemd/relinkd.service |
         put /etc/systemd/system/probe.service
     use_drop_in probe.conf probe.service <<<"[Service]

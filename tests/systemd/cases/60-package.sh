@@ -14,6 +14,26 @@ test_an_upgrade_restarts_what_runs() {
     fails equal "$(main_pid relinkd@alpha)" "$alpha"
 }
 
+# Directories and links with the names of relinkd's own, made by operators.
+test_upgrade_and_boot_go_through_whatever_lies_in_the_spool() {
+    local name spool=/var/spool/relinkd
+    for name in rejected applied claimed; do
+        as alice mkdir -p "$spool/incoming/$name"
+        as alice ln -s /etc "$spool/rejected/$name"
+        as alice ln -s /etc/passwd "$spool/incoming/$name/rejected"
+    done
+    inside systemd-tmpfiles --create relinkd.conf
+    inside systemd-tmpfiles --clean relinkd.conf
+    as alice sh -c "rmdir $spool/incoming/applied && ln -s /etc $spool/incoming/applied" || true
+    as alice sh -c "rm -r $spool/incoming/rejected && ln -s /etc $spool/incoming/rejected"
+    inside systemd-tmpfiles --create relinkd.conf
+    inside dpkg -i --force-unsafe-io /share/relinkd.deb
+    equal "$(property ActiveState)" active
+    equal "$(inside stat -c '%U:%G %a' /etc)" "root:root 755"
+    inside relinkd check --offline
+    inside find "$spool/incoming" "$spool/rejected" -mindepth 1 -delete
+}
+
 test_an_upgrade_beside_a_faulty_configuration_succeeds() {
     inside cp -p /etc/relinkd/alpha.toml /root/alpha.good
     inside sh -c 'echo "nonsense = 1" >>/etc/relinkd/alpha.toml'

@@ -1,0 +1,170 @@
+//! Judges requests one after the other: who is unknown, which token another has, what has to wait.
+
+use super::{AssignError, Obstacle, token};
+use crate::db::assigning::{self, Write};
+use crate::db::{Tx, fingerprints, users};
+use crate::drop_file::{Assignment, Refusal};
+use crate::envelope::{Fingerprint, KeyId, Keyring, SealFault, Stored};
+use crate::relink::Rules;
+use crate::token::{Token, TokenRule};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// What is to be written for each user, and the fingerprints that go with it.
+pub(super) type Writes = Vec<(i64, (Option<Prints>, Write))>;
+
+pub(super) enum Verdict {
+    Accepted(Writes),
+    Refused(Vec<(usize, Refusal)>),
+    Waits(Obstacle),
+}
+
+/// The fingerprints of one user's new token, for [`fingerprints::put`].
+pub(super) type Prints = (i64, Vec<(KeyId, Fingerprint)>);
+
+/// Judges requests one after the other, and knows what those that it accepted leave behind.
+pub(super) struct Judge<'k> {
+    pub(super) keyring: &'k Keyring,
+    pub(super) token_limit: Option<usize>,
+    pub(super) holders: Holders,
+    pub(super) rows: assigning::Rows,
+    /// Users of requests that wait.
+    pub(super) held: HashSet<i64>,
+    /// The last write for each user, with the fingerprints that go with it.
+    pub(super) writes: BTreeMap<i64, (Option<Prints>, Write)>,
+}
+
+impl Judge<'_> {
+    pub(super) fn judge(&mut self, assignments: &[Assignment]) -> Result<Verdict, SealFault> {
+        let verdict = self.verdict(assignments)?;
+        if matches!(verdict, Verdict::Waits(_)) {
+            self.held.extend(assignments.iter().map(|assignment| assignment.telegram_id));
+        }
+        Ok(verdict)
+    }
+
+    fn verdict(&mut self, assignments: &[Assignment]) -> Result<Verdict, SealFault> {
+        let users: HashSet<i64> = assignments.iter().map(|assignment| assignment.telegram_id).collect();
+        if users.iter().any(|user| self.held.contains(user)) {
+            return Ok(Verdict::Waits(Obstacle::Behind));
+        }
+        let mut refusals = Vec::new();
+        for (index, assignment) in assignments.iter().enumerate() {
+            if self.rows.is_unknown(assignment.telegram_id) {
+                refusals.push((index, Refusal::UnknownUser));
+            }
+            // A holder who loses it by the same request is none.
+            let Some(token) = token(assignment) else { continue };
+            if self.holders.has_other(token, &users) {
+                // The request that waits may take the token from its holder.
+                if self.holders.has_any_of(token, &self.held) {
+                    return Ok(Verdict::Waits(Obstacle::Behind));
+                }
+                refusals.push((index, Refusal::TokenHeld));
+            }
+        }
+        if !refusals.is_empty() {
+            return Ok(Verdict::Refused(refusals));
+        }
+        if users.iter().any(|user| self.rows.is_locked(*user)) {
+            return Ok(Verdict::Waits(Obstacle::RowLocked));
+        }
+        let mut writes = Vec::with_capacity(assignments.len());
+        for assignment in assignments {
+            let write = self.write(assignment)?;
+            if let (Some(sealed), Some(limit)) = (&write.1.sealed, self.token_limit)
+                && sealed.len() > limit
+            {
+                return Ok(Verdict::Waits(Obstacle::NoRoom { limit, needed: sealed.len() }));
+            }
+            writes.push((assignment.telegram_id, write));
+        }
+        Ok(Verdict::Accepted(writes))
+    }
+
+    pub(super) fn accept(&mut self, assignments: &[Assignment], writes: Writes) {
+        self.writes.extend(writes);
+        self.holders.assign(assignments);
+    }
+
+    fn write(&self, assignment: &Assignment) -> Result<(Option<Prints>, Write), SealFault> {
+        let telegram_id = assignment.telegram_id;
+        let Some(token) = token(assignment) else { return Ok((None, Write { telegram_id, sealed: None })) };
+        let sealed = Some(self.keyring.seal(token, telegram_id)?);
+        Ok((Some((telegram_id, self.keyring.fingerprints(token))), Write { telegram_id, sealed }))
+    }
+}
+
+/// Who holds which token, as far as anybody asks for it.
+#[derive(Default)]
+pub(super) struct Holders {
+    of_token: HashMap<Token, HashSet<i64>>,
+}
+
+impl Holders {
+    /// The holders of these tokens in the database.
+    pub(super) async fn of<'t>(
+        tx: &Tx<'_>,
+        rules: &Rules,
+        tokens: impl Iterator<Item = &'t Token>,
+    ) -> Result<Self, AssignError> {
+        let keyring = &rules.keyring;
+        let mut of_token: HashMap<Token, HashSet<i64>> =
+            tokens.map(|token| (token.clone(), HashSet::new())).collect();
+        if of_token.is_empty() {
+            return Ok(Self::default());
+        }
+        let prints: Vec<Fingerprint> =
+            of_token.keys().flat_map(|token| keyring.fingerprints(token)).map(|(_, one)| one).collect();
+        let mut suspects: BTreeSet<i64> =
+            fingerprints::holders(tx, &prints).await?.into_values().flatten().collect();
+        suspects.extend(assigning::waiting(tx).await?);
+        let any_token = TokenRule::default();
+        for chunk in suspects.into_iter().collect::<Vec<_>>().chunks(10_000) {
+            for row in users::by_id(tx, chunk).await? {
+                let stored =
+                    keyring.read(row.stored.as_ref().map(|s| s.as_str()), row.telegram_id, &any_token);
+                if let Stored::Unusable(reason) = &stored
+                    && let Some(key) = reason.unknown_key()
+                    && rules.is_not_known_to_be_missing(key)
+                {
+                    return Err(AssignError::UnknownKey(key.clone()));
+                }
+                if let Some(holders) = stored.token().and_then(|token| of_token.get_mut(token)) {
+                    holders.insert(row.telegram_id);
+                }
+            }
+        }
+        Ok(Self { of_token })
+    }
+
+    /// Whether anybody but these users holds the token.
+    fn has_other(&self, token: &Token, users: &HashSet<i64>) -> bool {
+        self.of_token.get(token).is_some_and(|holders| holders.iter().any(|holder| !users.contains(holder)))
+    }
+
+    /// The tokens that anybody but these users holds, and who does.
+    pub(super) fn others(self, users: &HashSet<i64>) -> HashMap<Token, Vec<i64>> {
+        let others = self.of_token.into_iter().map(|(token, holders)| {
+            let mut others: Vec<i64> = holders.into_iter().filter(|it| !users.contains(it)).collect();
+            others.sort_unstable();
+            (token, others)
+        });
+        others.filter(|(_, others)| !others.is_empty()).collect()
+    }
+
+    /// Whether one of these users holds the token.
+    fn has_any_of(&self, token: &Token, users: &HashSet<i64>) -> bool {
+        self.of_token.get(token).is_some_and(|holders| holders.iter().any(|holder| users.contains(holder)))
+    }
+
+    /// These assignments are in force.
+    fn assign(&mut self, assignments: &[Assignment]) {
+        let users: HashSet<i64> = assignments.iter().map(|assignment| assignment.telegram_id).collect();
+        for holders in self.of_token.values_mut() {
+            holders.retain(|holder| !users.contains(holder));
+        }
+        for (assignment, token) in assignments.iter().filter_map(|it| Some((it, token(it)?))) {
+            self.of_token.entry(token.clone()).or_default().insert(assignment.telegram_id);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Assignments → tokens in the column. Several requests share a transaction; each is all or nothing by itself, and
+//! takes effect at most once a claim.
+//!
+//! No token is ever given to a user while another holds it. Fingerprints say who may hold it, the column itself who does;
+//! users whose change still waits are looked at too, for their fingerprint may not be written yet. Requests are judged one
+//! after the other, each on what the ones before it leave behind, and only the outcome is written: a request that is
+//! refused or has to wait leaves no trace. Transactions go one at a time, under one advisory lock, so that two at the
+//! same moment see each other.
+//!
+//! The bot never waits for long: the rows of all users are locked before anything is written, and a row that somebody
+//! else holds is not waited for. The request that names it waits, with the later ones that name a user of its own.
+
+mod judge;
+
+use self::judge::{Holders, Judge, Verdict};
+use crate::db::assigning;
+use crate::db::history::{self, Action, Entry, Via};
+use crate::db::session::Purpose;
+use crate::db::{DbError, Session, fingerprints};
+use crate::drop_file::{Assignment, Change, Fault, FaultKind, Refusal};
+use crate::envelope::{KeyId, SealFault};
+use crate::place::Place;
+use crate::printable;
+use crate::relink::Rules;
+use crate::telemetry;
+use crate::token::Token;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// Who assigns, and by which way: for receipts, and for whoever asks later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author<'a> {
+    /// Somebody at the command line: who logged in, whoever they became since.
+    Cli {
+        /// The user's name, or its number where it has none.
+        login: &'a str,
+    },
+    /// The owner of a drop file.
+    Spool {
+        /// The user's name, or its number where it has none.
+        owner: &'a str,
+        /// The file's name.
+        file: &'a str,
+    },
+}
+
+impl<'a> Author<'a> {
+    /// The way, in one word.
+    #[must_use]
+    pub fn via(self) -> &'static str {
+        match self {
+            Self::Cli { .. } => "cli",
+            Self::Spool { .. } => "spool",
+        }
+    }
+
+    /// The person.
+    #[must_use]
+    pub fn by(self) -> &'a str {
+        match self {
+            Self::Cli { login } => login,
+            Self::Spool { owner, .. } => owner,
+        }
+    }
+
+    /// The file, where it came by one.
+    #[must_use]
+    pub fn file(self) -> Option<&'a str> {
+        match self {
+            Self::Cli { .. } => None,
+            Self::Spool { file, .. } => Some(file),
+        }
+    }
+}
+
+/// Assignments that take effect together or not at all. No user and no token stands in two of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What is to be done.
+    pub assignments: &'a [Assignment],
+    /// Who wants it.
+    pub author: Author<'a>,
+    /// The claim under which it is entered in the ledger, whose key lets no claim in twice.
+    pub claim: Option<&'a str>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is in force; the receipt says what was done.
+    Applied(String),
+    /// It is not in force, for what the database holds against assignments, each named by its index.
+    Refused(Vec<(usize, Refusal)>),
+    /// It is not in force, and may be tried again later.
+    Waits(Obstacle),
+}
+
+/// What keeps a request waiting, by no fault of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// Somebody's transaction holds the row of a user.
+    #[error("another session holds the row of a user")]
+    RowLocked,
+    /// A request before it that names the same user waits.
+    #[error("an earlier one for the same user waits")]
+    Behind,
+    /// The column is too narrow for a sealed token.
+    #[error("the column for tokens holds {limit} characters, a sealed token needs {needed}")]
+    NoRoom {
+        /// What fits.
+        limit: usize,
+        /// What is needed.
+        needed: usize,
+    },
+}
+
+/// Why nothing of any request is in force. Trying again later is right.
+#[derive(Debug, thiserror::Error)]
+pub enum AssignError {
+    /// The database's.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The operating system gave no randomness.
+    #[error(transparent)]
+    Seal(#[from] SealFault),
+    /// The token of somebody who may be the holder is sealed with a key that the ring does not have: read the keyring
+    /// file again, then repeat.
+    #[error("a stored token is sealed with key {0}, which the keyring does not have")]
+    UnknownKey(KeyId),
+    /// The database took the write and left rows as they were.
+    #[error("a trigger of the bot's keeps the row of a user as it is")]
+    NotWritten,
+}
+
+/// The receipt of a file that went through.
+#[derive(Serialize)]
+struct Receipt<'a> {
+    version: u32,
+    file: &'a str,
+    owner: &'a str,
+    via: &'a str,
+    applied_at: &'a str,
+    set: Vec<i64>,
+    removed: Vec<i64>,
+}
+
+impl<'a> Receipt<'a> {
+    fn of(request: &Request<'a>, applied_at: &'a str) -> Self {
+        let users = |removed: bool| {
+            let of_kind =
+                request.assignments.iter().filter(|a| matches!(a.change, Change::Remove) == removed);
+            of_kind.map(|assignment| assignment.telegram_id).collect()
+        };
+        Self {
+            version: 1,
+            file: request.author.file().unwrap_or_default(),
+            owner: request.author.by(),
+            via: request.author.via(),
+            applied_at,
+            set: users(false),
+            removed: users(true),
+        }
+    }
+}
+
+/// Puts requests in force, in this order, in one transaction. `held` are users whom an earlier request names that waits:
+/// requests for them wait behind it. Should an earlier attempt with the same claim still be committing, this one waits
+/// for it and fails.
+///
+/// Returns the outcomes of the first of them, one at least: what would be accepted after one that is refused is left for
+/// another call.
+pub async fn assign(
+    session: &mut Session,
+    rules: &Rules,
+    requests: &[Request<'_>],
+    held: &HashSet<i64>,
+) -> Result<Vec<Outcome>, AssignError> {
+    let tx = session.begin(Purpose::Assign);
+    assigning::lock(&tx).await?;
+    let users: BTreeSet<i64> =
+        requests.iter().flat_map(|request| request.assignments).map(|it| it.telegram_id).collect();
+    let rows = assigning::lock_users(&tx, &users.into_iter().collect::<Vec<_>>()).await?;
+    let tokens = requests.iter().flat_map(|request| request.assignments).filter_map(token);
+    let mut judge = Judge {
+        keyring: &rules.keyring,
+        token_limit: rules.token_limit,
+        holders: Holders::of(&tx, rules, tokens).await?,
+        rows,
+        held: held.clone(),
+        writes: BTreeMap::new(),
+    };
+    let at = assigning::now(&tx).await?;
+    let mut outcomes = Vec::with_capacity(requests.len());
+    let mut accepted = Vec::new();
+    for request in requests {
+        let outcome = match judge.judge(request.assignments)? {
+            Verdict::Accepted(_) if outcomes.iter().any(|it| matches!(it, Outcome::Refused(_))) => break,
+            Verdict::Accepted(writes) => {
+                judge.accept(request.assignments, writes);
+                let receipt = serde_json::to_string_pretty(&Receipt::of(request, &at))
+                    .expect("numbers and texts make JSON");
+                let receipt = printable::json(&receipt);
+                accepted.push((request, receipt.clone()));
+                Outcome::Applied(receipt)
+            }
+            Verdict::Refused(refusals) => Outcome::Refused(refusals),
+            Verdict::Waits(obstacle) => Outcome::Waits(obstacle),
+        };
+        outcomes.push(outcome);
+    }
+    if judge.writes.is_empty() {
+        return Ok(outcomes);
+    }
+    let (prints, writes): (Vec<_>, Vec<_>) = judge.writes.into_values().unzip();
+    let rows = judge.rows;
+    let written = assigning::write(&tx, &writes).await.map_err(|error| error.without(rows.stored()))?;
+    if written.len() < writes.len() {
+        return Err(AssignError::NotWritten);
+    }
+    fingerprints::put(&tx, &prints.into_iter().flatten().collect::<Vec<_>>()).await?;
+    let done: Vec<Entry> = accepted.iter().flat_map(|(request, _)| entries(request)).collect();
+    history::record(&tx, &done).await?;
+    let claims: Vec<_> =
+        accepted.iter().filter_map(|(request, receipt)| Some((request.claim?, receipt.as_str()))).collect();
+    assigning::enter(&tx, &claims).await?;
+    tx.commit().await.map_err(|error| error.without(rows.stored()))?;
+    telemetry::tell(&done);
+    Ok(outcomes)
+}
+
+/// What the database would hold, at this moment, against a file that has faults of its own.
+#[derive(Debug, Default)]
+pub struct Objections {
+    /// The users it does not know.
+    pub unknown: HashSet<i64>,
+    /// The tokens that are held by users whom the file does not name, and by whom.
+    pub held: HashMap<Token, Vec<i64>>,
+}
+
+impl Objections {
+    /// As faults of a file that names these users and tokens at these places.
+    pub fn faults<'a>(
+        &'a self,
+        users: &'a [(i64, Place)],
+        tokens: &'a [(Token, Place)],
+    ) -> impl Iterator<Item = Fault> {
+        let unknown = users.iter().filter(|(user, _)| self.unknown.contains(user));
+        let held = tokens.iter().filter(|(token, _)| self.held.contains_key(token));
+        unknown
+            .map(|(_, place)| Fault::new(*place, FaultKind::UnknownUser))
+            .chain(held.map(|(_, place)| Fault::new(*place, FaultKind::TokenHeld)))
+    }
+}
+
+/// Asks what the database would hold against the users and tokens of a file.
+pub async fn objections(
+    session: &mut Session,
+    rules: &Rules,
+    users: &[(i64, Place)],
+    tokens: &[(Token, Place)],
+) -> Result<Objections, AssignError> {
+    let tx = session.begin(Purpose::Read);
+    let users: Vec<i64> = users.iter().map(|(user, _)| *user).collect();
+    let known = assigning::known(&tx, &users).await?;
+    let holders = Holders::of(&tx, rules, tokens.iter().map(|(token, _)| token)).await?;
+    let named: HashSet<i64> = users.iter().copied().collect();
+    Ok(Objections {
+        unknown: users.iter().filter(|user| !known.contains(user)).copied().collect(),
+        held: holders.others(&named),
+    })
+}
+
+fn token(assignment: &Assignment) -> Option<&Token> {
+    match &assignment.change {
+        Change::Set(token) => Some(token),
+        Change::Remove => None,
+    }
+}
+
+/// For the history.
+fn entries<'r>(request: &'r Request<'_>) -> impl Iterator<Item = Entry> + use<'r> {
+    let (via, author) = match request.author {
+        Author::Cli { .. } => (Via::Cli, request.author),
+        Author::Spool { .. } => (Via::Spool, request.author),
+    };
+    request.assignments.iter().map(move |assignment| Entry {
+        by: Some(author.by().to_owned()),
+        file: author.file().map(str::to_owned),
+        ..Entry::new(
+            assignment.telegram_id,
+            if token(assignment).is_some() { Action::Set } else { Action::Removed },
+            via,
+        )
+    })
+}

@@ -1,0 +1,268 @@
+//! `relinkd health`: one line for Nagios and its kin, with performance data (Monitoring Plugins, "Plugin Output").
+//!
+//! Whatever happens, there is one line on standard output and an exit status of its own kind: what reads it knows no
+//! other.
+
+use super::database;
+use super::output::{self, Exit, Failure, Level, count, rough_seconds, things};
+use super::status::{Answer, Place};
+use crate::config;
+use crate::printable::Printable;
+use crate::status::{self, Local, Remote};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+/// Arguments of `health`.
+#[derive(Debug, clap::Args)]
+pub struct HealthArgs {
+    /// Warn where a change has waited for longer
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = period)]
+    pub backlog_warning: Duration,
+    /// Critical where a change has waited for longer
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = period)]
+    pub backlog_critical: Duration,
+    /// Warn of more unusable tokens
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub unusable_warning: u64,
+    /// Critical with more unusable tokens [default: never]
+    #[arg(long, value_name = "N")]
+    pub unusable_critical: Option<u64>,
+    /// Warn of more rejected files
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub rejected_warning: u64,
+    /// Critical with more rejected files [default: never]
+    #[arg(long, value_name = "N")]
+    pub rejected_critical: Option<u64>,
+    /// Warn where the last audit is older [default: two of its intervals and ten minutes]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub audit_warning: Option<Duration>,
+    /// Critical where the last audit is older [default: twice as much]
+    #[arg(long, value_name = "TIME", value_parser = period)]
+    pub audit_critical: Option<Duration>,
+    /// Give up on the database after this time: critical
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = period)]
+    pub timeout: Duration,
+}
+
+pub(super) fn run(config: &Path, args: &HealthArgs) -> Exit {
+    let (level, line) = match look(config, args) {
+        Ok(verdict) => verdict.line(),
+        Err(failure) => {
+            (Level::Unknown, sentence(Level::Unknown, &format!("{}; {}", failure.cause, failure.next)))
+        }
+    };
+    output::line(line);
+    Exit::Health(level)
+}
+
+/// A length of time as the configuration writes it, or a number of seconds.
+pub(super) fn period(text: &str) -> Result<Duration, &'static str> {
+    match text.parse::<u32>() {
+        Ok(seconds) => Ok(Duration::from_secs(u64::from(seconds))),
+        Err(_) => config::period(text),
+    }
+}
+
+/// Whether these arguments, wrong as they are, ask for `health`.
+pub(super) fn is_asked_for(arguments: impl Iterator<Item = OsString>) -> bool {
+    let mut arguments = arguments.skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--config") => drop(arguments.next()),
+            Some(flag) if flag.starts_with('-') => {}
+            word => return word == Some("health"),
+        }
+    }
+    false
+}
+
+/// Says what is wrong with the arguments as a plugin says it, and ends the process.
+#[expect(clippy::exit, reason = "as clap ends it")]
+pub(super) fn wrong_usage(error: &clap::Error) -> ! {
+    let text = error.to_string();
+    let cause = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    output::line(sentence(Level::Unknown, &format!("{cause}; see relinkd health --help")));
+    std::process::exit(3);
+}
+
+fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
+    let mut place = Place::open(config, true)?;
+    let local = status::local(&place.settings.spool.directory);
+    let answer = database::block_on(async { Ok(place.ask(args.timeout).await) })?;
+    let mut verdict = Verdict::default();
+    if let Err(error) = &place.keyring {
+        verdict.problem(Level::Critical, error.to_string());
+    }
+    verdict.database(&answer);
+    if let Ok(remote) = &answer {
+        verdict.daemons(remote);
+        verdict.backlog(remote, args);
+        verdict.triggers(remote);
+        verdict.tokens(remote, args);
+        verdict.audit(remote, args, place.settings.audit.late_after());
+    }
+    verdict.files(&local, args);
+    Ok(verdict)
+}
+
+/// What was found, and the performance data.
+#[derive(Default)]
+struct Verdict {
+    problems: Vec<(Level, String)>,
+    fine: Vec<String>,
+    data: Vec<String>,
+}
+
+impl Verdict {
+    fn problem(&mut self, level: Level, text: impl Into<String>) {
+        self.problems.push((level, text.into()));
+    }
+
+    fn database(&mut self, answer: &Answer) {
+        if let Err(silence) = answer {
+            let failure = Failure::from_database(&silence.error);
+            self.problem(Level::Critical, format!("{}; {}", failure.cause, failure.next));
+        }
+    }
+
+    fn daemons(&mut self, remote: &Remote) {
+        let running = remote.daemons.len();
+        self.data(format!("daemons={running};;1:;0"));
+        match remote.mode() {
+            None => self.problem(Level::Critical, "no daemon is running"),
+            Some(mode) => self.fine.push(format!("{}, mode {mode}", things(running, "daemon"))),
+        }
+        if remote.daemons.iter().any(|daemon| daemon.other_portal) {
+            self.problem(Level::Warning, "a daemon waits for a reload: its [portal] is another");
+        }
+    }
+
+    fn backlog(&mut self, remote: &Remote, args: &HealthArgs) {
+        let standing = &remote.standing;
+        let age = standing.oldest_seconds.filter(|_| standing.changes > 0).unwrap_or(0.0);
+        let (warning, critical) = (args.backlog_warning.as_secs_f64(), args.backlog_critical.as_secs_f64());
+        self.data(format!("backlog={};;;0", standing.changes));
+        self.data(format!("backlog_age={age:.0}s;{warning};{critical};0"));
+        let text = format!("{} waiting", things(standing.changes, "change"));
+        match level(age, warning, Some(critical)) {
+            Level::Ok => self.fine.push(text),
+            level => self.problem(level, format!("{text}, the oldest for {}", rough_seconds(age))),
+        }
+        self.data(format!("set_aside={};;;0", standing.set_aside_count));
+    }
+
+    fn triggers(&mut self, remote: &Remote) {
+        let triggers = &remote.standing.triggers;
+        let (sound, wanted) = (triggers.sound(), triggers.wanted);
+        self.data(format!("triggers={sound};;{wanted}:;0;{wanted}"));
+        let text = format!("triggers {sound}/{wanted}");
+        if triggers.unsound.is_empty() { self.fine.push(text) } else { self.problem(Level::Critical, text) }
+    }
+
+    fn tokens(&mut self, remote: &Remote, args: &HealthArgs) {
+        let survey = &remote.survey;
+        let unusable = survey.unusable.len() as u64;
+        self.data(format!("with_token={};;;0", survey.with_token));
+        self.counted("unusable", unusable, args.unusable_warning, args.unusable_critical, || {
+            let tokens = format!("{} unusable", things(unusable, "token"));
+            if survey.missing_keys.is_empty() {
+                tokens
+            } else {
+                format!("{tokens}, and {}", database::sealed_under(&survey.missing_keys))
+            }
+        });
+    }
+
+    fn files(&mut self, local: &Local, args: &HealthArgs) {
+        match &local.counts {
+            Ok(counts) => {
+                let rejected = counts.rejected as u64;
+                let text = || format!("{} rejected", things(rejected, "file"));
+                self.counted("rejected", rejected, args.rejected_warning, args.rejected_critical, text);
+                self.data(format!("waiting={};;;0", counts.waiting));
+                self.data(format!("not_taken={};;;0", counts.not_taken));
+            }
+            Err(error) => self.problem(Level::Warning, error.to_string()),
+        }
+    }
+
+    /// The audit's age; before the first it is the daemon's.
+    fn audit(&mut self, remote: &Remote, args: &HealthArgs, late_after: Duration) {
+        let warning = args.audit_warning.unwrap_or(late_after).as_secs_f64();
+        let critical = args.audit_critical.map_or(warning * 2.0, |limit| limit.as_secs_f64());
+        let running = remote.daemons.iter().filter_map(|daemon| daemon.running_seconds).reduce(f64::max);
+        let last = remote.standing.audit.as_ref().map(|audit| audit.age_seconds);
+        let Some(age) = last.or(running) else {
+            return self.data(format!("audit_age=U;{warning};{critical};0"));
+        };
+        self.data(format!("audit_age={age:.0}s;{warning};{critical};0"));
+        match (level(age, warning, Some(critical)), last) {
+            (Level::Ok, None) => self.fine.push("no audit yet".to_owned()),
+            (Level::Ok, Some(_)) => self.fine.push(format!("audit {} ago", rough_seconds(age))),
+            (level, None) => self.problem(level, format!("no audit in {}", rough_seconds(age))),
+            (level, Some(_)) => {
+                self.problem(level, format!("the last audit was {} ago", rough_seconds(age)));
+            }
+        }
+    }
+
+    fn counted(
+        &mut self,
+        name: &str,
+        number: u64,
+        warning: u64,
+        critical: Option<u64>,
+        text: impl Fn() -> String,
+    ) {
+        let limit = critical.map_or_else(String::new, |limit| limit.to_string());
+        self.data(format!("{name}={number};{warning};{limit};0"));
+        let is = match critical {
+            Some(critical) if number > critical => Level::Critical,
+            _ if number > warning => Level::Warning,
+            _ => Level::Ok,
+        };
+        if is == Level::Ok {
+            self.fine.push(format!("{} {name}", count(number)));
+        } else {
+            self.problem(is, text());
+        }
+    }
+
+    fn data(&mut self, datum: String) {
+        self.data.push(datum);
+    }
+
+    /// The worst, and the line: what is wrong, the worst first, else what is fine.
+    fn line(mut self) -> (Level, String) {
+        self.problems.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
+        let level = self.problems.first().map_or(Level::Ok, |(level, _)| *level);
+        let problems: Vec<String> = self.problems.into_iter().map(|(_, text)| text).collect();
+        let text = if problems.is_empty() { self.fine.join(", ") } else { problems.join("; ") };
+        let mut line = sentence(level, &text);
+        if !self.data.is_empty() {
+            let _ = write!(line, " | {}", self.data.join(" "));
+        }
+        (level, line)
+    }
+}
+
+/// The line without performance data; a bar in the text would begin them.
+fn sentence(level: Level, text: &str) -> String {
+    let name = match level {
+        Level::Ok => "OK",
+        Level::Warning => "WARNING",
+        Level::Critical => "CRITICAL",
+        Level::Unknown => "UNKNOWN",
+    };
+    format!("RELINKD {name} - {}", Printable::text(text).as_str().replace('|', "/"))
+}
+
+fn level(value: f64, warning: f64, critical: Option<f64>) -> Level {
+    match critical {
+        Some(critical) if value > critical => Level::Critical,
+        _ if value > warning => Level::Warning,
+        _ => Level::Ok,
+    }
+}

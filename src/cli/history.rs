@@ -1,0 +1,129 @@
+//! `relinkd history`: who set, removed and looked at tokens, page by page, so that memory does not grow.
+
+use super::HistoryArgs;
+use super::database;
+use super::output::{self, Exit, Failure};
+use super::table::Table;
+use crate::config;
+use crate::db::connect::Role;
+use crate::db::history::{self, Shown, Wanted};
+use crate::db::{Connector, Cursor, DbError, Session, schema};
+use crate::process;
+use regex_lite::Regex;
+use serde_json::json;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// Rows a page, each page a table of its own.
+const PAGE: usize = 5_000;
+
+/// What is sent to the server as a moment: the forms of RFC 3339, a date alone, and a time without seconds or a zone.
+/// Nothing else is, for the server's log may quote it.
+const MOMENT: &str = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:\d\d)?)?)?$";
+
+/// Where `--since` says that history begins.
+enum Since<'a> {
+    Ago(Duration),
+    Moment(&'a str),
+}
+
+pub(super) fn run(config: &Path, args: &HistoryArgs) -> Result<Exit, Failure> {
+    let since = args.since.as_deref().map(since).transpose()?;
+    database::block_on(async {
+        let mut settings = database::settings(config)?;
+        database::become_spool_owner(&mut settings)?;
+        let mut session = Connector::new(&settings.database)?.connect(Role::Command).await?;
+        let schema::Verified { warnings, .. } = schema::verify(&session, &settings.tables).await?;
+        warnings.iter().for_each(output::warning);
+        let zone = zone(&session).await?;
+        let since = match since {
+            None => None,
+            Some(since) => Some(begin(&mut session, &since, &zone).await?),
+        };
+        show(&mut session, &Wanted { telegram_id: args.id, since, zone: &zone }, args.json).await
+    })
+}
+
+fn since(text: &str) -> Result<Since<'_>, Failure> {
+    if Regex::new(MOMENT).expect("a constant").is_match(text) {
+        return Ok(Since::Moment(text));
+    }
+    config::period(text).map(Since::Ago).map_err(|_| no_moment())
+}
+
+fn no_moment() -> Failure {
+    Failure::new(
+        Exit::Usage,
+        "`--since` is neither a length of time, up to ten years, nor a moment",
+        "write how far back, as in `24h` or `400d`, or from when, as in `2026-11-24` or `2026-11-24T09:00:00+03:00`",
+    )
+}
+
+/// The time zone of this machine, or UTC where the server does not know it.
+async fn zone(session: &Session) -> Result<String, Failure> {
+    let here = process::time_zone().unwrap_or_default();
+    Ok(if history::knows_zone(session, &here).await? { here } else { "UTC".to_owned() })
+}
+
+async fn begin(session: &mut Session, since: &Since<'_>, zone: &str) -> Result<SystemTime, Failure> {
+    match since {
+        Since::Ago(period) => Ok(history::ago(session, *period).await?),
+        Since::Moment(text) => history::moment(session, text, zone).await.map_err(|error| {
+            // Class 22, data exceptions: the thirtieth of February (Postgres manual, appendix A).
+            let no_date = matches!(&error, DbError::Server { code, .. } if code.code().starts_with("22"));
+            if no_date { no_moment() } else { error.into() }
+        }),
+    }
+}
+
+async fn show(session: &mut Session, wanted: &Wanted<'_>, json: bool) -> Result<Exit, Failure> {
+    let mut cursor = Cursor::start();
+    while cursor.more() {
+        let rows = history::after(session, wanted, cursor.after(), PAGE).await?;
+        cursor.pass(&rows, PAGE, |row| row.id);
+        if json {
+            rows.iter().for_each(object);
+        } else if !rows.is_empty() {
+            table(rows);
+        }
+    }
+    if cursor.after().is_none() && !json {
+        output::line(match (wanted.telegram_id, wanted.since) {
+            (None, None) => "nobody has set, removed or looked at a token".to_owned(),
+            (None, Some(_)) => "nobody has set, removed or looked at a token since then".to_owned(),
+            (Some(id), None) => format!("nobody has set, removed or looked at a token of user {id}"),
+            (Some(id), Some(_)) => {
+                format!("nobody has set, removed or looked at a token of user {id} since then")
+            }
+        });
+    }
+    Ok(Exit::Done)
+}
+
+fn object(row: &Shown) {
+    output::json(&json!({
+        "version": 1,
+        "at": row.at,
+        "telegram_id": row.telegram_id,
+        "action": row.action,
+        "via": row.via,
+        "by": row.by,
+        "file": row.file,
+    }));
+}
+
+fn table(rows: Vec<Shown>) {
+    let mut table = Table::new(["TIME", "TELEGRAM ID", "ACTION", "VIA", "BY", "FILE"]);
+    for row in rows {
+        let id = row.telegram_id.to_string();
+        table.row([
+            row.at,
+            id,
+            row.action,
+            row.via,
+            row.by.unwrap_or_default(),
+            row.file.unwrap_or_default(),
+        ]);
+    }
+    table.print();
+}

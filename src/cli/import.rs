@@ -1,0 +1,198 @@
+//! `relinkd token import`: many tokens at once from a spreadsheet, judged like a drop file: all of them or none.
+
+use super::database::{self, Workplace};
+use super::output::{self, Exit, Failure};
+use super::table::Table;
+use super::token::{assign, describe, links_follow};
+use crate::assign::{self, Objections};
+use crate::db::session::Purpose;
+use crate::drop_file::{self, Assignment, Change, Columns, DropFile, Fault, FaultKind, Faulty};
+use crate::envelope::Stored;
+use crate::place::Place;
+use crate::printable::Printable;
+use crate::relink::{self, Users};
+use crate::token::Token;
+use clap::{Args, ValueHint};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Arguments of `token import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The table; `-` is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Change nothing; show who would get, change or keep a token
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The columns of user and token, by name or number [default: `telegram_id,token`]
+    #[arg(long, value_name = "USER,TOKEN")]
+    pub columns: Option<Columns>,
+}
+
+pub(super) fn run(config: &Path, args: &ImportArgs) -> Result<Exit, Failure> {
+    // What follows may run as somebody else.
+    let (root, bytes) = (nix::unistd::geteuid().is_root(), read(&args.file)?);
+    database::block_on(async {
+        let mut workplace = Workplace::open(config).await?;
+        let rule = &workplace.settings.portal.token_pattern.rule;
+        let sheet = drop_file::parse_spreadsheet(&bytes, rule, args.columns.as_ref());
+        let file = judge(&mut workplace, sheet, root).await?;
+        let rows = rows(&mut workplace, &file).await?;
+        if args.dry_run { Ok(show(&rows)) } else { import(&mut workplace, &file, rows).await }
+    })
+}
+
+/// The file's content, as far as it is looked at.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let limit = drop_file::MAX_BYTES + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit));
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit as u64).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(limit as u64).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| {
+        Failure::refused(
+            format!("{} cannot be read: {error}", Printable::name(path)),
+            "name the table that the spreadsheet saved as CSV, or - for standard input",
+        )
+    })?;
+    Ok(bytes)
+}
+
+/// The file, if neither it nor the database has anything against it; else all of its faults.
+async fn judge(
+    workplace: &mut Workplace,
+    sheet: Result<DropFile, Faulty>,
+    root: bool,
+) -> Result<DropFile, Failure> {
+    let (file, mut faults, users, tokens) = match sheet {
+        Ok(file) => {
+            let (users, tokens) = (file.users(), file.tokens());
+            (Some(file), Vec::new(), users, tokens)
+        }
+        Err(Faulty { faults, users, tokens }) => (None, faults, users, tokens),
+    };
+    let rules = workplace.rules();
+    let found = assign::objections(&mut workplace.session, &rules, &users, &tokens).await?;
+    faults.extend(found.faults(&users, &tokens));
+    match file {
+        Some(file) if faults.is_empty() => Ok(file),
+        _ => Err(refused(faults, &found, &tokens, root)),
+    }
+}
+
+/// Each fault with its place; root is told who holds a token.
+fn refused(mut faults: Vec<Fault>, found: &Objections, tokens: &[(Token, Place)], root: bool) -> Failure {
+    faults.sort_by_key(|fault| fault.place);
+    let line = |fault: &Fault| {
+        let token = tokens.iter().find(|(_, place)| *place == fault.place).map(|(token, _)| token);
+        match token.and_then(|token| found.held.get(token)) {
+            Some(holders) if root && fault.kind == FaultKind::TokenHeld => {
+                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+                format!("  {fault}: {}", holders.join(", "))
+            }
+            _ => format!("  {fault}"),
+        }
+    };
+    Failure::refused(
+        format!("nothing was imported: the table has {}", output::things(faults.len(), "fault")),
+        "correct it and import it again; --dry-run shows what would be done",
+    )
+    .with_lines(faults.iter().map(line))
+}
+
+/// What a row of the table means for its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Gets,
+    Changes,
+    Keeps,
+}
+
+struct Row {
+    assignment: Assignment,
+    kind: Kind,
+    now: String,
+}
+
+async fn rows(workplace: &mut Workplace, file: &DropFile) -> Result<Vec<Row>, Failure> {
+    let rules = workplace.rules();
+    let ids: Vec<i64> = file.assignments().iter().map(|it| it.telegram_id).collect();
+    let tx = workplace.session.begin(Purpose::Read);
+    let users = relink::read_users(&tx, &rules, &ids).await?;
+    tx.commit().await?;
+    Ok(file.assignments().iter().map(|assignment| row(assignment, &users)).collect())
+}
+
+fn row(assignment: &Assignment, users: &Users) -> Row {
+    let stored = users.get(&assignment.telegram_id).map_or(&Stored::None, |user| &user.stored);
+    let kind = match (stored, &assignment.change) {
+        (Stored::None, _) => Kind::Gets,
+        (Stored::Sealed { token, .. }, Change::Set(new)) if token == new => Kind::Keeps,
+        _ => Kind::Changes,
+    };
+    let now = match stored {
+        Stored::None => String::new(),
+        Stored::Sealed { token, .. } => token.masked(),
+        Stored::Plaintext(token) => format!("{} ({})", token.masked(), describe(stored)),
+        Stored::Unusable(_) => "unusable".to_owned(),
+    };
+    Row { assignment: assignment.clone(), kind, now }
+}
+
+fn count(rows: &[Row], kind: Kind) -> usize {
+    rows.iter().filter(|row| row.kind == kind).count()
+}
+
+/// Shows what would be done; exit status 3 when that is anything.
+fn show(rows: &[Row]) -> Exit {
+    let mut table = Table::new(["TELEGRAM ID", "WHAT", "NOW", "THEN"]);
+    for Row { assignment, kind, now } in rows {
+        let what = match kind {
+            Kind::Gets => "gets",
+            Kind::Changes => "changes",
+            Kind::Keeps => "keeps",
+        };
+        let Change::Set(then) = &assignment.change else { continue };
+        table.row([assignment.telegram_id.to_string(), what.to_owned(), now.clone(), then.masked()]);
+    }
+    table.print();
+    let [gets, changes, keeps] = [Kind::Gets, Kind::Changes, Kind::Keeps].map(|kind| count(rows, kind));
+    output::line(format!(
+        "nothing was changed: {} would get a token, {} another one, {} would keep theirs",
+        output::things(gets, "user"),
+        output::count(changes),
+        output::count(keeps)
+    ));
+    if gets + changes == 0 { Exit::Done } else { Exit::Changes }
+}
+
+/// Puts in force what is not so already.
+async fn import(workplace: &mut Workplace, file: &DropFile, rows: Vec<Row>) -> Result<Exit, Failure> {
+    let [gets, changes, keeps] = [Kind::Gets, Kind::Changes, Kind::Keeps].map(|kind| count(&rows, kind));
+    let (places, assignments): (Vec<usize>, Vec<Assignment>) = (0..)
+        .zip(rows)
+        .filter(|(_, row)| row.kind != Kind::Keeps)
+        .map(|(place, row)| (place, row.assignment))
+        .unzip();
+    let refusals = if assignments.is_empty() { Vec::new() } else { assign(workplace, &assignments).await? };
+    if !refusals.is_empty() {
+        // Somebody was quicker.
+        let refusals: Vec<_> = refusals.into_iter().map(|(index, why)| (places[index], why)).collect();
+        return Err(refused(file.faults(&refusals), &Objections::default(), &[], false));
+    }
+    output::line(format!(
+        "{} set, {} of them for users who had another one; {} kept theirs",
+        output::things(gets + changes, "token"),
+        output::count(changes),
+        output::things(keeps, "user")
+    ));
+    if gets + changes > 0 {
+        output::line(links_follow(workplace, "relinkd sync").await?);
+    }
+    Ok(Exit::Done)
+}

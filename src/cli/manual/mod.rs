@@ -1,0 +1,56 @@
+//! `relinkd man` and `relinkd completions`: made from the same definitions as `--help`.
+//!
+//! What is no command's (environment, files, signals) and the formats have pages, and parts of pages, written by hand:
+//! `docs/man`.
+
+pub(super) mod completions;
+mod page;
+
+use super::output::{self, Exit, Failure};
+use super::{Cli, ManArgs};
+use clap::{Command, CommandFactory};
+use std::fs;
+use std::path::Path;
+
+/// The pages of section 5.
+const FORMATS: [(&str, &str); 3] = [
+    ("relinkd-config.5", include_str!("../../../docs/man/relinkd-config.5")),
+    ("relinkd-keyring.5", include_str!("../../../docs/man/relinkd-keyring.5")),
+    ("relinkd-assignment.5", include_str!("../../../docs/man/relinkd-assignment.5")),
+];
+
+/// Writes relinkd(1) to standard output, or every page into a directory.
+pub(super) fn man(args: &ManArgs) -> Result<Exit, Failure> {
+    let mut root = Cli::command();
+    root.build();
+    let Some(directory) = &args.dir else {
+        output::bytes(page::page(&root, &[]).as_bytes());
+        return Ok(Exit::Done);
+    };
+    fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
+    write_all(&root, &[], directory)?;
+    for (name, page) in FORMATS {
+        write(&directory.join(name), page)?;
+    }
+    output::line(format!("the manual pages are in {}", directory.display()));
+    Ok(Exit::Done)
+}
+
+/// The page of a command, and those of the commands below it.
+fn write_all(command: &Command, above: &[&Command], directory: &Path) -> Result<(), Failure> {
+    let name = format!("{}.1", page::name(command, above));
+    write(&directory.join(name), &page::page(command, above))?;
+    let above: Vec<&Command> = above.iter().copied().chain([command]).collect();
+    command.get_subcommands().try_for_each(|inner| write_all(inner, &above, directory))
+}
+
+fn write(path: &Path, page: &str) -> Result<(), Failure> {
+    fs::write(path, page).map_err(|error| failed(path, &error))
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::refused(
+        format!("{} cannot be written: {error}", path.display()),
+        "name a directory that you may write to: relinkd man --dir DIR",
+    )
+}

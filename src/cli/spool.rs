@@ -1,0 +1,193 @@
+//! `relinkd spool`: what waits, was rejected or is not taken; a rejected file back, or away.
+//!
+//! Needs no database and no keyring, and no configuration that it may not read: it is for the operators' group too. What
+//! a file says is not shown.
+
+use super::output::{self, Exit, Failure};
+use super::table::Table;
+use super::{SpoolArgs, SpoolCommand, database};
+use crate::config::{self, ConfigError};
+use crate::printable::Printable;
+use crate::spool::{self, Listing, OperateError, Rejected, SpoolError};
+use serde_json::json;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+pub(super) fn run(config: &Path, args: SpoolArgs) -> Result<Exit, Failure> {
+    let root = match args.directory {
+        Some(directory) => directory,
+        None => directory(config)?,
+    };
+    database::become_owner(&root, None)?;
+    match args.command {
+        None => list(&root, args.json),
+        Some(SpoolCommand::List { json }) => list(&root, json),
+        Some(SpoolCommand::Show { name }) => show(&root, name),
+        Some(SpoolCommand::Retry { names }) => each(&names, |name| {
+            let target = spool::retry(&root, name)?;
+            Ok(format!("{}: moved back, as incoming/{}", shown(name), shown(&target)))
+        }),
+        Some(SpoolCommand::Discard { names }) => each(&names, |name| {
+            spool::discard(&root, name)?;
+            Ok(format!("{}: deleted, with its reason", shown(name)))
+        }),
+    }
+}
+
+/// The spool that the configuration names; where this user may not read that, the usual one.
+fn directory(config: &Path) -> Result<PathBuf, Failure> {
+    let (parts, fault) = config::load_parts(config);
+    match fault {
+        Some(ConfigError::Unreadable { source, .. })
+            if [io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound].contains(&source.kind()) =>
+        {
+            Ok(config::usual_spool(config))
+        }
+        Some(fault) => Err(Failure::from(fault).next("correct it, or name the spool: --directory DIR")),
+        None => Ok(parts.spool.map_or_else(|| config::usual_spool(config), |spool| spool.directory)),
+    }
+}
+
+fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
+    let listing = spool::list(root).map_err(|error| failure(root, error))?;
+    if json {
+        output::json(&as_json(root, &listing));
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(["STATE", "NAME", "WHY"]);
+    for name in &listing.waiting {
+        table.row(["waiting".to_owned(), shown(name).to_string(), String::new()]);
+    }
+    for other in &listing.not_taken {
+        table.row(["not taken".to_owned(), shown(&other.name).to_string(), other.reason.to_string()]);
+    }
+    for rejected in &listing.rejected {
+        table.row(["rejected".to_owned(), shown(&rejected.name).to_string(), summary(rejected)]);
+    }
+    if let Some(claimed) = listing.claimed.filter(|claimed| *claimed > 0) {
+        table.row(["claimed".to_owned(), output::things(claimed, "file"), "relinkd is at it".to_owned()]);
+    }
+    if table.is_empty() {
+        output::line("nothing waits, nothing was rejected");
+    } else {
+        table.print();
+    }
+    Ok(Exit::Done)
+}
+
+fn as_json(root: &Path, listing: &Listing) -> serde_json::Value {
+    let lossy = |name: &OsStr| shown(name).to_string();
+    json!({
+        "version": 1,
+        "directory": root.to_string_lossy(),
+        "waiting": listing.waiting.iter().map(|name| json!({"name": lossy(name)})).collect::<Vec<_>>(),
+        "claimed": listing.claimed,
+        "not_taken": listing.not_taken.iter().map(|other| json!({
+            "name": lossy(&other.name), "reason": other.reason.to_string(),
+        })).collect::<Vec<_>>(),
+        "rejected": listing.rejected.iter().map(|rejected| json!({
+            "name": lossy(&rejected.name),
+            "age_seconds": rejected.age().map(|age| age.as_secs()),
+            "reason": rejected.faults().collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+/// Why a file was rejected, in a line.
+pub(super) fn summary(rejected: &Rejected) -> String {
+    if rejected.file.is_none() {
+        return "the file is gone, only its reason is left".to_owned();
+    }
+    let mut faults = rejected.faults();
+    match (faults.next(), faults.count()) {
+        (None, _) => "there is no reason that can be read".to_owned(),
+        (Some(first), 0) => Printable::text(first).to_string(),
+        (Some(first), more) => format!("{} (and {more} more)", Printable::text(first)),
+    }
+}
+
+fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
+    let row = |key: &str, value: String| output::line(format!("{key:<9} {value}"));
+    let shown_name = shown(&name);
+    match spool::rejected(root, name.clone()) {
+        Ok(rejected) => {
+            let age = rejected.age().map_or_else(String::new, |age| format!(", {} ago", output::rough(age)));
+            row("state", format!("rejected{age}"));
+            if let Some(file) = &rejected.file {
+                row("owner", user_name(file.uid()));
+                row("size", output::things(file.size(), "byte"));
+            }
+            let Some(reason) = &rejected.reason else {
+                row("reason", "cannot be read, or is not there".to_owned());
+                return Ok(Exit::Done);
+            };
+            output::line("reason");
+            for line in reason.lines() {
+                output::line(format!("  {}", Printable::text(line)));
+            }
+            Ok(Exit::Done)
+        }
+        Err(OperateError::Absent) => {
+            let listing = spool::list(root).map_err(|error| failure(root, error))?;
+            if listing.waiting.contains(&name) {
+                row("state", "waiting; if it stays so, `relinkd status` says why".to_owned());
+            } else if let Some(other) = listing.not_taken.iter().find(|other| other.name == name) {
+                row("state", format!("not taken: {}", other.reason));
+            } else {
+                return Err(Failure::refused(
+                    format!("{shown_name}: there is no such file in incoming/ or rejected/"),
+                    "`relinkd spool` lists what there is; what was applied has a receipt in applied/",
+                ));
+            }
+            Ok(Exit::Done)
+        }
+        Err(error) => Err(refusal(&name, &error)),
+    }
+}
+
+/// Does something with each file; those that fail keep no other from its turn.
+fn each(names: &[OsString], act: impl Fn(&OsStr) -> Result<String, OperateError>) -> Result<Exit, Failure> {
+    let mut failures = Vec::new();
+    for name in names {
+        match act(name) {
+            Ok(done) => output::line(done),
+            Err(error) => failures.push(refusal(name, &error)),
+        }
+    }
+    let some_done = failures.len() < names.len();
+    let Some(last) = failures.pop() else { return Ok(Exit::Done) };
+    for failure in &failures {
+        failure.report();
+    }
+    Err(if some_done { Failure::new(Exit::Partly, last.cause, last.next) } else { last })
+}
+
+fn refusal(name: &OsStr, error: &OperateError) -> Failure {
+    let next = match error {
+        OperateError::NoName => "give the name alone, as `relinkd spool` lists it",
+        OperateError::Absent => "`relinkd spool` lists what there is",
+        OperateError::NoFile(_) => "see what it is with `ls -l`, and delete it",
+        OperateError::Spool(_) => FOR_OPERATORS,
+    };
+    Failure::refused(format!("{}: {}", shown(name), error), next)
+}
+
+/// Who may do this.
+const FOR_OPERATORS: &str =
+    "this is for members of the group that owns the spool's directories (relinkd-ops), and for root";
+
+fn failure(root: &Path, error: SpoolError) -> Failure {
+    let next = if root.exists() { FOR_OPERATORS } else { "name the spool: --directory DIR" };
+    Failure::refused(error, next)
+}
+
+fn user_name(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+fn shown(name: &OsStr) -> Printable {
+    Printable::name(name)
+}

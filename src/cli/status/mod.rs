@@ -1,0 +1,153 @@
+//! `relinkd status`: how things stand, for people, as JSON, or as metrics.
+//!
+//! What is local comes first and waits for nobody. Where the database does not answer, or the keyring cannot be used,
+//! the rest is shown all the same, and the exit status says what is amiss.
+
+mod json;
+mod screen;
+mod watch;
+
+use super::StatusArgs;
+use super::database;
+use super::output::{self, Exit, Failure};
+use crate::check::Commands;
+use crate::config::Settings;
+use crate::db::connect::Role;
+use crate::db::{Connector, DbError, Session, schema, users};
+use crate::envelope::Keyring;
+use crate::keyring_file::{self, KeyringError};
+use crate::metrics::Metrics;
+use crate::status::{self, Local, Remote};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long the database may take for all of it.
+pub(super) const WITHIN: Duration = Duration::from_secs(60);
+
+pub(super) fn run(config: &Path, args: &StatusArgs, named: bool) -> Result<Exit, Failure> {
+    let mut place = Place::open(config, named)?;
+    database::block_on(async {
+        if args.watch {
+            return watch::watch(&mut place).await;
+        }
+        let local = status::local(&place.settings.spool.directory);
+        if !args.json && !args.prometheus {
+            screen::show(&screen::local(&place, &local));
+        }
+        let remote = place.ask(WITHIN).await;
+        if args.json {
+            output::json(&json::document(&place, &local, &remote));
+        } else if args.prometheus {
+            output::script(place.metrics(&local, &remote).to_string().trim_end());
+        } else {
+            screen::show(&screen::remote(&place, &remote));
+        }
+        place.end(&remote)
+    })
+}
+
+/// What there is to look at, as whom.
+pub(super) struct Place<'a> {
+    pub(super) commands: Commands<'a>,
+    pub(super) settings: Settings,
+    pub(super) keyring: Result<Keyring, KeyringError>,
+    connector: Option<Connector>,
+    session: Option<Session>,
+}
+
+/// What the database told, or why it did not.
+pub(super) type Answer = Result<Remote, Silence>;
+
+/// Why the database's part is missing.
+pub(super) struct Silence {
+    pub(super) error: DbError,
+    /// What the stored values name, where that much could be seen.
+    pub(super) keys: Option<BTreeMap<String, u64>>,
+}
+
+impl Silence {
+    /// Whether the server answered, and refused: then relinkd was never installed there, or not for this role.
+    pub(super) fn refuses(&self) -> bool {
+        let schema = matches!(
+            self.error,
+            DbError::NoSchema | DbError::WrongVersion { .. } | DbError::OtherTables { .. }
+        );
+        schema || self.error.code().is_some()
+    }
+}
+
+impl From<DbError> for Silence {
+    fn from(error: DbError) -> Self {
+        Self { error, keys: None }
+    }
+}
+
+impl<'a> Place<'a> {
+    /// Reads what there is to read as whoever runs the command, then becomes the spool's owner.
+    pub(super) fn open(config: &'a Path, named: bool) -> Result<Self, Failure> {
+        let mut settings = database::settings(config)?;
+        let commands = Commands::new(config, named);
+        let keyring = keyring_file::load(&settings.keyring.file, database::spool_owner_for_root(&settings));
+        database::become_spool_owner(&mut settings)?;
+        Ok(Self { commands, settings, keyring, connector: None, session: None })
+    }
+
+    /// Asks the database, within this time; over the same session as the last time, if there is one.
+    pub(super) async fn ask(&mut self, within: Duration) -> Answer {
+        match tokio::time::timeout(within, self.try_ask()).await {
+            Ok(Ok(remote)) => Ok(remote),
+            Ok(Err(silence)) => {
+                self.session = None;
+                Err(silence)
+            }
+            Err(_) => {
+                self.session = None;
+                Err(DbError::Silent(within).into())
+            }
+        }
+    }
+
+    async fn try_ask(&mut self) -> Answer {
+        if self.connector.is_none() {
+            self.connector = Some(Connector::new(&self.settings.database)?);
+        }
+        let mut session = match (self.session.take(), &self.connector) {
+            (Some(session), _) if !session.is_closed() => session,
+            (_, Some(connector)) => connector.connect(Role::Command).await?,
+            (_, None) => return Err(DbError::NoRow.into()),
+        };
+        if let Err(error) = schema::verify(&session, &self.settings.tables).await {
+            let keys = users::keys_in_use(&mut session, &self.settings.tables.users).await.ok().flatten();
+            return Err(Silence { error, keys });
+        }
+        let rule = &self.settings.portal.token_pattern.rule;
+        let remote = status::remote(&mut session, self.keyring.as_ref().ok(), rule).await?;
+        self.session = Some(session);
+        Ok(remote)
+    }
+
+    pub(super) fn metrics(&self, local: &Local, remote: &Answer) -> Metrics {
+        let told = remote.as_ref().map_or_else(|_| Metrics::default(), Remote::metrics);
+        let up = told.up || local.daemon.is_some();
+        let counts = local.counts.as_ref().ok().copied();
+        Metrics { up, ..told }.with_local(&self.settings, self.commands.config, counts)
+    }
+
+    /// The end of the command: the keyring's trouble, else the database's.
+    fn end(&self, remote: &Answer) -> Result<Exit, Failure> {
+        match (&self.keyring, remote) {
+            (Err(error), _) => Err(database::keyring_failure(error, keys_in_use(remote))),
+            (_, Err(silence)) => Err(Failure::from_database(&silence.error)),
+            (Ok(_), Ok(_)) => Ok(Exit::Done),
+        }
+    }
+}
+
+/// The keys that the stored values name, where that could be seen.
+fn keys_in_use(answer: &Answer) -> Option<&BTreeMap<String, u64>> {
+    match answer {
+        Ok(remote) => Some(&remote.survey.keys),
+        Err(silence) => silence.keys.as_ref(),
+    }
+}

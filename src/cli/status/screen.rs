@@ -1,0 +1,376 @@
+//! `status` for people: a line a subject; beneath what is not as it should be its cause, and the command that mends it.
+//! Of no list are more than five shown.
+
+use super::{Answer, Place};
+use crate::check::Commands;
+use crate::cli::output::{self, Failure, count, rough, rough_seconds, things};
+use crate::cli::{database, spool};
+use crate::db::presence::Daemon;
+use crate::db::standing::{Holder, SetAside, Standing};
+use crate::envelope::KeyId;
+use crate::keyring_file::KeyringError;
+use crate::printable::Printable;
+use crate::status::{Local, Remote};
+use crate::survey::Survey;
+use std::collections::BTreeMap;
+
+/// How many of anything are shown.
+const SHOWN: usize = 5;
+/// A change that is older than this is late.
+const LATE_SECONDS: f64 = 60.0;
+
+/// How a subject stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Good,
+    Amiss,
+    Wrong,
+    /// A line beneath another.
+    More,
+}
+
+/// A line of the screen.
+pub(super) struct Line {
+    name: &'static str,
+    tone: Tone,
+    text: Printable,
+}
+
+/// Writes lines.
+pub(super) fn show(lines: &[Line]) {
+    write(lines, "");
+}
+
+/// Writes lines over those that are there.
+pub(super) fn show_in_place(lines: &[Line]) {
+    // Clear what is left of the old line (ECMA-48, 8.3.41).
+    write(lines, "\x1b[K");
+}
+
+fn write(lines: &[Line], end: &'static str) {
+    let colours = output::has_colour();
+    for line in lines {
+        let colour = match line.tone {
+            Tone::Good => Some("\x1b[32m"),
+            Tone::Amiss => Some("\x1b[33m"),
+            Tone::Wrong => Some("\x1b[31m"),
+            Tone::More => None,
+        };
+        output::row(line.name, colour.filter(|_| colours), &line.text, end);
+    }
+}
+
+/// Lines as they come.
+#[derive(Default)]
+struct Lines(Vec<Line>);
+
+impl Lines {
+    fn row(&mut self, name: &'static str, tone: Tone, text: impl Into<String>) {
+        self.0.push(Line { name, tone, text: Printable::text(&text.into()) });
+    }
+
+    /// A cause, beneath the row that it belongs to.
+    fn cause(&mut self, text: impl Into<String>) {
+        self.row("", Tone::More, text);
+    }
+
+    /// The command that mends it.
+    fn mend(&mut self, command: impl AsRef<str>) {
+        self.cause(format!("mend: {}", command.as_ref()));
+    }
+
+    /// The first of several, and how many more there are.
+    fn some<T>(&mut self, all: &[T], total: usize, cause: impl Fn(&T) -> String) {
+        all.iter().take(SHOWN).for_each(|one| self.cause(cause(one)));
+        let more = total.saturating_sub(all.len().min(SHOWN));
+        if more > 0 {
+            self.cause(format!("and {} more", count(more)));
+        }
+    }
+}
+
+/// What is known without the database.
+pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
+    let mut lines = Lines::default();
+    let commands = &place.commands;
+    if let Some(owner) = &local.daemon {
+        let text = format!("running here for {}, process {}", rough(owner.uptime), owner.pid);
+        lines.row("daemon", Tone::Good, text);
+    } else {
+        lines.row("daemon", Tone::Amiss, "none is running here");
+        lines.mend(format!("systemctl start {}", commands.unit()));
+    }
+    files(&mut lines, commands, local);
+    match &place.keyring {
+        Ok(keyring) => lines.row(
+            "keyring",
+            Tone::Good,
+            format!("{} seals; {} in all", keyring.primary(), things(keyring.ids().count(), "key")),
+        ),
+        Err(error) => lines.row("keyring", Tone::Wrong, error.to_string()),
+    }
+    lines.0
+}
+
+fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
+    let counts = match &local.counts {
+        Ok(counts) => counts,
+        Err(error) => return lines.row("spool", Tone::Wrong, error.to_string()),
+    };
+    let tone = if counts.rejected + counts.not_taken > 0 { Tone::Amiss } else { Tone::Good };
+    lines.row(
+        "spool",
+        tone,
+        format!(
+            "{} waiting, {} rejected, {} not taken",
+            count(counts.waiting),
+            count(counts.rejected),
+            count(counts.not_taken)
+        ),
+    );
+    let Some(listing) = &local.listing else { return };
+    lines.some(&listing.rejected, listing.rejected.len(), |file| {
+        format!("rejected: {}: {}", Printable::name(&file.name), spool::summary(file))
+    });
+    if let Some(file) = listing.rejected.first() {
+        let name = crate::keyring_file::shell_word(Printable::name(&file.name).as_str());
+        lines.mend(commands.relinkd(&format!("spool show {name}")));
+    }
+    lines.some(&listing.not_taken, listing.not_taken.len(), |file| {
+        format!("not taken: {}: {}", Printable::name(&file.name), file.reason)
+    });
+    if !listing.not_taken.is_empty() {
+        lines.cause(
+            "a file is taken that is a regular one, has one name, and may be read: mend it, or move it away",
+        );
+    }
+}
+
+/// What the database told, or why it did not.
+pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
+    let mut lines = Lines::default();
+    let commands = &place.commands;
+    match answer {
+        Ok(remote) => {
+            lines.row(
+                "server",
+                Tone::Good,
+                format!("{}, Postgres {}", remote.endpoint, remote.standing.server_version),
+            );
+            daemons(&mut lines, commands, &remote.daemons);
+            links(&mut lines, remote);
+            backlog(&mut lines, remote);
+            triggers(&mut lines, commands, &remote.standing);
+            tokens(&mut lines, commands, &remote.survey);
+            keys(&mut lines, place, &remote.survey.keys, &remote.survey.missing_keys);
+            audit(&mut lines, place, remote);
+        }
+        Err(silence) => {
+            let Failure { cause, next, .. } = Failure::from_database(&silence.error);
+            lines.row("database", Tone::Wrong, cause.as_str());
+            lines.mend(next.as_str());
+            if let Some(keys) = &silence.keys {
+                let held = |key: &str| {
+                    let ring = place.keyring.as_ref().ok();
+                    ring.is_some_and(|ring| KeyId::parse(key).is_ok_and(|id| ring.contains(&id)))
+                };
+                let missing = keys.iter().filter(|(key, _)| !held(key));
+                let missing = missing.map(|(key, values)| (key.clone(), *values)).collect();
+                self::keys(&mut lines, place, keys, &missing);
+            }
+        }
+    }
+    lines.0
+}
+
+fn daemons(lines: &mut Lines, commands: &Commands<'_>, daemons: &[Daemon]) {
+    if daemons.is_empty() {
+        return lines.row("connected", Tone::Wrong, "no daemon: nothing is brought into links");
+    }
+    let polls = daemons.iter().any(|daemon| daemon.mode == "poll");
+    let waits = daemons.iter().any(|daemon| daemon.other_portal);
+    let longest = daemons.iter().filter_map(|daemon| daemon.running_seconds).reduce(f64::max);
+    let up = longest.map_or_else(String::new, |seconds| format!(", up {}", rough_seconds(seconds)));
+    let mode = if polls { "poll" } else { "listen" };
+    let tone = if polls || waits { Tone::Amiss } else { Tone::Good };
+    lines.row("connected", tone, format!("{}, mode {mode}{up}", things(daemons.len(), "daemon")));
+    if polls {
+        lines.cause("notifications do not come through, as behind a pooler: looks once a second");
+        lines.mend(format!("{} # let database.url name the server itself", commands.edit()));
+    }
+    if waits {
+        lines.cause("a daemon has another [portal] than the one that links follow, and writes none");
+        lines.mend(format!("systemctl reload {}", commands.unit()));
+    }
+    let files: Vec<&str> = daemons.iter().filter_map(|daemon| daemon.files_wait.as_deref()).collect();
+    if !files.is_empty() {
+        lines.row("files", Tone::Amiss, format!("files wait: {}", files[0]));
+        lines.some(&files[1..], files.len() - 1, |reason| format!("files wait: {reason}"));
+    }
+}
+
+fn links(lines: &mut Lines, remote: &Remote) {
+    if !remote.daemons.is_empty() {
+        let written = things(remote.links_written(), "link");
+        lines.row("links", Tone::Good, format!("{written} written since the start"));
+    }
+}
+
+fn backlog(lines: &mut Lines, remote: &Remote) {
+    let standing = &remote.standing;
+    match standing.oldest_seconds {
+        Some(age) if standing.changes > 0 => {
+            let late = age > LATE_SECONDS;
+            lines.row(
+                "backlog",
+                if late { Tone::Amiss } else { Tone::Good },
+                format!(
+                    "{} waiting, the oldest for {}",
+                    things(standing.changes, "change"),
+                    rough_seconds(age)
+                ),
+            );
+            holders(lines, &remote.holders);
+        }
+        _ => lines.row("backlog", Tone::Good, "nothing is waiting"),
+    }
+    if standing.set_aside_count > 0 {
+        let total = usize::try_from(standing.set_aside_count).unwrap_or(usize::MAX);
+        lines.row(
+            "set aside",
+            Tone::Amiss,
+            format!("{}, tried again by themselves", things(total, "change")),
+        );
+        lines.some(&standing.set_aside, total, set_aside);
+        lines.cause("the reason names what refuses: a trigger or a constraint of the bot's tables");
+    }
+}
+
+fn set_aside(held: &SetAside) -> String {
+    let issue = held.issue_id.map_or_else(String::new, |issue| format!("issue {issue} of "));
+    let user = held.telegram_id.map_or_else(|| "everybody".to_owned(), |id| format!("user {id}"));
+    let tried = i64::from(held.attempts);
+    format!("{issue}{user} failed {}: {}", things(tried, "time"), held.reason)
+}
+
+fn holders(lines: &mut Lines, holders: &[Holder]) {
+    lines.some(holders, holders.len(), |holder| {
+        let since = holder.seconds.map_or_else(String::new, |age| format!(", for {}", rough_seconds(age)));
+        format!("session {} of {} has locked rows of the bot's tables{since}", holder.pid, holder.user)
+    });
+    if let Some(first) = holders.first() {
+        lines.mend(format!(
+            "select pg_terminate_backend({}); -- as {}, or a superuser; if it was forgotten",
+            first.pid, first.user
+        ));
+    }
+}
+
+fn triggers(lines: &mut Lines, commands: &Commands<'_>, standing: &Standing) {
+    let triggers = &standing.triggers;
+    let sound = triggers.unsound.is_empty();
+    lines.row(
+        "triggers",
+        if sound { Tone::Good } else { Tone::Wrong },
+        format!("{}/{} in place and enabled", triggers.sound(), triggers.wanted),
+    );
+    lines.some(&triggers.unsound, triggers.unsound.len(), |name| {
+        format!("{name} is missing, disabled, or not as it should be")
+    });
+    if !sound {
+        lines.mend(format!("{} # says which, and how", commands.relinkd("check")));
+    }
+}
+
+fn tokens(lines: &mut Lines, commands: &Commands<'_>, survey: &Survey) {
+    let sound = survey.unusable.is_empty() && survey.duplicated.is_empty();
+    lines.row(
+        "tokens",
+        if sound { Tone::Good } else { Tone::Amiss },
+        format!(
+            "{}: {} sealed, {} in plaintext; {} unusable",
+            things(survey.with_token, "usable token"),
+            count(survey.sealed),
+            count(survey.plaintext),
+            count(survey.unusable.len())
+        ),
+    );
+    // Those whose key is missing are told beneath `keys`, key by key.
+    let own: Vec<(&i64, &&str)> =
+        survey.unusable.iter().filter(|(_, reason)| **reason != "unknown_key").collect();
+    lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({reason})"));
+    if let Some((id, _)) = own.first() {
+        lines.mend(commands.relinkd(&format!("token set {id}")));
+    }
+    if let Some(last) = survey.duplicated.last() {
+        lines.cause(format!("these users share tokens with each other: {}", listed(&survey.duplicated)));
+        lines.mend(commands.relinkd(&format!("token set {last}")));
+    }
+}
+
+/// The first of these ids, and how many more there are.
+fn listed<'i>(ids: impl IntoIterator<Item = &'i i64>) -> String {
+    let all: Vec<&i64> = ids.into_iter().collect();
+    let some: Vec<String> = all.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = all.len() - some.len();
+    let rest = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
+    some.join(", ") + &rest
+}
+
+fn keys(
+    lines: &mut Lines,
+    place: &Place<'_>,
+    in_use: &BTreeMap<String, u64>,
+    missing: &BTreeMap<String, u64>,
+) {
+    let ring = place.keyring.as_ref().ok();
+    let primary = ring.map_or_else(|| "no keyring".to_owned(), |ring| format!("primary {}", ring.primary()));
+    let uses: Vec<String> =
+        in_use.iter().take(SHOWN).map(|(key, values)| format!("{key}: {}", count(*values))).collect();
+    let more = in_use.len() - uses.len();
+    let more = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
+    let uses = if uses.is_empty() { "none".to_owned() } else { uses.join(", ") };
+    let missing: Vec<(&String, &u64)> = missing.iter().collect();
+    let tone = if missing.is_empty() { Tone::Good } else { Tone::Wrong };
+    lines.row("keys", tone, format!("{primary}; in use: {uses}{more}"));
+    if missing.is_empty() {
+        return;
+    }
+    let why = match &place.keyring {
+        Ok(_) => "which is not in the keyring: no other key opens them",
+        Err(KeyringError::Absent(_)) => "and the keyring is gone: no new key opens them",
+        Err(_) => "and the keyring cannot be used",
+    };
+    lines.some(&missing, missing.len(), |(key, values)| {
+        format!("{} under the key {key}, {why}", sealed(**values))
+    });
+    lines.mend(match &place.keyring {
+        Ok(_) => database::bring_back_key(&place.settings),
+        Err(KeyringError::Absent(path)) => database::bring_back(path),
+        Err(error) => error.mend().unwrap_or_else(|| place.commands.relinkd("check --offline")),
+    });
+}
+
+fn sealed(values: u64) -> String {
+    let verb = if values == 1 { "is" } else { "are" };
+    format!("{} {verb} sealed", things(values, "token"))
+}
+
+fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
+    let next = remote
+        .next_audit_seconds()
+        .map_or_else(String::new, |seconds| format!("; the next in {}", rough_seconds(seconds)));
+    let Some(audit) = &remote.standing.audit else {
+        return lines.row("audit", Tone::Good, format!("none yet{next}"));
+    };
+    let late = audit.age_seconds > place.settings.audit.late_after().as_secs_f64();
+    lines.row(
+        "audit",
+        if late { Tone::Amiss } else { Tone::Good },
+        format!("last finished {}, found {} to mend{next}", audit.finished_at, count(audit.found)),
+    );
+    if late {
+        lines.cause("late: none came to its end since; the log says why");
+        lines.mend(format!("journalctl -u {} -p warning", place.commands.unit()));
+    }
+}

@@ -1,0 +1,86 @@
+//! `status --watch`: the same screen again and again, in place, until Ctrl-C.
+
+use super::{Place, WITHIN, screen};
+use crate::cli::output::{self, Exit, Failure};
+use crate::keyring_file::{self, KeyringError};
+use crate::status;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How often it is drawn.
+const EVERY: Duration = Duration::from_secs(2);
+
+// ECMA-48 and xterm's control sequences.
+/// Clear the screen; let long lines end at its edge, and hide the cursor.
+const BEGIN: &str = "\x1b[2J\x1b[?7l\x1b[?25l";
+const HOME: &str = "\x1b[H";
+const CLEAR_BELOW: &str = "\x1b[J";
+const END: &str = "\x1b[?7h\x1b[?25h";
+
+/// Draws until it is told to stop.
+pub(super) async fn watch(place: &mut Place<'_>) -> Result<Exit, Failure> {
+    let stop = stop().map_err(|error| {
+        Failure::refused(
+            format!("cannot listen for signals: {error}"),
+            "see to what the system is short of (ulimit -a), and try again",
+        )
+    })?;
+    let terminal = std::io::stdout().is_terminal();
+    if terminal {
+        output::control(BEGIN);
+    }
+    loop {
+        tokio::select! {
+            () = draw(place, terminal) => {}
+            () = stop.notified() => break,
+        }
+        if output::nobody_reads() {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.notified() => break,
+        }
+    }
+    if terminal {
+        output::control(END);
+    }
+    Ok(Exit::Done)
+}
+
+async fn draw(place: &mut Place<'_>, terminal: bool) {
+    match keyring_file::load(&place.settings.keyring.file, None) {
+        // Root could read one that the spool's owner may not.
+        Err(error) if !matches!(error, KeyringError::Absent(_)) => {}
+        changed => place.keyring = changed,
+    }
+    let local = status::local(&place.settings.spool.directory);
+    let mut lines = screen::local(place, &local);
+    let remote = place.ask(WITHIN).await;
+    lines.extend(screen::remote(place, &remote));
+    if terminal {
+        output::control(HOME);
+        screen::show_in_place(&lines);
+        output::control(CLEAR_BELOW);
+    } else {
+        screen::show(&lines);
+        output::line("");
+    }
+}
+
+/// Notified when the user or the system wants an end.
+fn stop() -> std::io::Result<Arc<Notify>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let stop = Arc::new(Notify::new());
+    let told = Arc::clone(&stop);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if signals.forever().next().is_some() {
+            told.notify_one();
+        }
+    })?;
+    Ok(stop)
+}

@@ -1,0 +1,370 @@
+//! The loop that keeps links right: connect, listen, work, sleep; and again from the start when the connection goes.
+//!
+//! Every connection begins with a look through the whole queue: a gap in listening is a gap in hints.
+
+mod sleep;
+
+use super::board::Room;
+use super::{Shared, in_time, warnings};
+use crate::backoff::Backoff;
+use crate::db::doorbell::{self, Rings};
+use crate::db::presence::{self, Mode};
+use crate::db::session::Purpose;
+use crate::db::{DbError, Session, changes, connect::Role, fingerprints, schema};
+use crate::envelope::KeyId;
+use crate::relink::{Part, RelinkError, Rules, Step, Worker};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, Notify};
+
+/// How long a worker with nothing to do waits while another is at work.
+const BESIDE: Duration = Duration::from_millis(3);
+/// A step that found so many changes of a bot which never pauses lets some gather before the next: each costs less then.
+const GATHERED: usize = 8;
+const GATHER: Duration = Duration::from_millis(10);
+/// How often a daemon that always has something to do looks through the whole queue.
+const WHOLE_QUEUE: Duration = Duration::from_millis(200);
+/// How long a step may take beyond the travel: the server itself ends its statements sooner.
+const STEP: Duration = Duration::from_secs(2);
+/// How often a daemon whose `[portal]` is not the one in force looks whether it is by now.
+const OTHER_PORTAL: Duration = Duration::from_secs(5);
+
+/// Runs until the daemon stops.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut backoff = Backoff::default();
+    while !shared.stop.is_set() {
+        let Err(error) = Box::pin(connected(&shared, &mut backoff)).await else { break };
+        shared.disconnected();
+        shared.trouble(Room::Links, &error);
+        shared.pause(backoff.next(super::jitter())).await;
+    }
+}
+
+/// One connection's life. Returns when the daemon stops.
+async fn connected(shared: &Shared, backoff: &mut Backoff) -> Result<(), DbError> {
+    shared.board.beat(Room::Links);
+    let (links, mut rings) = in_time(prepare(shared)).await?;
+    shared.connected();
+    let end = tokio::select! {
+        end = links.run(backoff) => end,
+        end = links.hear(&mut rings) => end,
+        end = links.heartbeat() => end,
+    };
+    match end {
+        Ok(()) => presence::leave(&links.listener, &shared.id).await,
+        Err(error) => {
+            links.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// Two sessions, one that listens and one that works, and all that is to be done before the first look.
+async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
+    let mut listener = shared.connector.connect(Role::Listener).await?;
+    let mut session = shared.connector.connect(Role::Worker).await?;
+    let facts = shared.verify(&session).await?;
+    let backend = doorbell::listen(&listener).await?;
+    let mode = if doorbell::delivers(&mut listener, &session).await? { Mode::Listen } else { Mode::Poll };
+    match mode {
+        Mode::Listen => {
+            // It holds the sleeper's lock: the server ends it when a daemon that is frozen or cut off says nothing.
+            listener.settle_in(Purpose::Listen).await?;
+            session.settle_in(Purpose::Relink).await?;
+        }
+        Mode::Poll if shared.first_time_polling() => log::warn!(
+            "notifications do not come through: a pooler seems to stand between relinkd and Postgres; \
+             looking once a second instead (give relinkd a direct connection)"
+        ),
+        Mode::Poll => {}
+    }
+    presence::enter(&listener, &shared.id, mode, shared.running_since, &shared.report().seals_with).await?;
+    if schema::portal_now(&session).await?.is_none() {
+        shared.reloaded.set();
+    }
+    let mut worker = Worker::after(shared.kept());
+    worker.measure(&session).await?;
+    changes::try_set_aside_again(&session).await?;
+    log::info!(server = session.endpoint.as_str(), mode = mode.name(); "connected");
+    let rings = Rings::of(&mut listener);
+    let links = Links {
+        shared,
+        listener,
+        backend,
+        mode,
+        rung: Notify::new(),
+        locked: AtomicBool::new(false),
+        workers: [Mutex::new(Some((session, worker))), Mutex::new(None)],
+        looked_up_to: AtomicI64::new(i64::MIN),
+        facts: std::sync::Mutex::new(facts),
+        missing: std::sync::Mutex::default(),
+    };
+    Ok((links, rings))
+}
+
+struct Links<'a> {
+    shared: &'a Shared,
+    listener: Session,
+    /// The listening session's backend.
+    backend: i32,
+    mode: Mode,
+    rung: Notify,
+    /// This daemon has the sleeper's lock.
+    locked: AtomicBool,
+    /// The second is there once there was work for two.
+    workers: [Mutex<Option<(Session, Worker)>>; 2],
+    /// The place in the queue up to which nothing is due that was not met.
+    looked_up_to: AtomicI64,
+    facts: std::sync::Mutex<schema::Facts>,
+    /// Keys that were looked for in the keyring file and are not there.
+    missing: std::sync::Mutex<BTreeSet<KeyId>>,
+}
+
+impl Links<'_> {
+    /// Awake, asleep, awake, until the daemon stops.
+    async fn run(&self, backoff: &mut Backoff) -> Result<(), DbError> {
+        while !self.shared.stop.is_set() {
+            match self.round(backoff).await {
+                Ok(()) => {}
+                Err(RelinkError::Database(error)) => return Err(error),
+                Err(RelinkError::OtherPortal) => self.wait_for_portal().await?,
+                Err(RelinkError::UnknownKey(key)) => self.look_for(key),
+                Err(RelinkError::Seal(error)) => return Err(DbError::Lost(error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn round(&self, backoff: &mut Backoff) -> Result<(), RelinkError> {
+        if self.shared.reloaded.take() {
+            self.catch_up().await?;
+        }
+        // Whoever was asleep lets go of the lock first; it travels beside the look.
+        let (unlocked, worked) = tokio::join!(self.unlock(), self.work());
+        unlocked?;
+        worked?;
+        backoff.reset();
+        self.say_up_to_date();
+        self.sleep().await
+    }
+
+    async fn unlock(&self) -> Result<(), DbError> {
+        if self.locked.swap(false, Ordering::Relaxed) {
+            doorbell::unlock(&self.listener).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the daemon stops, or has read its configuration again.
+    fn interrupted(&self) -> bool {
+        self.shared.stop.is_set() || self.shared.reloaded.is_set()
+    }
+
+    /// What follows from a configuration and a keyring that were read just now.
+    async fn catch_up(&self) -> Result<(), RelinkError> {
+        self.missing().clear();
+        let rules = self.rules();
+        // A command that destroys a key must see whether this daemon still seals with it.
+        presence::beat(&self.listener, &self.shared.id, self.shared.report()).await?;
+        let worker = self.workers[0].lock().await;
+        let Some((session, _)) = worker.as_ref() else { return Ok(()) };
+        if schema::put_portal_in_force(session, &rules.portal_fingerprint).await? {
+            log::info!("the configuration of the portal has changed: all links are looked at");
+        }
+        let keys: Vec<&str> = rules.keyring.ids().map(KeyId::as_str).collect();
+        fingerprints::queue_waiting_for(session, &keys).await?;
+        let facts = self.shared.verify(session).await?;
+        *self.facts() = facts;
+        Ok(())
+    }
+
+    /// Links follow other settings than ours: to write would be to fight with whoever brought them.
+    async fn wait_for_portal(&self) -> Result<(), DbError> {
+        if self.shared.reloaded.is_set() {
+            return Ok(());
+        }
+        // Awake or not, this one follows no ring.
+        self.unlock().await?;
+        self.shared.other_portal(true);
+        let mine = self.rules().portal_fingerprint;
+        while !self.interrupted() {
+            self.shared.board.beat(Room::Links);
+            if schema::portal_now(&self.listener).await?.is_none_or(|portal| portal == mine) {
+                break;
+            }
+            tokio::select! {
+                () = self.shared.reloaded.wait() => {}
+                () = self.shared.pause(OTHER_PORTAL) => {}
+            }
+        }
+        self.shared.other_portal(false);
+        Ok(())
+    }
+
+    /// Works until nothing is due behind the place up to which all was looked at, and now and then through the whole
+    /// queue: what committed late, or was put back, must not wait for a bot that never pauses.
+    async fn work(&self) -> Result<(), RelinkError> {
+        let mut whole = Instant::now();
+        while !self.interrupted() {
+            let mut above = self.looked_up_to.load(Ordering::Relaxed);
+            if whole.elapsed() > WHOLE_QUEUE {
+                (above, whole) = (i64::MIN, Instant::now());
+            }
+            let (step, full) = self.turn(0, Part { above, ..Part::WHOLE }).await?;
+            if full {
+                self.work_side_by_side().await?;
+            } else if step.claimed == 0 && step.contended.is_empty() {
+                // Whoever was met just now is left alone for a moment, and hides nobody behind them.
+                break;
+            } else if step.claimed >= GATHERED {
+                self.shared.pause(GATHER).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// One look through the whole queue. Says whether there was anything; then there may be more.
+    async fn look(&self) -> Result<bool, RelinkError> {
+        let (step, _) = self.turn(0, Part::WHOLE).await?;
+        if step.claimed > 0 {
+            self.looked_up_to.store(i64::MIN, Ordering::Relaxed);
+        }
+        Ok(step.claimed > 0)
+    }
+
+    /// Two sessions share the queue until neither finds anything.
+    async fn work_side_by_side(&self) -> Result<(), RelinkError> {
+        let idle = [false, false].map(AtomicBool::new);
+        let one = |index: usize| {
+            let idle = &idle;
+            async move {
+                self.open_worker(index).await?;
+                while !self.interrupted() {
+                    let share = i64::try_from(index).unwrap_or(0);
+                    let (mut step, _) = self.turn(index, Part { share: (2, share), ..Part::WHOLE }).await?;
+                    if step.claimed == 0 {
+                        (step, _) = self.turn(index, Part::WHOLE).await?;
+                    }
+                    idle[index].store(step.claimed == 0, Ordering::Relaxed);
+                    if step.claimed == 0 {
+                        if idle[1 - index].load(Ordering::Relaxed) {
+                            break;
+                        }
+                        self.shared.pause(BESIDE).await;
+                    }
+                }
+                Ok::<(), RelinkError>(())
+            }
+        };
+        tokio::try_join!(one(0), one(1)).map(drop)
+    }
+
+    async fn open_worker(&self, index: usize) -> Result<(), DbError> {
+        let mut place = self.workers[index].lock().await;
+        if place.is_none() {
+            let mut session = self.shared.connector.connect(Role::Worker).await?;
+            if self.mode == Mode::Listen {
+                session.settle_in(Purpose::Relink).await?;
+            }
+            let mut worker = Worker::default();
+            worker.measure(&session).await?;
+            *place = Some((session, worker));
+        }
+        Ok(())
+    }
+
+    /// One step of a worker, and whether there may be more like it.
+    async fn turn(&self, index: usize, part: Part<'_>) -> Result<(Step, bool), RelinkError> {
+        let mut place = self.workers[index].lock().await;
+        let Some((session, worker)) = place.as_mut() else { return Ok((Step::default(), false)) };
+        self.shared.board.beat(Room::Links);
+        let rules = self.rules();
+        let limit = STEP + worker.round_trip() * 8;
+        let Ok(step) = tokio::time::timeout(limit, worker.turn(session, &rules, part)).await else {
+            // Perhaps it was too much at once: the next connection begins with less.
+            worker.failed();
+            self.shared.keep(std::mem::take(worker));
+            return Err(DbError::Silent(limit).into());
+        };
+        let step = match step {
+            Ok(step) => step,
+            Err(error) => {
+                // After anything else this session goes on, and so does its worker.
+                if matches!(error, RelinkError::Database(_)) {
+                    self.shared.keep(std::mem::take(worker));
+                }
+                return Err(error);
+            }
+        };
+        let full = step.claimed > 0 && worker.is_full(&step);
+        if part.share == Part::WHOLE.share
+            && step.contended.is_empty()
+            && !full
+            && let Some(up_to) = step.up_to
+        {
+            self.looked_up_to.fetch_max(up_to, Ordering::Relaxed);
+        }
+        if step.claimed > 0 {
+            self.shared.board.say(Room::Links, "relinking");
+            self.shared.board.wrote(step.written);
+            warnings::log(&step.warnings);
+        }
+        if step.everybody {
+            // Somebody installed, or a column has another width: what is known of the columns may be old.
+            let facts = self.shared.verify(session).await?;
+            *self.facts() = facts;
+        }
+        if step.written > 0 {
+            log::debug!(changes = step.claimed, links = step.written; "links written");
+        }
+        Ok((step, full))
+    }
+
+    /// Users who were found locked, and when the first of them may be tried again.
+    async fn busy(&self) -> (Vec<i64>, Option<Duration>) {
+        let place = self.workers[0].lock().await;
+        place.as_ref().map_or_else(Default::default, |(_, worker)| (worker.busy(), worker.next_try()))
+    }
+
+    /// The rules of this moment.
+    fn rules(&self) -> Rules {
+        let mut rules = self.shared.rules(&self.facts());
+        rules.missing_keys = Some(self.missing().clone());
+        rules
+    }
+
+    fn facts(&self) -> std::sync::MutexGuard<'_, schema::Facts> {
+        self.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn missing(&self) -> std::sync::MutexGuard<'_, BTreeSet<KeyId>> {
+        self.missing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A key that is not known is looked for in the file, once.
+    fn look_for(&self, key: KeyId) {
+        self.shared.reread_keyring(&key);
+        self.missing().insert(key);
+    }
+
+    fn say_up_to_date(&self) {
+        let mut line = format!("up to date, {} links written since the start", self.shared.board.written());
+        if self.mode == Mode::Poll {
+            line.push_str(" (polling)");
+        }
+        self.shared.board.say(Room::Links, &line);
+    }
+
+    /// Closes all sessions, whether they answer or not.
+    fn abandon(self) {
+        self.listener.abandon();
+        for worker in self.workers {
+            if let Some((session, _)) = worker.into_inner() {
+                session.abandon();
+            }
+        }
+    }
+}

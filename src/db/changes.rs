@@ -1,0 +1,379 @@
+//! What has changed and is not yet in the links: rows of `relinkd.change`, as triggers recorded them or daemons put them
+//! back.
+
+use super::text::Lossy;
+use super::{DbError, Session, Tx, as_i64};
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+/// A change that this transaction has claimed: its row is gone, unless the transaction is rolled back or puts it back.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Its place in the queue; none for one that goes to the end.
+    pub id: Option<i64>,
+    /// The place of the last of those that were claimed as one.
+    pub last: Option<i64>,
+    /// The user whose links are due; none for everybody.
+    pub telegram_id: Option<i64>,
+    /// The issue, or none for all issues of the user.
+    pub issue_id: Option<i64>,
+    /// Issues up to this id are done; for everybody: users.
+    pub cursor: Option<i64>,
+    /// See `relinkd.change.strip`.
+    pub strip: Option<bool>,
+    /// Sealed tokens that the user no longer has.
+    pub former: Vec<String>,
+    /// relinkd made the change that this is about, not the bot.
+    pub assigned: bool,
+    /// When it was recorded, in microseconds since 1970; none for now.
+    pub at: Option<i64>,
+    /// Failures in a row.
+    pub attempts: i32,
+    /// The last of them.
+    pub last_error: Option<String>,
+    /// How long it has waited when it was claimed.
+    pub age: Duration,
+    /// Not to be claimed before, counted from now.
+    pub pause: Duration,
+}
+
+impl Change {
+    /// All issues of a user.
+    #[must_use]
+    pub fn of_user(telegram_id: i64) -> Self {
+        Self { telegram_id: Some(telegram_id), ..Self::default() }
+    }
+
+    /// One issue.
+    #[must_use]
+    pub fn of_issue(telegram_id: i64, issue_id: i64) -> Self {
+        Self { telegram_id: Some(telegram_id), issue_id: Some(issue_id), ..Self::default() }
+    }
+}
+
+/// Which changes to claim.
+#[derive(Debug, Clone)]
+pub struct Claiming<'a> {
+    /// At most so many.
+    pub limit: usize,
+    /// Of these, changes of whole users.
+    pub users: usize,
+    /// Only those behind this place in the queue: what is before was looked at already. Dead rows are not passed again.
+    pub above: i64,
+    /// Users who were found locked a moment ago.
+    pub busy: &'a [i64],
+    /// One of so many shares of all users, and which: for sessions that work side by side.
+    pub share: (i64, i64),
+    /// These users alone.
+    pub only: Option<&'a [i64]>,
+}
+
+/// What was claimed.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// Changes whose user's lock this transaction now holds, oldest first.
+    pub ours: Vec<Change>,
+    /// Users of changes that are due, whom another session is working on.
+    pub contended: HashSet<i64>,
+    /// The last place in the queue that was looked at.
+    pub up_to: Option<i64>,
+}
+
+/// Finds changes that are due, tries for their users' locks, and takes those it got out of the queue. Never waits.
+///
+/// A time to come that is farther off than any pause means that the clock was set back: then it is due.
+pub async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claimed, DbError> {
+    let rows = tx
+        .query(
+            "with due as materialized (
+                 select c.id, c.telegram_id, c.issue_id from relinkd.change c
+                  where c.id > $3 and (c.due <= now() or c.due > now() + interval '10 min')
+                    and coalesce(c.telegram_id <> all ($4) and abs(c.telegram_id % $5) = $6, $6 = 0)
+                    and ($7::int8[] is null or c.telegram_id = any ($7))
+                  order by c.id limit $1 for update skip locked),
+             locked as materialized (
+                 select d.id, d.telegram_id, coalesce(pg_try_advisory_xact_lock(relinkd.user_key(d.telegram_id)), true) as ours
+                   from (select d.*, count(*) filter (where d.issue_id is null) over (order by d.id) as users from due d) d
+                  where d.issue_id is not null or d.users <= $2),
+             taken as (
+                 delete from relinkd.change c using locked l where c.id = l.id and l.ours
+                 returning c.*)
+             select l.id, l.telegram_id, l.ours, t.issue_id, t.cursor, t.strip, array_to_string(t.former, ','), coalesce(t.assigned, false),
+                    (extract(epoch from t.at) * 1000000)::int8, t.attempts, t.last_error,
+                    (extract(epoch from clock_timestamp() - t.at) * 1000)::int8
+               from locked l left join taken t on t.id = l.id
+              order by l.id",
+            &[
+                (&as_i64(claiming.limit), Type::INT8),
+                (&as_i64(claiming.users), Type::INT8),
+                (&claiming.above, Type::INT8),
+                (&claiming.busy, Type::INT8_ARRAY),
+                (&claiming.share.0, Type::INT8),
+                (&claiming.share.1, Type::INT8),
+                (&claiming.only, Type::INT8_ARRAY),
+            ],
+        )
+        .await?;
+    let mut claimed = Claimed::default();
+    for row in &rows {
+        claimed.up_to = row.get(0);
+        if row.get(2) {
+            claimed.ours.push(change(row));
+        } else {
+            claimed.contended.extend(row.get::<_, Option<i64>>(1));
+        }
+    }
+    Ok(claimed)
+}
+
+fn change(row: &Row) -> Change {
+    Change {
+        id: row.get(0),
+        last: row.get(0),
+        telegram_id: row.get(1),
+        issue_id: row.get(3),
+        cursor: row.get(4),
+        strip: row.get(5),
+        former: row.get::<_, Option<Lossy>>(6).map(former).unwrap_or_default(),
+        assigned: row.get(7),
+        at: row.get(8),
+        attempts: row.get(9),
+        last_error: row.get(10),
+        age: Duration::from_millis(u64::try_from(row.get::<_, i64>(11)).unwrap_or(0)),
+        pause: Duration::ZERO,
+    }
+}
+
+/// Sealed tokens have neither spaces nor commas in them. Whoever may append may append any array.
+fn former(text: Lossy) -> Vec<String> {
+    text.0.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect()
+}
+
+/// Puts changes into the queue: at their place where they have one, else at its end.
+pub async fn put(tx: &Tx<'_>, changes: &[Change]) -> Result<(), DbError> {
+    for placed in [true, false] {
+        let some: Vec<&Change> = changes.iter().filter(|change| change.id.is_some() == placed).collect();
+        if some.is_empty() {
+            continue;
+        }
+        let ids: Vec<i64> = some.iter().filter_map(|c| c.id).collect();
+        let users: Vec<Option<i64>> = some.iter().map(|c| c.telegram_id).collect();
+        let issues: Vec<Option<i64>> = some.iter().map(|c| c.issue_id).collect();
+        let cursors: Vec<Option<i64>> = some.iter().map(|c| c.cursor).collect();
+        let strips: Vec<Option<bool>> = some.iter().map(|c| c.strip).collect();
+        let former: Vec<Option<String>> =
+            some.iter().map(|c| (!c.former.is_empty()).then(|| c.former.join(","))).collect();
+        let assigned: Vec<bool> = some.iter().map(|c| c.assigned).collect();
+        let at: Vec<Option<i64>> = some.iter().map(|c| c.at).collect();
+        let pauses: Vec<i64> = some.iter().map(|c| millis(c.pause)).collect();
+        let attempts: Vec<i32> = some.iter().map(|c| c.attempts).collect();
+        let errors: Vec<Option<&str>> = some.iter().map(|c| c.last_error.as_deref()).collect();
+        tx.execute(
+            if placed {
+                "insert into relinkd.change (id, telegram_id, issue_id, cursor, strip, former, assigned, at, due, attempts, last_error)
+                 select n.id, n.u, n.i, n.c, n.s, string_to_array(n.f, ','), n.a,
+                        coalesce(to_timestamp(n.t / 1000000.0), clock_timestamp()),
+                        case when n.p = 0 then '-infinity' else clock_timestamp() + n.p * interval '1 ms' end, n.n, n.e
+                   from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::bool[], $6::text[], $7::bool[], $8::int8[],
+                               $9::int8[], $10::int4[], $11::text[]) n(id, u, i, c, s, f, a, t, p, n, e)
+                 on conflict (id) do nothing"
+            } else {
+                "insert into relinkd.change (telegram_id, issue_id, cursor, strip, former, assigned, at, due, attempts, last_error)
+                 select n.u, n.i, n.c, n.s, string_to_array(n.f, ','), n.a,
+                        coalesce(to_timestamp(n.t / 1000000.0), clock_timestamp()),
+                        case when n.p = 0 then '-infinity' else clock_timestamp() + n.p * interval '1 ms' end, n.n, n.e
+                   from unnest($2::int8[], $3::int8[], $4::int8[], $5::bool[], $6::text[], $7::bool[], $8::int8[],
+                               $9::int8[], $10::int4[], $11::text[]) n(u, i, c, s, f, a, t, p, n, e)
+                  where cardinality($1::int8[]) = 0"
+            },
+            &[
+                (&ids, Type::INT8_ARRAY),
+                (&users, Type::INT8_ARRAY),
+                (&issues, Type::INT8_ARRAY),
+                (&cursors, Type::INT8_ARRAY),
+                (&strips, Type::BOOL_ARRAY),
+                (&former, Type::TEXT_ARRAY),
+                (&assigned, Type::BOOL_ARRAY),
+                (&at, Type::INT8_ARRAY),
+                (&pauses, Type::INT8_ARRAY),
+                (&attempts, Type::INT4_ARRAY),
+                (&errors, Type::TEXT_ARRAY),
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// The next users after this one that either table knows, in order: for a change of everybody.
+pub async fn everybody_after(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<i64>, DbError> {
+    let rows = tx
+        .query(
+            // Over the issues by leaps from user to user: one with a million of them costs one look.
+            "with recursive owner(telegram_id) as (
+                 (select i.telegram_id::int8 from relinkd.bot_issue i
+                   where i.telegram_id >= $1 and ($3 or i.telegram_id > $1) order by i.telegram_id limit 1)
+                 union all
+                 select (select i.telegram_id::int8 from relinkd.bot_issue i where i.telegram_id > o.telegram_id
+                          order by i.telegram_id limit 1)
+                   from owner o where o.telegram_id is not null)
+             (select o.telegram_id from owner o where o.telegram_id is not null limit $2)
+             union
+             (select u.telegram_id::int8 from relinkd.bot_user u
+               where u.telegram_id >= $1 and ($3 or u.telegram_id > $1) order by u.telegram_id limit $2)
+             order by 1 limit $2",
+            &[
+                (&after.unwrap_or(i64::MIN), Type::INT8),
+                (&as_i64(limit), Type::INT8),
+                (&after.is_none(), Type::BOOL),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Takes one change out of the queue; false where it is not there any more, or another session has it.
+pub async fn take(tx: &Tx<'_>, id: i64) -> Result<bool, DbError> {
+    let rows = tx
+        .query(
+            "with one as materialized (select c.id from relinkd.change c where c.id = $1 for update skip locked)
+             delete from relinkd.change c using one o where c.id = o.id returning c.id",
+            &[(&id, Type::INT8)],
+        )
+        .await?;
+    Ok(!rows.is_empty())
+}
+
+/// These issues' links got another token at this place in the queue: what was to be stripped before is gone.
+pub async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)]) -> Result<(), DbError> {
+    if issues.is_empty() {
+        return Ok(());
+    }
+    let (ids, places): (Vec<i64>, Vec<i64>) = issues.iter().copied().unzip();
+    tx.execute(
+        "update relinkd.change c set strip = null
+           from unnest($1, $2) w(issue_id, place) where c.issue_id = w.issue_id and c.id < w.place and c.strip",
+        &[(&ids, Type::INT8_ARRAY), (&places, Type::INT8_ARRAY)],
+    )
+    .await
+}
+
+/// Queues everybody, where that is not to be done already.
+pub async fn queue_everybody(tx: &Tx<'_>) -> Result<(), DbError> {
+    tx.execute(
+        "insert into relinkd.change (telegram_id)
+         select null::int8 where not exists (select from relinkd.change c where c.telegram_id is null and c.cursor is null)",
+        &[],
+    )
+    .await
+}
+
+/// Lets everything that was set aside be tried again now: the cause may be gone.
+pub async fn try_set_aside_again(session: &Session) -> Result<(), DbError> {
+    session
+        .execute("update relinkd.change set due = '-infinity' where attempts > 0 and due > now()", &[])
+        .await
+}
+
+/// What of these users (none: of anybody) is in the queue.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// Users with changes that were not tried in vain.
+    pub waiting: HashSet<i64>,
+    /// Whether a change of everybody waits.
+    pub everybody: bool,
+    /// Changes that are set aside: user, issue, reason.
+    pub set_aside: Vec<(i64, Option<i64>, String)>,
+}
+
+/// The server's time, in microseconds since 1970.
+pub async fn now(session: &Session) -> Result<i64, DbError> {
+    let sql = "select (extract(epoch from clock_timestamp()) * 1000000)::int8";
+    Ok(session.query_one(sql, &[]).await?.get(0))
+}
+
+/// Looks what is left in the queue of these users (none: of anybody) that was recorded before this time, in microseconds
+/// since 1970.
+pub async fn rest(session: &Session, users: Option<&[i64]>, before: i64) -> Result<Rest, DbError> {
+    let rows = session
+        .query(
+            "select distinct c.telegram_id, case when c.attempts > 0 then c.issue_id end, c.attempts > 0,
+                    case when c.attempts > 0 then c.last_error end
+               from relinkd.change c
+              where ($1::int8[] is null or c.telegram_id is null or c.telegram_id = any ($1))
+                and (c.at <= to_timestamp($2 / 1000000.0) or c.attempts > 0)",
+            &[(&users, Type::INT8_ARRAY), (&before, Type::INT8)],
+        )
+        .await?;
+    let mut rest = Rest::default();
+    for row in &rows {
+        match (row.get::<_, Option<i64>>(0), row.get::<_, bool>(2)) {
+            (None, _) => rest.everybody = true,
+            (Some(user), false) => {
+                rest.waiting.insert(user);
+            }
+            (Some(user), true) => {
+                rest.set_aside.push((user, row.get(1), row.get::<_, Option<String>>(3).unwrap_or_default()));
+            }
+        }
+    }
+    Ok(rest)
+}
+
+/// Whether anything of this user's is waiting.
+pub async fn is_waiting(session: &Session, telegram_id: i64) -> Result<bool, DbError> {
+    let row = session
+        .query_one(
+            "select exists (select from relinkd.change c where c.telegram_id = $1 or c.telegram_id is null)",
+            &[(&telegram_id, Type::INT8)],
+        )
+        .await?;
+    Ok(row.get(0))
+}
+
+/// The waiting changes of these users that say something about tokens to be stripped; they stay where they are.
+pub async fn stripping(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Change>, DbError> {
+    let rows = tx
+        .query(
+            "select c.id, c.telegram_id, true, c.issue_id, c.cursor, c.strip, array_to_string(c.former, ','), coalesce(c.assigned, false),
+                    (extract(epoch from c.at) * 1000000)::int8, c.attempts, c.last_error, 0::int8
+               from relinkd.change c
+              where c.telegram_id = any ($1) and (c.strip is not null or c.former is not null) order by c.id",
+            &[(&users, Type::INT8_ARRAY)],
+        )
+        .await?;
+    Ok(rows.iter().map(change).collect())
+}
+
+/// What waits for these users: of them as a whole, from the first issue on, or of an issue of theirs.
+pub async fn waiting(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<(i64, Option<i64>)>, DbError> {
+    let rows = tx
+        .query(
+            "select c.telegram_id, c.issue_id from relinkd.change c
+              where c.telegram_id = any ($1) and (c.issue_id is not null or c.cursor is null)",
+            &[(&users, Type::INT8_ARRAY)],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// When the next change of anybody but these is due: none when there is none, zero when one is due now.
+pub async fn next_due(session: &Session, but: &[i64]) -> Result<Option<Duration>, DbError> {
+    let row = session
+        .query_one(
+            "select case when exists (select from relinkd.change c
+                                       where c.due <= now() and coalesce(c.telegram_id <> all ($1), true)) then 0
+                         else (select (1000 * extract(epoch from min(c.due) - now()))::float8 from relinkd.change c
+                                where c.due > now()) end",
+            &[(&but, Type::INT8_ARRAY)],
+        )
+        .await?;
+    let millis: Option<f64> = row.get(0);
+    Ok(millis.map(|millis| Duration::from_secs_f64(millis.clamp(0.0, 60_000.0) / 1000.0)))
+}
+
+fn millis(pause: Duration) -> i64 {
+    i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
+}

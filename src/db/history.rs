@@ -1,0 +1,211 @@
+//! Who assigned and removed tokens: rows of `relinkd.history`, never a token.
+
+use super::session::Purpose;
+use super::{DbError, Session, Tx, as_i64};
+use std::time::{Duration, SystemTime};
+use tokio_postgres::types::Type;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A token was set.
+    Set,
+    /// A token was removed.
+    Removed,
+    /// A token that the bot wrote in plaintext was sealed.
+    Sealed,
+    /// A token was shown to somebody.
+    Revealed,
+}
+
+impl Action {
+    /// As it stands in the table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Removed => "removed",
+            Self::Sealed => "sealed",
+            Self::Revealed => "revealed",
+        }
+    }
+}
+
+/// By which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// A command.
+    Cli,
+    /// A drop file.
+    Spool,
+    /// The bot, or whoever else wrote the column.
+    Bot,
+}
+
+impl Via {
+    /// As it stands in the table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cli => "cli",
+            Self::Spool => "spool",
+            Self::Bot => "bot",
+        }
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Whose token.
+    pub telegram_id: i64,
+    /// What was done.
+    pub action: Action,
+    /// How.
+    pub via: Via,
+    /// By whom, where that is known: the login user, or the owner of the file.
+    pub by: Option<String>,
+    /// The drop file's name.
+    pub file: Option<String>,
+}
+
+impl Entry {
+    /// One of which only that much is known.
+    #[must_use]
+    pub fn new(telegram_id: i64, action: Action, via: Via) -> Self {
+        Self { telegram_id, action, via, by: None, file: None }
+    }
+}
+
+/// Records these.
+pub async fn record(tx: &Tx<'_>, entries: &[Entry]) -> Result<(), DbError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let users: Vec<i64> = entries.iter().map(|entry| entry.telegram_id).collect();
+    let actions: Vec<&str> = entries.iter().map(|entry| entry.action.name()).collect();
+    let ways: Vec<&str> = entries.iter().map(|entry| entry.via.name()).collect();
+    let authors: Vec<Option<&str>> = entries.iter().map(|entry| entry.by.as_deref()).collect();
+    let files: Vec<Option<&str>> = entries.iter().map(|entry| entry.file.as_deref()).collect();
+    tx.execute(
+        "insert into relinkd.history (telegram_id, action, via, by, file)
+         select * from unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::text[])",
+        &[
+            (&users, Type::INT8_ARRAY),
+            (&actions, Type::TEXT_ARRAY),
+            (&ways, Type::TEXT_ARRAY),
+            (&authors, Type::TEXT_ARRAY),
+            (&files, Type::TEXT_ARRAY),
+        ],
+    )
+    .await
+}
+
+/// Forgets what is older than this.
+pub async fn forget_older_than(session: &Session, keep: Duration) -> Result<(), DbError> {
+    let seconds = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
+    session
+        .execute(
+            "delete from relinkd.history where at < now() - $1 * interval '1 s'",
+            &[(&seconds, Type::INT8)],
+        )
+        .await
+}
+
+/// A row as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Later rows have greater ones.
+    pub id: i64,
+    /// When, by RFC 3339 in the zone asked for.
+    pub at: String,
+    /// Whose token.
+    pub telegram_id: i64,
+    /// What was done.
+    pub action: String,
+    /// How.
+    pub via: String,
+    /// By whom.
+    pub by: Option<String>,
+    /// The drop file's name.
+    pub file: Option<String>,
+}
+
+/// Which rows are wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// This user's; none: everybody's.
+    pub telegram_id: Option<i64>,
+    /// From this moment on.
+    pub since: Option<SystemTime>,
+    /// The time zone of what is shown, by a name that the server knows.
+    pub zone: &'a str,
+}
+
+/// A page of rows after the one with this id, the oldest first.
+pub async fn after(
+    session: &mut Session,
+    wanted: &Wanted<'_>,
+    after: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Shown>, DbError> {
+    // One statement for each, for a plan that is made once takes the index of one only.
+    let sql = if wanted.telegram_id.is_some() {
+        "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM'), telegram_id, action, via, by, file
+           from relinkd.history
+          where telegram_id = $4 and id > $1 and ($2 is null or at >= $2) order by id limit $3"
+    } else {
+        "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM'), telegram_id, action, via, by, file
+           from relinkd.history
+          where id > $1 and ($2 is null or at >= $2) and $4 is null order by id limit $3"
+    };
+    let tx = in_zone(session, wanted.zone).await?;
+    let rows = tx
+        .query(
+            sql,
+            &[
+                (&after.unwrap_or(i64::MIN), Type::INT8),
+                (&wanted.since, Type::TIMESTAMPTZ),
+                (&as_i64(limit), Type::INT8),
+                (&wanted.telegram_id, Type::INT8),
+            ],
+        )
+        .await?;
+    tx.commit().await?;
+    let shown = |row: &tokio_postgres::Row| Shown {
+        id: row.get(0),
+        at: row.get(1),
+        telegram_id: row.get(2),
+        action: row.get(3),
+        via: row.get(4),
+        by: row.get(5),
+        file: row.get(6),
+    };
+    Ok(rows.iter().map(shown).collect())
+}
+
+/// The moment that lies so far back.
+pub async fn ago(session: &Session, period: Duration) -> Result<SystemTime, DbError> {
+    let sql = "select now() - $1 * interval '1 s'";
+    Ok(session.query_one(sql, &[(&period.as_secs_f64(), Type::FLOAT8)]).await?.get(0))
+}
+
+/// The moment that a date, or a date and a time, means in this zone where it names none itself.
+pub async fn moment(session: &mut Session, text: &str, zone: &str) -> Result<SystemTime, DbError> {
+    let tx = in_zone(session, zone).await?;
+    let row = tx.query_one("select $1::timestamptz", &[(&text, Type::TEXT)]).await?;
+    tx.commit().await?;
+    Ok(row.get(0))
+}
+
+/// Whether the server knows a time zone by this name.
+pub async fn knows_zone(session: &Session, name: &str) -> Result<bool, DbError> {
+    let sql = "select exists (select from pg_timezone_names where name = $1)";
+    Ok(session.query_one(sql, &[(&name, Type::TEXT)]).await?.get(0))
+}
+
+async fn in_zone<'s>(session: &'s mut Session, zone: &str) -> Result<Tx<'s>, DbError> {
+    let tx = session.begin(Purpose::Read);
+    tx.execute("select set_config('TimeZone', $1, true)", &[(&zone, Type::TEXT)]).await?;
+    Ok(tx)
+}

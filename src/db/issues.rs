@@ -1,0 +1,322 @@
+//! Issues: read by id, by user and in pages, and links written over those that were read.
+
+use super::text::{Link, link_column};
+use super::{DbError, Tx, as_i64};
+use bytes::BytesMut;
+use std::collections::HashSet;
+use std::error::Error;
+use std::time::Duration;
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+
+/// An issue and its link as read. Not to be printed: the link may hold a token.
+#[derive(Clone)]
+pub struct IssueRow {
+    /// The issue.
+    pub id: i64,
+    /// Whose it is; none where the bot has set that to null.
+    pub telegram_id: Option<i64>,
+    /// The link; none where there is none, and where it is no text or far too long.
+    pub url: Option<String>,
+    /// Where the row was when it was read, and in which version.
+    pub place: Place,
+}
+
+/// A row's place in its table and its version (`ctid`, `xmin`: Postgres manual, 5.5 System Columns). Good within the
+/// transaction that read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    tid: [u8; 6],
+    xid: u32,
+}
+
+impl Place {
+    /// From the columns `place` and `version` of the views, which stand at this index and the next.
+    pub(super) fn of(row: &Row, index: usize) -> Self {
+        Self { tid: row.get::<_, Tid>(index).0, xid: row.get::<_, Xid>(index + 1).0 }
+    }
+
+    pub(super) fn tid(self) -> Tid {
+        Tid(self.tid)
+    }
+
+    pub(super) fn xid(self) -> Xid {
+        Xid(self.xid)
+    }
+}
+
+/// `tid` in its binary form.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tid([u8; 6]);
+
+/// `xid` in its binary form.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Xid(u32);
+
+impl<'a> FromSql<'a> for Tid {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw.try_into()?))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::TID
+    }
+}
+
+impl<'a> FromSql<'a> for Xid {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(u32::from_be_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::XID
+    }
+}
+
+impl ToSql for Tid {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::TID
+    }
+
+    to_sql_checked!();
+}
+
+impl ToSql for Xid {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(&self.0.to_be_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::XID
+    }
+
+    to_sql_checked!();
+}
+
+/// A link to be written over the one that was read.
+#[derive(Clone)]
+pub struct Rewrite {
+    /// The issue.
+    pub issue_id: i64,
+    /// Whose it is.
+    pub telegram_id: Option<i64>,
+    /// Where it was read.
+    pub place: Place,
+    /// The link it had.
+    pub old: String,
+    /// The link it gets.
+    pub new: String,
+    /// The change that goes into the queue where the row is locked or has changed.
+    pub back: Back,
+}
+
+/// A change of one issue, should it not come to be written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Back {
+    /// Its place in the queue, which it keeps; none for one that goes to the end.
+    pub id: Option<i64>,
+    /// Under which user it was found.
+    pub user: i64,
+    /// As in `relinkd.change`.
+    pub strip: Option<bool>,
+    /// When the change was recorded, in microseconds since 1970; none for now.
+    pub at: Option<i64>,
+    /// When it may be claimed again.
+    pub pause: Duration,
+}
+
+/// A user's issues behind a cursor.
+#[derive(Debug, Clone, Copy)]
+pub struct Stretch {
+    /// The user.
+    pub telegram_id: i64,
+    /// Issues up to this id are left out; none: from the first on.
+    pub after: Option<i64>,
+}
+
+/// These issues as they are now.
+pub async fn by_id(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<IssueRow>, DbError> {
+    let rows = tx
+        .query(
+            concat!(
+                "select i.id::int8, i.telegram_id::int8, ",
+                link_column!("i"),
+                ", i.place, i.version
+               from unnest($1) w(id) join relinkd.bot_issue i on i.id = w.id"
+            ),
+            &[(&ids, Type::INT8_ARRAY)],
+        )
+        .await?;
+    Ok(rows.iter().map(issue_row).collect())
+}
+
+/// Issues whose link may lead to this number (digits) in the portal: all that do, and perhaps others. Reads every link.
+pub async fn that_may_have_number(tx: &Tx<'_>, number: &str) -> Result<Vec<IssueRow>, DbError> {
+    let rows = tx
+        .query(
+            // The caller decodes letters and digits that somebody has encoded without need.
+            "select i.id::int8, i.telegram_id::int8, i.url::text, i.place, i.version from relinkd.bot_issue i
+              where i.url::text ~ ('issues(/|%2[Ff])' || $1 || '([^0-9]|$)') or i.url::text ~ '%(3[0-9]|[4-7][0-9A-Fa-f])'
+              order by i.id",
+            &[(&number, Type::TEXT)],
+        )
+        .await?;
+    Ok(rows.iter().map(issue_row).collect())
+}
+
+/// The next `limit` issues of each of these users, in order of id.
+pub async fn of_users(tx: &Tx<'_>, stretches: &[Stretch], limit: usize) -> Result<Vec<IssueRow>, DbError> {
+    let users: Vec<i64> = stretches.iter().map(|stretch| stretch.telegram_id).collect();
+    let after: Vec<i64> = stretches.iter().map(|stretch| stretch.after.unwrap_or(i64::MIN)).collect();
+    let rows = tx
+        .query(
+            concat!(
+                "select i.id, w.telegram_id, i.url, i.place, i.version
+               from unnest($1, $2) w(telegram_id, after)
+              cross join lateral (
+                    select i.id::int8, ",
+                link_column!("i"),
+                " as url, i.place, i.version from relinkd.bot_issue i
+                     where i.telegram_id = w.telegram_id and i.id > w.after order by i.id limit $3) i"
+            ),
+            &[(&users, Type::INT8_ARRAY), (&after, Type::INT8_ARRAY), (&as_i64(limit), Type::INT8)],
+        )
+        .await?;
+    Ok(rows.iter().map(issue_row).collect())
+}
+
+/// The next `limit` issues after (`telegram_id`, `id`) (none: from the first on), in that order; of nobody's none.
+pub async fn after(tx: &Tx<'_>, after: Option<(i64, i64)>, limit: usize) -> Result<Vec<IssueRow>, DbError> {
+    let (user, issue) = after.unwrap_or((i64::MIN, i64::MIN));
+    let rows = tx
+        .query(
+            concat!(
+                "select i.id::int8, i.telegram_id::int8, ",
+                link_column!("i"),
+                ", i.place, i.version from relinkd.bot_issue i
+              where (i.telegram_id, i.id) > ($1, $2) order by i.telegram_id, i.id limit $3"
+            ),
+            &[(&user, Type::INT8), (&issue, Type::INT8), (&as_i64(limit), Type::INT8)],
+        )
+        .await?;
+    Ok(rows.iter().map(issue_row).collect())
+}
+
+/// The next `limit` issues after this id (none: from the first on), whosever they are.
+pub async fn after_id(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<IssueRow>, DbError> {
+    let rows = tx
+        .query(
+            concat!(
+                "select i.id::int8, i.telegram_id::int8, ",
+                link_column!("i"),
+                ", i.place, i.version from relinkd.bot_issue i
+              where i.id >= $1 and ($2 or i.id > $1) order by i.id limit $3"
+            ),
+            &[
+                (&after.unwrap_or(i64::MIN), Type::INT8),
+                (&after.is_none(), Type::BOOL),
+                (&as_i64(limit), Type::INT8),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(issue_row).collect())
+}
+
+/// About how many issues there are, as the server's statistics say.
+pub async fn about_how_many(tx: &Tx<'_>) -> Result<f64, DbError> {
+    let sql = "select coalesce(max(c.reltuples), 0)::float8 from relinkd.bound b
+                 join pg_class c on c.oid = b.table_id where b.part = 'issues.id'";
+    Ok(tx.query_one(sql, &[]).await?.get(0))
+}
+
+fn issue_row(row: &Row) -> IssueRow {
+    IssueRow {
+        id: row.get(0),
+        telegram_id: row.get(1),
+        url: row.get::<_, Link>(2).0,
+        place: Place::of(row, 3),
+    }
+}
+
+/// Writes links where the row still is the one that was read, and puts a change into the queue for each that was not
+/// written; then commits. A row that somebody has locked is waited for as long as `lock_timeout` says, then it fails:
+/// `careful` passes over such rows. Returns the issues that were not written.
+pub async fn write_and_commit(
+    tx: Tx<'_>,
+    rewrites: &[Rewrite],
+    careful: bool,
+) -> Result<HashSet<i64>, DbError> {
+    let tids: Vec<Tid> = rewrites.iter().map(|r| r.place.tid()).collect();
+    let xids: Vec<Xid> = rewrites.iter().map(|r| r.place.xid()).collect();
+    let ids: Vec<i64> = rewrites.iter().map(|r| r.issue_id).collect();
+    let new: Vec<&str> = rewrites.iter().map(|r| r.new.as_str()).collect();
+    let backs: Vec<Option<i64>> = rewrites.iter().map(|r| r.back.id).collect();
+    let users: Vec<i64> = rewrites.iter().map(|r| r.back.user).collect();
+    let strips: Vec<Option<bool>> = rewrites.iter().map(|r| r.back.strip).collect();
+    let at: Vec<Option<i64>> = rewrites.iter().map(|r| r.back.at).collect();
+    let pauses: Vec<i64> =
+        rewrites.iter().map(|r| i64::try_from(r.back.pause.as_millis()).unwrap_or(i64::MAX)).collect();
+    let rows = tx
+        .write_and_commit(
+            if careful { WRITE_FREE } else { WRITE },
+            &[
+                (&tids, Type::TID_ARRAY),
+                (&xids, Type::XID_ARRAY),
+                (&ids, Type::INT8_ARRAY),
+                (&new, Type::TEXT_ARRAY),
+                (&users, Type::INT8_ARRAY),
+                (&strips, Type::BOOL_ARRAY),
+                (&at, Type::INT8_ARRAY),
+                (&pauses, Type::INT8_ARRAY),
+                (&backs, Type::INT8_ARRAY),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+macro_rules! write {
+    ($source:literal, $free:literal) => {
+        concat!(
+            "with wanted as materialized (
+                 select w.* from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))
+                        w(place, version, id, url, telegram_id, strip, at, pause, back)),",
+            $free,
+            " done as (
+                 update relinkd.bot_issue i set url = w.url from ", $source, " w
+                  where i.place operator(pg_catalog.=) w.place and i.version operator(pg_catalog.=) w.version
+                    and i.id operator(pg_catalog.=) w.id
+                 returning i.id::pg_catalog.int8),
+             held as materialized (
+                 select w.id, w.back, w.telegram_id, w.strip,
+                        coalesce(pg_catalog.to_timestamp(w.at::pg_catalog.float8 operator(pg_catalog./) 1000000.0::pg_catalog.float8),
+                                 pg_catalog.clock_timestamp()) as at,
+                        pg_catalog.clock_timestamp() operator(pg_catalog.+)
+                            (w.pause::pg_catalog.float8 operator(pg_catalog.*) pg_catalog.interval '1 ms') as due
+                   from wanted w
+                  where not exists (select from done d where d.id operator(pg_catalog.=) w.id)),
+             placed as (
+                 insert into relinkd.change (id, telegram_id, issue_id, strip, at, due)
+                 select h.back, h.telegram_id, h.id, h.strip, h.at, h.due from held h where h.back is not null),
+             added as (
+                 insert into relinkd.change (telegram_id, issue_id, strip, at, due)
+                 select h.telegram_id, h.id, h.strip, h.at, h.due from held h where h.back is null)
+             select h.id from held h"
+        )
+    };
+}
+
+const WRITE: &str = write!("wanted", "");
+const WRITE_FREE: &str = write!(
+    "free",
+    " free as materialized (
+          select w.* from wanted w join relinkd.bot_issue i on i.place operator(pg_catalog.=) w.place
+           where i.version operator(pg_catalog.=) w.version and i.id operator(pg_catalog.=) w.id
+             for no key update of i skip locked),"
+);

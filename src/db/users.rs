@@ -1,0 +1,277 @@
+//! Users: their rows as read, and stored tokens replaced where they still are what was read.
+
+use super::issues::{Place, Tid, Xid};
+use super::session::Purpose;
+use super::text::{Lossy, token_column};
+use super::{DbError, Session, Tx, as_i64};
+use crate::config::UsersTable;
+use crate::envelope::KeyId;
+use std::collections::{BTreeMap, HashSet};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+use zeroize::Zeroizing;
+
+/// A user as stored. Not to be printed: it may hold a token.
+pub struct UserRow {
+    /// The user.
+    pub telegram_id: i64,
+    /// The column as it is; none for null.
+    pub stored: Option<Zeroizing<String>>,
+    /// Where the row was when it was read; none where the bot has no such user.
+    pub place: Option<Place>,
+}
+
+/// What relinkd remembers of a user.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// The fingerprints under the primary key of the token that the user had when they were last looked at.
+    pub fingerprints: Vec<Vec<u8>>,
+    /// The reason recorded in `relinkd.unusable`.
+    pub unusable: Option<String>,
+}
+
+/// Users as they are now: of each id that is asked for every row that the bot has, or one without a value.
+pub async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> {
+    let rows = tx
+        .query(
+            concat!(
+                "select w.id, ",
+                token_column!("u"),
+                ", u.place, u.version
+               from unnest($1) w(id) left join relinkd.bot_user u on u.telegram_id = w.id"
+            ),
+            &[(&users, Type::INT8_ARRAY)],
+        )
+        .await?;
+    Ok(rows.iter().map(user_row).collect())
+}
+
+/// Which of these users the bot knows, or has issues of.
+pub async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
+    let rows = tx
+        .query(
+            "select w.id from unnest($1) w(id)
+              where exists (select from relinkd.bot_user u where u.telegram_id = w.id)
+                 or exists (select from relinkd.bot_issue i where i.telegram_id = w.id)",
+            &[(&users, Type::INT8_ARRAY)],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Users of the bot's table after this `telegram_id` (none: from the first on), in order; never a part of the rows of
+/// one `telegram_id`, unless there are more than a page.
+pub async fn after(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<UserRow>, DbError> {
+    let rows = tx
+        .query(
+            concat!(
+                "select u.telegram_id::int8, ",
+                token_column!("u"),
+                ", u.place, u.version from relinkd.bot_user u
+              where u.telegram_id >= $1 and ($3 or u.telegram_id > $1)
+              order by u.telegram_id fetch first $2 rows with ties"
+            ),
+            &[
+                (&after.unwrap_or(i64::MIN), Type::INT8),
+                (&as_i64(limit), Type::INT8),
+                (&after.is_none(), Type::BOOL),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(user_row).collect())
+}
+
+/// As [`after`], those who have a value in the token column.
+pub async fn with_value_after(
+    tx: &Tx<'_>,
+    after: Option<i64>,
+    limit: usize,
+) -> Result<Vec<(i64, Zeroizing<String>)>, DbError> {
+    let rows = tx
+        .query(
+            concat!(
+                "select u.telegram_id::int8, ",
+                token_column!("u"),
+                " from relinkd.bot_user u
+              where u.telegram_id >= $1 and ($3 or u.telegram_id > $1) and u.portal_token <> ''
+              order by u.telegram_id fetch first $2 rows with ties"
+            ),
+            &[
+                (&after.unwrap_or(i64::MIN), Type::INT8),
+                (&as_i64(limit), Type::INT8),
+                (&after.is_none(), Type::BOOL),
+            ],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| (row.get(0), token(row).unwrap_or_default())).collect())
+}
+
+/// How many sealed values name which key; none where that cannot be seen.
+pub async fn keys_in_use(
+    session: &mut Session,
+    table: &UsersTable,
+) -> Result<Option<BTreeMap<String, u64>>, DbError> {
+    let tx = session.begin(Purpose::Read);
+    let installed = tx.query("select from pg_class where oid = to_regclass('relinkd.bot_user')", &[]).await?;
+    let query = if installed.is_empty() {
+        query_of_table(&tx, table).await?
+    } else {
+        Some(
+            "select split_part(u.portal_token::text, ':', 3), count(*) from relinkd.bot_user u
+              where case when octet_length(u.portal_token::text) <= 4096
+                         then u.portal_token::text like 'relinkd:v1:%:%' end group by 1"
+                .to_owned(),
+        )
+    };
+    let Some(query) = query else { return Ok(None) };
+    let rows = tx.query(&query, &[]).await?;
+    tx.commit().await?;
+    let named =
+        |row: &Row| Some((KeyId::parse(&row.get::<_, Lossy>(0).0).ok()?.to_string(), row.get::<_, i64>(1)));
+    Ok(Some(
+        rows.iter().filter_map(named).map(|(key, count)| (key, u64::try_from(count).unwrap_or(0))).collect(),
+    ))
+}
+
+/// The same of the table itself, where schema relinkd is gone and values are still sealed. None where there is no such
+/// table, or where code of the bot's would run with a superuser's rights.
+async fn query_of_table(tx: &Tx<'_>, table: &UsersTable) -> Result<Option<String>, DbError> {
+    let rows = tx
+        .query(
+            "select format('select split_part(t.%1$I::text, '':'', 3), count(*) from %2$I.%3$I t
+                             where case when octet_length(t.%1$I::text) <= 4096
+                                        then t.%1$I::text like ''relinkd:v1:%%:%%'' end group by 1', a.attname, n.nspname, c.relname)
+               from pg_namespace n join pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
+               join pg_attribute a on a.attrelid = c.oid and not a.attisdropped
+              where n.nspname = $1 and c.relname = $2 and a.attname = $3
+                and not exists (select from pg_roles r where r.rolsuper and pg_has_role(session_user, r.oid, 'member'))",
+            &[
+                (&table.name.schema, Type::TEXT),
+                (&table.name.table, Type::TEXT),
+                (&table.portal_token, Type::TEXT),
+            ],
+        )
+        .await?;
+    Ok(rows.first().map(|row| row.get(0)))
+}
+
+fn user_row(row: &Row) -> UserRow {
+    let known: bool = row.try_get::<_, Option<Tid>>(2).is_ok_and(|tid| tid.is_some());
+    UserRow { telegram_id: row.get(0), stored: token(row), place: known.then(|| Place::of(row, 2)) }
+}
+
+fn token(row: &Row) -> Option<Zeroizing<String>> {
+    row.get::<_, Option<Lossy>>(1).map(|text| Zeroizing::new(text.0))
+}
+
+/// What relinkd remembers of these users; an entry for each.
+pub async fn remembered(
+    tx: &Tx<'_>,
+    users: &[i64],
+    primary_key: &str,
+) -> Result<Vec<(i64, Remembered)>, DbError> {
+    let rows = tx
+        .query(
+            "select w.id,
+                    array(select f.fingerprint from relinkd.fingerprint f
+                           where f.telegram_id = w.id and f.key_id = $2 and f.until is null),
+                    (select x.reason from relinkd.unusable x where x.telegram_id = w.id)
+               from unnest($1) w(id)",
+            &[(&users, Type::INT8_ARRAY), (&primary_key, Type::TEXT)],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get(0), Remembered { fingerprints: row.get(1), unusable: row.get(2) }))
+        .collect())
+}
+
+/// How long a stored token may be at this moment, in characters; none where the column is not bounded.
+pub async fn token_limit(tx: &Tx<'_>) -> Result<Option<usize>, DbError> {
+    let sql = "select max(b.type_modifier) from relinkd.bound b where b.part = 'users.portal_token'";
+    let modifier: Option<i32> = tx.query_one(sql, &[]).await?.get(0);
+    Ok(modifier.and_then(|modifier| usize::try_from(modifier - 4).ok()))
+}
+
+/// How many stored tokens begin like this.
+pub async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, DbError> {
+    let sql = "select count(*) from relinkd.bot_user u where starts_with(u.portal_token, $1)";
+    Ok(session.query_one(sql, &[(&prefix, Type::TEXT)]).await?.get(0))
+}
+
+/// A stored token to be replaced, where the row still is the one that was read.
+pub struct Sealing {
+    /// The user.
+    pub telegram_id: i64,
+    /// Where it was read.
+    pub place: Place,
+    /// What takes its place: the sealed token (or, on the way out, the plaintext one).
+    pub value: Zeroizing<String>,
+}
+
+/// Replaces stored tokens where they still are what was read, passing over rows that are locked. Returns the places of
+/// those that were not done.
+pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<Vec<i64>, DbError> {
+    let tids: Vec<Tid> = sealings.iter().map(|s| s.place.tid()).collect();
+    let xids: Vec<Xid> = sealings.iter().map(|s| s.place.xid()).collect();
+    let values: Vec<&str> = sealings.iter().map(|s| s.value.as_str()).collect();
+    let rows = tx
+        .write(
+            "with wanted as materialized (
+                 select w.* from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) with ordinality w(place, version, value, number)),
+             free as materialized (
+                 select w.* from wanted w join relinkd.bot_user u on u.place operator(pg_catalog.=) w.place
+                  where u.version operator(pg_catalog.=) w.version
+                    for no key update of u skip locked),
+             done as (
+                 update relinkd.bot_user u set portal_token = f.value from free f
+                  where u.place operator(pg_catalog.=) f.place and u.version operator(pg_catalog.=) f.version
+                 returning f.number)
+             select w.number from wanted w
+              where not exists (select from done d where d.number operator(pg_catalog.=) w.number)",
+            &[(&tids, Type::TID_ARRAY), (&xids, Type::XID_ARRAY), (&values, Type::TEXT_ARRAY)],
+        )
+        .await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| usize::try_from(row.get::<_, i64>(0) - 1).ok())
+        .filter_map(|index| sealings.get(index).map(|sealing| sealing.telegram_id))
+        .collect())
+}
+
+/// As [`seal`], the other way: the values are tokens in plaintext, and so travel in no parameter, which a server may log.
+/// The session must be allowed temporary tables. Returns how many were done.
+pub async fn unseal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<usize, DbError> {
+    tx.batch("create temporary table relinkd_unsealed (place tid, version xid, token text) on commit drop")
+        .await?;
+    let places: Vec<(Tid, Xid)> = sealings.iter().map(|s| (s.place.tid(), s.place.xid())).collect();
+    let values: Vec<&str> = sealings.iter().map(|s| s.value.as_str()).collect();
+    let rows: Vec<Vec<&(dyn ToSql + Sync)>> = places
+        .iter()
+        .zip(&values)
+        .map(|((tid, xid), value)| vec![tid as &(dyn ToSql + Sync), xid, value])
+        .collect();
+    let copy = "copy pg_temp.relinkd_unsealed from stdin binary";
+    tx.copy(copy, &[Type::TID, Type::XID, Type::TEXT], &rows).await?;
+    // No `with`: the bot's table may have rules, and Postgres takes no such statement where one adds others.
+    let free = tx
+        .query(
+            "select w.place from pg_temp.relinkd_unsealed w join relinkd.bot_user u on u.place = w.place
+              where u.version = w.version for no key update of u skip locked",
+            &[],
+        )
+        .await?;
+    let free: Vec<Tid> = free.iter().map(|row| row.get(0)).collect();
+    tx.execute(
+        "delete from pg_temp.relinkd_unsealed w where w.place <> all ($1)",
+        &[(&free, Type::TID_ARRAY)],
+    )
+    .await?;
+    tx.write(
+        "update relinkd.bot_user u set portal_token = w.token from pg_temp.relinkd_unsealed w
+          where u.place operator(pg_catalog.=) w.place and u.version operator(pg_catalog.=) w.version",
+        &[],
+    )
+    .await?;
+    Ok(free.len())
+}

@@ -1,0 +1,390 @@
+//! The drop file's grammar: bytes to assignments, or to every fault there is in them.
+//!
+//! ```toml
+//! [[assignment]]
+//! telegram_id = 413129274
+//! token = "7812-5733-8392-7092"
+//!
+//! [[assignment]]
+//! telegram_id = 500100200
+//! remove = true
+//! ```
+//!
+//! or, for a single user, the same two keys at the top level. The syntax is TOML, read with recovery, so that one
+//! bad line does not hide the faults of the others. A fault names a place and a rule, and repeats nothing of the file:
+//! the TOML parser's own messages quote it, so only their positions are used. What only the database knows (is there
+//! such a user, does another one hold the token) is not judged here; its faults have their kinds here all the same.
+
+mod fault;
+mod mistakes;
+mod spreadsheet;
+mod wipe;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+
+use toml::{
+    Spanned,
+    de::{DeInteger, DeTable, DeValue},
+};
+
+pub use fault::{Fault, FaultKind, Key};
+pub use spreadsheet::{Columns, parse as parse_spreadsheet};
+
+use crate::{
+    place::{Lines, Place},
+    token::{Token, TokenRule},
+};
+use wipe::wipe;
+
+/// The largest drop file, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
+
+const USER: &str = Key::User.name();
+const TOKEN: &str = Key::Token.name();
+const REMOVE: &str = Key::Remove.name();
+const LIST: &str = Key::List.name();
+
+/// What is to become of a user's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// This is the user's token from now on.
+    Set(Token),
+    /// The user has no token from now on.
+    Remove,
+}
+
+/// One user's change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// Whose token it is. Any 64-bit number: only the database knows which of them are users.
+    pub telegram_id: i64,
+    /// What happens to it.
+    pub change: Change,
+}
+
+/// What the database holds against an assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody has this `telegram_id`.
+    UnknownUser,
+    /// Somebody else would hold the same token after the whole file.
+    TokenHeld,
+}
+
+/// Where the file says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Places {
+    /// The value of `telegram_id`.
+    user: Place,
+    /// The value of `token` or `remove`.
+    change: Place,
+}
+
+/// A file that is in order, as far as the file itself tells.
+#[derive(Debug)]
+pub struct DropFile {
+    assignments: Vec<Assignment>,
+    places: Vec<Places>,
+}
+
+impl DropFile {
+    /// The assignments, in the order of the file. There is at least one; no user and no token stands in two of them.
+    #[must_use]
+    pub fn assignments(&self) -> &[Assignment] {
+        &self.assignments
+    }
+
+    /// The users it names, with their places.
+    #[must_use]
+    pub fn users(&self) -> Vec<(i64, Place)> {
+        self.assignments.iter().zip(&self.places).map(|(it, places)| (it.telegram_id, places.user)).collect()
+    }
+
+    /// The tokens it sets, with their places.
+    #[must_use]
+    pub fn tokens(&self) -> Vec<(Token, Place)> {
+        let token = |(assignment, places): (&Assignment, &Places)| match &assignment.change {
+            Change::Set(token) => Some((token.clone(), places.change)),
+            Change::Remove => None,
+        };
+        self.assignments.iter().zip(&self.places).filter_map(token).collect()
+    }
+
+    /// The faults that follow from what the database holds against assignments, each named by its index.
+    #[must_use]
+    pub fn faults(&self, refusals: &[(usize, Refusal)]) -> Vec<Fault> {
+        let fault = |(index, refusal): &(usize, Refusal)| match refusal {
+            Refusal::UnknownUser => Fault::new(self.places[*index].user, FaultKind::UnknownUser),
+            Refusal::TokenHeld => Fault::new(self.places[*index].change, FaultKind::TokenHeld),
+        };
+        let mut faults: Vec<Fault> = refusals.iter().map(fault).collect();
+        faults.sort_by_key(|fault| fault.place);
+        faults
+    }
+}
+
+/// A file that is not in order.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Faulty {
+    /// Every fault, sorted by place. Of a line that is not TOML that is all that is said, and of a file that is too
+    /// large or in another encoding or format as well.
+    pub faults: Vec<Fault>,
+    /// The users that are named, with their places: the database may not know them.
+    pub users: Vec<(i64, Place)>,
+    /// The tokens that are to be set, with their places: other users may hold them. None of a file with a line that is
+    /// not TOML, since that line may be the one that takes a token from its holder.
+    pub tokens: Vec<(Token, Place)>,
+}
+
+impl Faulty {
+    /// A file of which nothing but this is known.
+    #[must_use]
+    pub fn wholly(fault: Fault) -> Self {
+        Self { faults: vec![fault], users: Vec::new(), tokens: Vec::new() }
+    }
+}
+
+/// Reads a drop file.
+///
+/// # Errors
+/// Every fault of the file.
+pub fn parse(bytes: &[u8], rule: &TokenRule) -> Result<DropFile, Faulty> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Faulty::wholly(Fault::of_file(FaultKind::TooLarge)));
+    }
+    let text = mistakes::decode(bytes).map_err(Faulty::wholly)?;
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let document = document.into_inner();
+    let mut reader = Reader::new(text, rule);
+    if !errors.is_empty()
+        && let Some((offset, kind)) = mistakes::other_format(text)
+    {
+        wipe(DeValue::Table(document));
+        return Err(Faulty::wholly(Fault::new(reader.lines.place(offset), kind)));
+    }
+    let mut line = 0..0;
+    for error in errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        // One fault for a line; noise may have half a million errors on one.
+        if !line.contains(&offset) {
+            line = mistakes::line_at(text, offset);
+            let (offset, kind) = mistakes::in_line(text, &line, offset);
+            reader.fault(offset, kind);
+        }
+    }
+    reader.document(&document);
+    wipe(DeValue::Table(document));
+    reader.finish()
+}
+
+/// What has been read of a file so far, and all that is wrong with it.
+struct Reader<'f> {
+    lines: Lines<'f>,
+    rule: &'f TokenRule,
+    users: HashMap<i64, Place>,
+    tokens: HashMap<Token, Place>,
+    assignments: Vec<Assignment>,
+    places: Vec<Places>,
+    faults: Vec<Fault>,
+}
+
+impl<'f> Reader<'f> {
+    fn new(text: &'f str, rule: &'f TokenRule) -> Self {
+        Self {
+            lines: Lines::of(text),
+            rule,
+            users: HashMap::new(),
+            tokens: HashMap::new(),
+            assignments: Vec::new(),
+            places: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    fn fault(&mut self, offset: usize, kind: FaultKind) {
+        self.faults.push(Fault::new(self.lines.place(offset), kind));
+    }
+
+    fn document(&mut self, document: &DeTable<'_>) {
+        self.unknown_keys(document, &[USER, TOKEN, REMOVE, LIST]);
+        let single = [USER, TOKEN, REMOVE]
+            .into_iter()
+            .filter_map(|key| document.get_key_value(key))
+            .map(|(key, _)| key.span().start)
+            .min();
+        let list = document.get(LIST);
+        if let Some(at) = single {
+            if list.is_some() {
+                self.fault(at, FaultKind::MixedForms);
+            }
+            self.assignment(document, at);
+        }
+        match list {
+            Some(list) => self.list(list),
+            None if single.is_none() => self.fault(0, FaultKind::NoAssignment),
+            None => {}
+        }
+    }
+
+    fn list(&mut self, list: &Spanned<DeValue<'_>>) {
+        let wrong = FaultKind::WrongType(Key::List);
+        let Some(items) = list.get_ref().as_array() else { return self.fault(list.span().start, wrong) };
+        if items.is_empty() {
+            self.fault(list.span().start, FaultKind::NoAssignment);
+        }
+        for item in items {
+            let at = item.span().start;
+            match item.get_ref().as_table() {
+                Some(table) => {
+                    self.unknown_keys(table, &[USER, TOKEN, REMOVE]);
+                    self.assignment(table, at);
+                }
+                None => self.fault(at, wrong),
+            }
+        }
+    }
+
+    fn unknown_keys(&mut self, table: &DeTable<'_>, known: &[&str]) {
+        for (key, _) in table {
+            if !known.contains(&key.get_ref().as_ref()) {
+                self.fault(key.span().start, FaultKind::UnknownKey);
+            }
+        }
+    }
+
+    /// Reads one user's keys; `at` is cited for what is missing. Both parts are looked at, whatever the other is like.
+    fn assignment(&mut self, table: &DeTable<'_>, at: usize) {
+        let user = self.user(table, at);
+        let change = self.change(table, at);
+        if let (Some(user), Some(change)) = (user, change) {
+            self.push(user, change);
+        }
+    }
+
+    fn push(&mut self, (telegram_id, user): (i64, Place), (change, place): (Change, Place)) {
+        self.assignments.push(Assignment { telegram_id, change });
+        self.places.push(Places { user, change: place });
+    }
+
+    fn user(&mut self, table: &DeTable<'_>, at: usize) -> Option<(i64, Place)> {
+        let Some(value) = table.get(USER) else {
+            self.fault(at, FaultKind::NoUser);
+            return None;
+        };
+        let at = value.span().start;
+        let Some(number) = value.get_ref().as_integer() else {
+            self.fault(at, FaultKind::WrongType(Key::User));
+            return None;
+        };
+        let Some(telegram_id) = whole(number) else {
+            self.fault(at, FaultKind::OutOfRange);
+            return None;
+        };
+        Some(self.named(at, telegram_id))
+    }
+
+    /// A user stands here.
+    fn named(&mut self, at: usize, telegram_id: i64) -> (i64, Place) {
+        let place = self.lines.place(at);
+        match self.users.entry(telegram_id) {
+            Entry::Vacant(free) => {
+                free.insert(place);
+            }
+            Entry::Occupied(first) => {
+                let first = *first.get();
+                self.fault(at, FaultKind::UserTwice { first });
+            }
+        }
+        (telegram_id, place)
+    }
+
+    fn change(&mut self, table: &DeTable<'_>, at: usize) -> Option<(Change, Place)> {
+        match (table.get(TOKEN), table.get_key_value(REMOVE)) {
+            (None, None) => {
+                self.fault(at, FaultKind::NoChange);
+                None
+            }
+            (Some(token), None) => self.token(token),
+            (None, Some((_, remove))) => self.remove(remove),
+            (Some(token), Some((key, remove))) => {
+                self.fault(key.span().start, FaultKind::BothChanges);
+                self.token(token);
+                self.remove(remove);
+                None
+            }
+        }
+    }
+
+    fn token(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(Change, Place)> {
+        let at = value.span().start;
+        let Some(text) = value.get_ref().as_str() else {
+            self.fault(at, FaultKind::WrongType(Key::Token));
+            return None;
+        };
+        self.admitted(at, text)
+    }
+
+    /// A text stands here that is to be a token.
+    fn admitted(&mut self, at: usize, text: &str) -> Option<(Change, Place)> {
+        let token = match self.rule.admit(text) {
+            Ok(token) => token,
+            Err(fault) => {
+                self.fault(at, FaultKind::BadToken(fault));
+                return None;
+            }
+        };
+        let place = self.lines.place(at);
+        match self.tokens.entry(token.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(place);
+            }
+            Entry::Occupied(first) => {
+                let first = *first.get();
+                self.fault(at, FaultKind::TokenTwice { first });
+            }
+        }
+        Some((Change::Set(token), place))
+    }
+
+    fn remove(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(Change, Place)> {
+        let at = value.span().start;
+        match value.get_ref().as_bool() {
+            Some(true) => return Some((Change::Remove, self.lines.place(at))),
+            Some(false) => self.fault(at, FaultKind::RemoveFalse),
+            None => self.fault(at, FaultKind::WrongType(Key::Remove)),
+        }
+        None
+    }
+
+    /// The outcome. Beside a line that is not TOML, what recovery made of that line is no fault of its own, nor is what
+    /// may only be missing because of it.
+    fn finish(mut self) -> Result<DropFile, Faulty> {
+        if self.faults.is_empty() {
+            return Ok(DropFile { assignments: self.assignments, places: self.places });
+        }
+        let syntax = |fault: &Fault| fault.kind.is_syntax();
+        // Stable, and the faults of TOML came first: of a line's they are, too, for the deduplication.
+        self.faults.sort_by_key(|fault| (fault.place.line, !syntax(fault), fault.place.column));
+        let damaged: HashSet<usize> =
+            self.faults.iter().filter(|fault| syntax(fault)).map(|fault| fault.place.line).collect();
+        let mut users: Vec<(i64, Place)> = self.users.into_iter().collect();
+        let mut tokens: Vec<(Token, Place)> = self.tokens.into_iter().collect();
+        if !damaged.is_empty() {
+            self.faults.retain(|fault| !fault.kind.is_absence());
+            users.retain(|(_, place)| !damaged.contains(&place.line));
+            tokens.clear();
+        }
+        self.faults.dedup_by(|later, first| syntax(first) && later.place.line == first.place.line);
+        users.sort_by_key(|(_, place)| *place);
+        tokens.sort_by_key(|(_, place)| *place);
+        Err(Faulty { faults: self.faults, users, tokens })
+    }
+}
+
+/// The number, when it fits the column: a `bigint`.
+fn whole(number: &DeInteger<'_>) -> Option<i64> {
+    i64::from_str_radix(number.as_str(), number.radix()).ok()
+}

@@ -1,0 +1,306 @@
+//! What the fuzz targets in `fuzz/` call: one function each, with what has to hold whatever the input is. It is built for
+//! the fuzzer and the tests alone; the tests go through the inputs that are kept in `fuzz/corpus`.
+//!
+//! A byte 1 in the input stands for [`SECRET`], so that a message which quotes what it must not is noticed.
+
+use std::{collections::HashSet, ops::Range, sync::LazyLock};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+use url::Url;
+
+use crate::{
+    config, drop_file,
+    envelope::{self, Key, KeyId, Keyring, MAX_SEALED_LEN, Stored},
+    keyring_file,
+    link::{self, Holder, Origin, Portal, Tokenless, Verdict},
+    token::{Token, TokenRule},
+};
+
+/// It can be no word of a message and no id of a key.
+const SECRET: &str = "S7-Qx9-K4";
+/// Whoever sees this much of it has seen it.
+const MUCH: usize = 4;
+
+const HOSTS: [&str; 3] = ["yapomogu55.okdesk.ru", "help.example.org", "xn--80awhdgm.xn--p1ai"];
+
+static PORTAL: LazyLock<Portal> = LazyLock::new(|| {
+    let origin = |text| Origin::parse(text).expect("an origin");
+    let aliases = ["http://help.example.org:8443", "https://xn--80awhdgm.xn--p1ai"];
+    Portal::new(origin("https://yapomogu55.okdesk.ru"), aliases.map(origin).into())
+});
+
+static RING: LazyLock<Keyring> = LazyLock::new(|| {
+    let kid = KeyId::parse("k2026a").expect("an id");
+    let key = Key::parse("iRdO7hVMhiSBvbVpaKp5rAk7uNYVPRhUNh0Tr9bIqNA").expect("a key");
+    Keyring::new(kid.clone(), [(kid, key)].into(), [].into()).expect("a ring")
+});
+
+/// A token, a line break, and a link.
+pub fn link(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let (token, written) = text.split_once('\n').unwrap_or(("7812-5733-8392-7092", text));
+    let Ok(token) = Token::parse(token) else { return };
+    let portal = &*PORTAL;
+    let right = |holder, strip| match link::decide(portal, written, &holder, Tokenless::Plain, strip) {
+        Verdict::Leave => None,
+        Verdict::Write(new) => Some(new),
+    };
+
+    for shown in [link::mask(written), link::mask_text(written)] {
+        assert!(!shown.as_str().contains(char::is_control));
+    }
+    let masked = link::mask(written);
+    assert_eq!(link::mask(masked.as_str()), masked, "masking twice is masking once");
+
+    let Some(read) = portal.read(written) else {
+        for holder in [Holder::Token(&token), Holder::None, Holder::Unusable] {
+            assert_eq!(right(holder, true), None, "what is not ours is left");
+        }
+        return;
+    };
+    let url = Url::parse(written).expect("what is ours is a URL to others, too");
+    assert!(HOSTS.contains(&url.host_str().unwrap_or_default()), "ours, and elsewhere to others: {url}");
+    assert!(url.username().is_empty() && url.password().is_none());
+
+    let login = right(Holder::Token(&token), false).unwrap_or_else(|| written.to_owned());
+    stays_on_the_portal(&login, Some(&token), read.number());
+    let plain = right(Holder::None, false).unwrap_or_else(|| written.to_owned());
+    stays_on_the_portal(&plain, None, read.number());
+    let again = |written: &str, holder| {
+        let verdict = link::decide(portal, written, &holder, Tokenless::Plain, false);
+        if let Verdict::Write(new) = verdict { new } else { written.to_owned() }
+    };
+    assert_eq!(again(&login, Holder::Token(&token)), login, "rewriting twice is rewriting once");
+    assert_eq!(again(&plain, Holder::None), plain);
+    assert_eq!(again(&login, Holder::None), plain, "the plain form comes back");
+    let carried = portal.read(&login).and_then(|link| link.carried_token()).expect("a login link carries it");
+    assert_eq!(carried.as_str(), token.expose());
+    let stripped = right(Holder::Unusable, true);
+    assert_eq!(stripped, read.carried_token().is_some().then_some(plain), "a token goes, and nothing else");
+}
+
+/// What the `url` crate, which reads as browsers do (WHATWG URL), makes of a link that relinkd has written.
+fn stays_on_the_portal(written: &str, token: Option<&Token>, number: &str) {
+    let url = Url::parse(written).expect("a URL");
+    let on_the_portal = |url: &Url| {
+        url.scheme() == "https"
+            && url.host_str() == Some("yapomogu55.okdesk.ru")
+            && url.port().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    assert!(on_the_portal(&url), "{url}");
+    let Some(token) = token else {
+        assert_eq!(url.path(), format!("/issues/{number}"));
+        return;
+    };
+    assert_eq!((url.path(), url.fragment()), ("/login", None));
+    assert!(!written.contains(';'), "some portals split there");
+    let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let [(first, value), (second, redirect)] = &query[..] else { panic!("two parameters, not {query:?}") };
+    assert_eq!((first.as_str(), second.as_str()), ("token", "redirect"));
+    assert_eq!(value, token.expose());
+    let target = url.join(redirect).expect("a URL");
+    assert!(on_the_portal(&target), "{target}");
+    assert_eq!(target.path(), format!("/issues/{number}"));
+}
+
+/// A drop file.
+pub fn drop_file(input: &[u8]) {
+    let bytes = with_secret(input);
+    match drop_file::parse(&bytes, &TokenRule::default()) {
+        Ok(file) => {
+            let assignments = file.assignments();
+            let users: HashSet<i64> = assignments.iter().map(|it| it.telegram_id).collect();
+            assert_eq!(users.len(), assignments.len(), "no user stands twice");
+            assert!(!assignments.is_empty());
+            let again: String = assignments.iter().map(assignment).collect();
+            let again = drop_file::parse(again.as_bytes(), &TokenRule::default()).expect("as it was read");
+            assert_eq!(again.assignments(), assignments);
+            hides_the_secret(&format!("{file:?}"));
+        }
+        Err(faulty) => {
+            assert!(!faulty.faults.is_empty());
+            assert!(faulty.faults.is_sorted_by_key(|fault| fault.place.line));
+            for fault in &faulty.faults {
+                hides_the_secret(&fault.in_two_languages());
+            }
+            hides_the_secret(&format!("{faulty:?}"));
+        }
+    }
+}
+
+fn assignment(assignment: &drop_file::Assignment) -> String {
+    let change = match &assignment.change {
+        drop_file::Change::Set(token) => {
+            format!("token = \"{}\"", token.expose().replace('\\', r"\\").replace('"', "\\\""))
+        }
+        drop_file::Change::Remove => "remove = true".to_owned(),
+    };
+    format!("[[assignment]]\ntelegram_id = {}\n{change}\n", assignment.telegram_id)
+}
+
+/// A `telegram_id` (8 bytes), then what to do with the rest: read it as a column's value, seal it and open it, or seal it
+/// and damage it.
+pub fn sealed(input: &[u8]) {
+    let Some((id, [manner, rest @ ..])) = input.split_first_chunk() else { return };
+    let (telegram_id, rule) = (i64::from_le_bytes(*id), TokenRule::default());
+    let ring = &*RING;
+    let column = match (manner % 3, std::str::from_utf8(&with_secret(rest))) {
+        (0, Ok(text)) => text.to_owned(),
+        (0, Err(_)) => return,
+        (1, _) => {
+            let sealed = envelope::seal_anything(ring, rest, telegram_id);
+            let token = std::str::from_utf8(rest).ok().and_then(|text| Token::parse(text).ok());
+            let opened = ring.open(&sealed, telegram_id).ok();
+            if sealed.len() <= MAX_SEALED_LEN {
+                assert_eq!(opened, token, "what is no token does not come out");
+            } else {
+                assert_eq!(opened, None, "longer than anything that is written");
+            }
+            assert!(ring.open(&sealed, telegram_id.wrapping_add(1)).is_err(), "another row's");
+            sealed
+        }
+        _ => {
+            let [at, other, rest @ ..] = rest else { return };
+            let sealed = envelope::seal_anything(ring, rest, telegram_id);
+            let mut damaged = sealed.clone().into_bytes();
+            let at = usize::from(*at) % damaged.len();
+            damaged[at] = *other;
+            let Ok(damaged) = String::from_utf8(damaged) else { return };
+            assert!(damaged == sealed || ring.open(&damaged, telegram_id).is_err(), "damaged");
+            damaged
+        }
+    };
+    let read = ring.read(Some(&column), telegram_id, &rule);
+    hides_the_secret(&format!("{read:?}"));
+    match &read {
+        Stored::Unusable(reason) => hides_the_secret(&format!("{reason} {}", reason.code())),
+        Stored::None => assert!(column.is_empty()),
+        Stored::Plaintext(token) => assert_eq!(token.expose(), column),
+        Stored::Sealed { token, .. } => {
+            let again = ring.seal(token, telegram_id).expect("there is randomness");
+            assert_eq!(again.len(), column.len(), "there is one way to write it");
+        }
+    }
+}
+
+/// A configuration.
+pub fn config(input: &[u8]) {
+    let bytes = with_secret(input);
+    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    let Some(shown) = config::fault_of(text) else { return };
+    assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "a terminal would obey it");
+    let Ok(document) = DeTable::parse(text) else { return hides_the_secret(&shown) };
+    let mut unseen = Vec::new();
+    if let Some((name, database)) = document.get_ref().get_key_value("database") {
+        unseen.push(name.span());
+        spans(database, &mut unseen);
+    }
+    // What stands in another section, or in a comment, may be shown.
+    if text.match_indices(SECRET).all(|(at, _)| unseen.iter().any(|span| span.contains(&at))) {
+        hides_the_secret(&shown);
+    }
+}
+
+/// Where the keys and values of a section stand.
+fn spans(value: &Spanned<DeValue<'_>>, found: &mut Vec<Range<usize>>) {
+    match value.get_ref() {
+        DeValue::Table(table) => {
+            for (name, value) in table {
+                found.push(name.span());
+                spans(value, found);
+            }
+        }
+        _ => found.push(value.span()),
+    }
+}
+
+/// A keyring file.
+pub fn keyring(input: &[u8]) {
+    let bytes = with_secret(input);
+    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    match keyring_file::read_text(text) {
+        Ok(ring) => {
+            let written = keyring_file::write_text(&ring);
+            let again = keyring_file::read_text(&written).expect("as it was written");
+            assert_eq!(*keyring_file::write_text(&again), *written);
+            hides_the_secret(&format!("{ring:?}"));
+        }
+        Err(message) => hides_the_secret(&message),
+    }
+}
+
+/// A `database.url`.
+pub fn database_url(input: &[u8]) {
+    let bytes = with_secret(input);
+    let Ok(text) = std::str::from_utf8(&bytes) else { return };
+    match config::Database::of_text(text) {
+        Err(fault) => {
+            hides_the_secret(&fault.to_string());
+            hides_the_secret(&format!("{fault:?}"));
+        }
+        Ok(database) => {
+            assert!(!database.hosts.is_empty());
+            let is_password = database.password.as_ref().is_some_and(|it| it.expose().contains(SECRET));
+            if is_password && text.matches(SECRET).count() == 1 {
+                hides_the_secret(&format!("{database:?}"));
+            }
+        }
+    }
+}
+
+/// Nothing where the input has a piece of the secret of its own: no message could be blamed for it.
+fn with_secret(input: &[u8]) -> Vec<u8> {
+    let pieces = || SECRET.as_bytes().windows(MUCH);
+    if input.windows(MUCH).any(|window| pieces().any(|piece| piece == window)) {
+        return Vec::new();
+    }
+    let mut bytes = Vec::with_capacity(input.len());
+    for byte in input {
+        match byte {
+            1 => bytes.extend(SECRET.bytes()),
+            other => bytes.push(*other),
+        }
+    }
+    bytes
+}
+
+#[track_caller]
+fn hides_the_secret(message: &str) {
+    for at in 0..=SECRET.len() - MUCH {
+        assert!(!message.contains(&SECRET[at..at + MUCH]), "it quotes what it must not: {message}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    type Target = fn(&[u8]);
+
+    #[test]
+    fn what_was_found_once_stays_mended() {
+        let targets: [(&str, Target); 6] = [
+            ("link", link),
+            ("drop_file", drop_file),
+            ("sealed", sealed),
+            ("config", config),
+            ("keyring", keyring),
+            ("database_url", database_url),
+        ];
+        for (name, target) in targets {
+            let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+            let inputs: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|it| it.unwrap().path()).collect();
+            assert!(!inputs.is_empty(), "{name}");
+            for input in inputs {
+                println!("{}", input.display());
+                target(&std::fs::read(input).unwrap());
+            }
+        }
+    }
+}

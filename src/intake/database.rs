@@ -1,0 +1,64 @@
+//! What intake asks of the database. Behind a trait for one reason: the test of power loss puts a server in its place
+//! that loses what it has not flushed.
+
+use crate::assign::{self, AssignError, Objections, Outcome, Request};
+use crate::db::{DbError, Session, assigning};
+use crate::place::Place;
+use crate::relink::Rules;
+use crate::token::Token;
+use std::collections::{HashMap, HashSet};
+
+/// The tokens and the ledger.
+pub(super) trait Database {
+    /// The receipts of those of these claims that took effect.
+    async fn receipts(&mut self, claims: &[&str]) -> Result<HashMap<String, String>, DbError>;
+
+    /// Puts requests in force: see [`assign::assign`].
+    async fn assign(
+        &mut self,
+        requests: &[Request<'_>],
+        held: &HashSet<i64>,
+    ) -> Result<Vec<Outcome>, AssignError>;
+
+    /// What the database holds against a file that is faulty: see [`assign::objections`].
+    async fn objections(
+        &mut self,
+        users: &[(i64, Place)],
+        tokens: &[(Token, Place)],
+    ) -> Result<Objections, AssignError>;
+
+    /// Forgets claims whose files are gone from the disk for good.
+    async fn forget(&mut self, claims: &[&str]) -> Result<(), DbError>;
+}
+
+/// The real one.
+pub(super) struct Postgres<'s> {
+    pub(super) session: &'s mut Session,
+    pub(super) rules: &'s Rules,
+}
+
+impl Database for Postgres<'_> {
+    async fn receipts(&mut self, claims: &[&str]) -> Result<HashMap<String, String>, DbError> {
+        assigning::receipts(self.session, claims).await
+    }
+
+    async fn assign(
+        &mut self,
+        requests: &[Request<'_>],
+        held: &HashSet<i64>,
+    ) -> Result<Vec<Outcome>, AssignError> {
+        assign::assign(self.session, self.rules, requests, held).await
+    }
+
+    async fn objections(
+        &mut self,
+        users: &[(i64, Place)],
+        tokens: &[(Token, Place)],
+    ) -> Result<Objections, AssignError> {
+        assign::objections(self.session, self.rules, users, tokens).await
+    }
+
+    async fn forget(&mut self, claims: &[&str]) -> Result<(), DbError> {
+        assigning::forget(self.session, claims).await
+    }
+}

@@ -1,0 +1,377 @@
+//! Drop files, from claim to receipt or reason.
+//!
+//! Several claims are taken together, in their order. Exactly once, whatever the moment of a crash:
+//!
+//! 1. Each file lies in a claim of its own, and that is flushed. Before that nothing follows from it.
+//! 2. One transaction writes the tokens of all files that are accepted, and enters their claims in the ledger. It is
+//!    there as a whole or not at all; so for each file tokens and ledger agree, and a claim that the ledger does not
+//!    know has done nothing. It is judged anew, in its old place in the order.
+//! 3. A claim that the ledger knows is never judged again. Its file is removed, and only when that is flushed, and the
+//!    receipt in its place, is it forgotten in the ledger; only then its empty directory goes.
+//! 4. A file is refused only after the transaction: it was judged on what the files before it leave behind. And nothing
+//!    that came after it is put in force before: a crash in between would have it judged anew, and accepted perhaps, over
+//!    what is newer. So a transaction ends where a file would be accepted after one that is refused.
+//!
+//! What several files share is the flushes and the transaction, never their fate: a file that is faulty is rejected
+//! alone, and one that cannot be read or written now waits alone (`waiting`).
+
+mod database;
+mod reading;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use crate::assign::{AssignError, Author, Obstacle, Outcome, Request};
+use crate::db::{DbError, Session};
+use crate::drop_file::{DropFile, Fault, FaultKind, Faulty};
+use crate::policy::{self, Trouble};
+use crate::printable::Printable;
+use crate::relink::Rules;
+use crate::spool::{Claim, Spool, SpoolError};
+use crate::token::TokenRule;
+use database::{Database, Postgres};
+use reading::{Read, read, reason};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+use waiting::{Manner, Put, Waiting};
+
+/// What became of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in force.
+    Applied,
+    /// It was in force already; only the clearing away was left to do.
+    AppliedBefore,
+    /// It had been settled already, but for clearing away.
+    Cleared,
+    /// It is no file to take; it is back in `incoming/`.
+    PutBack,
+    /// It lies in `rejected/`, with this many faults.
+    Rejected(usize),
+    /// It waits, and was not said to wait for this reason before.
+    Waits(String),
+    /// It waits as before.
+    StillWaits,
+}
+
+/// Why all files have to wait; their claims stay.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The database, or what it holds.
+    #[error(transparent)]
+    Assign(#[from] AssignError),
+    /// The disk.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+impl From<DbError> for IntakeError {
+    fn from(error: DbError) -> Self {
+        Self::Assign(error.into())
+    }
+}
+
+/// Takes files, and remembers those that wait.
+#[derive(Default)]
+pub struct Intake {
+    waiting: Waiting,
+    /// A session ended over several files: perhaps one of them ended it, and each is taken alone until one went through.
+    one_by_one: bool,
+}
+
+impl Intake {
+    /// Of these claims, which are all there are, those that are to be taken now, in their order.
+    pub fn due(&mut self, claims: Vec<Claim>) -> Vec<Claim> {
+        self.waiting.due(claims, Instant::now())
+    }
+
+    /// When a file that waits is to be tried again.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Duration> {
+        self.waiting.next_due(Instant::now())
+    }
+
+    /// Why files wait that do.
+    #[must_use]
+    pub fn why_files_wait(&self) -> Option<String> {
+        self.waiting.reason()
+    }
+
+    /// Takes claimed files, in this order, each to its end or to where it waits. Returns their fates.
+    ///
+    /// # Errors
+    /// Whatever is the fault of none of the files. The same claims may be taken again at any time.
+    pub async fn take(
+        &mut self,
+        session: &mut Session,
+        rules: &Rules,
+        spool: &Spool,
+        claims: &[Claim],
+    ) -> Result<Vec<Fate>, IntakeError> {
+        self.take_with(Postgres { session, rules }, &rules.token_rule, spool, claims).await
+    }
+
+    async fn take_with(
+        &mut self,
+        mut database: impl Database,
+        token_rule: &TokenRule,
+        spool: &Spool,
+        claims: &[Claim],
+    ) -> Result<Vec<Fate>, IntakeError> {
+        let ids: Vec<&str> = claims.iter().map(Claim::id).collect();
+        let mut receipts = database.receipts(&ids).await?;
+        let mut batch =
+            Batch { database, spool, waiting: &mut self.waiting, one_by_one: &mut self.one_by_one };
+        let before: Vec<(&Claim, String)> =
+            claims.iter().filter_map(|claim| Some((claim, receipts.remove(claim.id())?))).collect();
+        let mut fates: Vec<(&Claim, Fate)> = batch.settle(before, || Fate::AppliedBefore).await?;
+        let settled: HashSet<&str> = fates.iter().map(|(claim, _)| claim.id()).collect();
+
+        let mut ready = Vec::new();
+        let mut faulty = Vec::new();
+        for claim in claims.iter().filter(|claim| !settled.contains(claim.id())) {
+            match read(spool, claim, token_rule)? {
+                Read::Ready { file, owner } => ready.push(Ready { claim, file, owner }),
+                Read::Faulty(found) => faulty.push((claim, found)),
+                Read::Unreadable(error) => {
+                    let reason = format!("it cannot be read: {error}");
+                    fates.push((claim, batch.try_again(claim, Vec::new(), reason, FaultKind::Unreadable)));
+                }
+                Read::Gone => {
+                    let done = spool.settle_gone(claim);
+                    fates.push((claim, batch.unless_failed(claim, Vec::new(), done, Fate::Cleared)));
+                }
+                Read::NoFile => {
+                    let done = spool.put_back(claim);
+                    fates.push((claim, batch.unless_failed(claim, Vec::new(), done, Fate::PutBack)));
+                }
+            }
+        }
+        fates.extend(batch.assign(&ready, claims).await?);
+        for (claim, found) in faulty {
+            fates.push((claim, batch.refuse_faulty(claim, found).await?));
+        }
+        let order = |wanted: &str| claims.iter().position(|claim| claim.id() == wanted);
+        fates.sort_by_key(|(claim, _)| order(claim.id()));
+        Ok(fates.into_iter().map(|(_, fate)| fate).collect())
+    }
+}
+
+/// A file that is in order, as far as the file tells.
+struct Ready<'c> {
+    claim: &'c Claim,
+    file: DropFile,
+    owner: String,
+}
+
+impl Ready<'_> {
+    fn users(&self) -> Vec<i64> {
+        self.file.assignments().iter().map(|assignment| assignment.telegram_id).collect()
+    }
+}
+
+/// Files that are taken together.
+struct Batch<'b, D> {
+    database: D,
+    spool: &'b Spool,
+    waiting: &'b mut Waiting,
+    one_by_one: &'b mut bool,
+}
+
+impl<D: Database> Batch<'_, D> {
+    /// Assigns what the files say, as many together as may be; where the database refuses one of them, each by itself.
+    /// Files wait behind those that wait already, `claims` left out.
+    async fn assign<'c>(
+        &mut self,
+        mut files: &[Ready<'c>],
+        claims: &[Claim],
+    ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
+        let mut fates = Vec::new();
+        let mut together = if *self.one_by_one { 1 } else { files.len() };
+        let mut held = self.waiting.users_but_of(claims);
+        while !files.is_empty() {
+            let some = &files[..together.min(files.len())];
+            let ended = match self.request(some, &held).await {
+                Ok(outcomes) => {
+                    *self.one_by_one = false;
+                    self.end(some, outcomes).await?
+                }
+                Err(error) if ended_the_session(&error) => {
+                    // It may have taken effect all the same, so that it is not refused however often that happens.
+                    if let [file] = some {
+                        self.wait(file.claim, Manner::Patiently, file.users(), error.to_string());
+                    }
+                    *self.one_by_one = true;
+                    return Err(error.into());
+                }
+                Err(error) if !is_of_one_file(&error) => return Err(error.into()),
+                Err(_) if some.len() > 1 => {
+                    together = 1;
+                    continue;
+                }
+                Err(error) => vec![(some[0].claim, self.write_refused(&some[0], &error))],
+            };
+            let (done, rest) = files.split_at(ended.len());
+            held.extend(done.iter().flat_map(|file| self.waiting.users_of(file.claim)));
+            fates.extend(ended);
+            files = rest;
+        }
+        Ok(fates)
+    }
+
+    async fn request(
+        &mut self,
+        files: &[Ready<'_>],
+        held: &HashSet<i64>,
+    ) -> Result<Vec<Outcome>, AssignError> {
+        let names: Vec<_> = files.iter().map(|file| Printable::name(file.claim.name())).collect();
+        let request = |(file, name)| {
+            let file: &Ready<'_> = file;
+            let name: &Printable = name;
+            Request {
+                assignments: file.file.assignments(),
+                author: Author::Spool { owner: &file.owner, file: name.as_str() },
+                claim: Some(file.claim.id()),
+            }
+        };
+        let requests: Vec<Request<'_>> = files.iter().zip(&names).map(request).collect();
+        self.database.assign(&requests, held).await
+    }
+
+    fn write_refused(&mut self, file: &Ready<'_>, error: &AssignError) -> Fate {
+        let reason = match error {
+            AssignError::Database(error) => policy::with_advice(error),
+            AssignError::Seal(_) | AssignError::NotWritten | AssignError::UnknownKey(_) => error.to_string(),
+        };
+        self.try_again(file.claim, file.users(), reason, FaultKind::WriteRefused)
+    }
+
+    /// Brings files to the end that the database gave them: as many as there are outcomes.
+    async fn end<'c>(
+        &mut self,
+        files: &[Ready<'c>],
+        outcomes: Vec<Outcome>,
+    ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
+        let mut fates = Vec::new();
+        let mut applied = Vec::new();
+        for (file, outcome) in files.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Applied(receipt) => applied.push((file.claim, receipt)),
+                Outcome::Refused(refusals) => {
+                    let faults = file.file.faults(&refusals);
+                    fates.push((file.claim, self.reject(file.claim, file.users(), &faults)));
+                }
+                Outcome::Waits(obstacle) => {
+                    let manner =
+                        if obstacle == Obstacle::Behind { Manner::Behind } else { Manner::Patiently };
+                    fates.push((
+                        file.claim,
+                        self.wait(file.claim, manner, file.users(), obstacle.to_string()),
+                    ));
+                }
+            }
+        }
+        fates.extend(self.settle(applied, || Fate::Applied).await?);
+        Ok(fates)
+    }
+
+    /// Clears away files that are in force: together or, where the disk refuses one of them, each by itself.
+    async fn settle<'c>(
+        &mut self,
+        applied: Vec<(&'c Claim, String)>,
+        fate: impl Fn() -> Fate,
+    ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
+        if applied.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all: Vec<(&Claim, &[u8])> =
+            applied.iter().map(|(claim, receipt)| (*claim, receipt.as_bytes())).collect();
+        let mut fates = Vec::new();
+        let mut done: Vec<&'c Claim> = Vec::new();
+        if self.spool.settle_applied(&all).is_ok() {
+            done.extend(applied.iter().map(|(claim, _)| *claim));
+        } else {
+            for (claim, receipt) in &applied {
+                match self.spool.settle_applied(&[(claim, receipt.as_bytes())]) {
+                    Ok(()) => done.push(claim),
+                    Err(error) => {
+                        fates
+                            .push((*claim, self.unless_failed(claim, Vec::new(), Err(error), Fate::Applied)));
+                    }
+                }
+            }
+        }
+        let ids: Vec<&str> = done.iter().map(|claim| claim.id()).collect();
+        self.database.forget(&ids).await?;
+        // Only now: an empty claim without its row does nothing, a row without its claim would stay for ever.
+        self.spool.close(&done)?;
+        for claim in &done {
+            self.waiting.remove(claim);
+        }
+        fates.extend(done.into_iter().map(|claim| (claim, fate())));
+        Ok(fates)
+    }
+
+    /// Refuses a file for its own faults, and for those that only the database knows of.
+    async fn refuse_faulty(&mut self, claim: &Claim, found: Faulty) -> Result<Fate, IntakeError> {
+        let Faulty { mut faults, users, tokens } = found;
+        let ids: Vec<i64> = users.iter().map(|(user, _)| *user).collect();
+        if !ids.is_empty() || !tokens.is_empty() {
+            let found = self.database.objections(&users, &tokens).await?;
+            faults.extend(found.faults(&users, &tokens));
+            faults.sort_by_key(|fault| fault.place);
+        }
+        Ok(self.reject(claim, ids, &faults))
+    }
+
+    fn reject(&mut self, claim: &Claim, users: Vec<i64>, faults: &[Fault]) -> Fate {
+        let done = self.spool.settle_rejected(claim, &reason(faults));
+        self.unless_failed(claim, users, done, Fate::Rejected(faults.len()))
+    }
+
+    /// The fate of a file, unless the disk refused: then the file waits.
+    fn unless_failed(
+        &mut self,
+        claim: &Claim,
+        users: Vec<i64>,
+        done: Result<(), SpoolError>,
+        fate: Fate,
+    ) -> Fate {
+        match done {
+            Ok(()) => {
+                self.waiting.remove(claim);
+                fate
+            }
+            Err(error) => self.wait(claim, Manner::Patiently, users, error.to_string()),
+        }
+    }
+
+    fn wait(&mut self, claim: &Claim, manner: Manner, users: Vec<i64>, reason: String) -> Fate {
+        match self.waiting.put(claim, manner, users, reason.clone(), Instant::now()) {
+            Put::News => Fate::Waits(reason),
+            Put::AsBefore | Put::TriedEnough => Fate::StillWaits,
+        }
+    }
+
+    /// A file whose trouble is its own: it waits, and after some tries it is rejected for this fault.
+    fn try_again(&mut self, claim: &Claim, users: Vec<i64>, reason: String, fault: FaultKind) -> Fate {
+        match self.waiting.put(claim, Manner::Tried, users.clone(), reason.clone(), Instant::now()) {
+            Put::News => Fate::Waits(reason),
+            Put::AsBefore => Fate::StillWaits,
+            Put::TriedEnough => self.reject(claim, users, &[Fault::of_file(fault)]),
+        }
+    }
+}
+
+/// Whether the database may have refused because of what one file asks for.
+fn ended_the_session(error: &AssignError) -> bool {
+    matches!(error, AssignError::Database(error) if policy::trouble(error) == Trouble::Connection)
+}
+
+fn is_of_one_file(error: &AssignError) -> bool {
+    match error {
+        AssignError::Database(error) => policy::trouble(error) == Trouble::Work,
+        AssignError::NotWritten => true,
+        AssignError::Seal(_) | AssignError::UnknownKey(_) => false,
+    }
+}

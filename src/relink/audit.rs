@@ -1,0 +1,138 @@
+//! The audit: finds what no trigger saw, a page at a time, and queues it as a change like any other.
+//!
+//! It only reads; the mending is a worker's, under the user's lock. A page that is misread because something moves
+//! meanwhile costs a change too many, never a wrong link. It rests after each page, so that it takes a small part of a
+//! core, and still ends well within its interval.
+
+use super::{Preview, RelinkError, Rules, open_users};
+use crate::db::changes::{self, Change};
+use crate::db::session::Purpose;
+use crate::db::{Cursor, Session, fingerprints, issues, schema, users};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// Users a page.
+const PAGE: usize = 2_000;
+/// For each moment of work so many of rest: 5 % of a core.
+const REST: u32 = 19;
+
+/// What an audit found.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Links that are not as they should be.
+    pub links: usize,
+    /// Users whose value is to be sealed, fingerprinted or reported.
+    pub users: usize,
+}
+
+/// Looks at every user and every issue, and queues what is not in order; what is set aside is known already. It takes
+/// half of `interval` at the most, whatever its rests.
+pub async fn audit(session: &mut Session, rules: &Rules, interval: Duration) -> Result<Found, RelinkError> {
+    let known: HashSet<(i64, Option<i64>)> = changes::rest(session, None, changes::now(session).await?)
+        .await?
+        .set_aside
+        .into_iter()
+        .map(|(user, issue, _)| (user, issue))
+        .collect();
+    let mut rest = Rest::of(interval, pages(session).await?);
+    let users = audit_users(session, rules, &known, &mut rest).await?;
+    let links = audit_links(session, rules, &known, &mut rest).await?;
+    let found = Found { links, users };
+    fingerprints::forget_expired(session).await?;
+    schema::audit_finished(session, found.links + found.users).await?;
+    Ok(found)
+}
+
+/// The pauses between pages.
+struct Rest {
+    longest: Duration,
+    since: Instant,
+}
+
+impl Rest {
+    fn of(interval: Duration, pages: u32) -> Self {
+        Self { longest: interval / 2 / pages.max(1), since: Instant::now() }
+    }
+
+    async fn take(&mut self) {
+        let pause = (self.since.elapsed() * REST).min(self.longest);
+        tokio::time::sleep(pause).await;
+        self.since = Instant::now();
+    }
+}
+
+async fn pages(session: &mut Session) -> Result<u32, RelinkError> {
+    let tx = session.begin(Purpose::Read);
+    let rows = issues::about_how_many(&tx).await?;
+    tx.commit().await?;
+    // Statistics may be missing; a tenth more pages than they say cost nothing.
+    Ok(Duration::from_secs_f64((rows / 1_000.0).clamp(10.0, 1e9)).as_secs().try_into().unwrap_or(u32::MAX))
+}
+
+async fn audit_users(
+    session: &mut Session,
+    rules: &Rules,
+    known: &HashSet<(i64, Option<i64>)>,
+    rest: &mut Rest,
+) -> Result<usize, RelinkError> {
+    let mut found = 0;
+    let mut cursor = Cursor::start();
+    while cursor.more() {
+        let tx = session.begin(Purpose::Read);
+        let rows = users::after(&tx, cursor.after(), PAGE).await?;
+        cursor.pass(&rows, PAGE, |row| row.telegram_id);
+        let states = open_users(rows, rules)?;
+        let ids: Vec<i64> = states.keys().copied().collect();
+        let remembered = users::remembered(&tx, &ids, rules.keyring.primary().as_str()).await?;
+        tx.commit().await?;
+        let unsettled: Vec<Change> = remembered
+            .into_iter()
+            .filter(|(id, remembered)| states.get(id).is_some_and(|user| user.unsettled(rules, remembered)))
+            .filter(|(id, _)| !known.contains(&(*id, None)))
+            .map(|(id, _)| Change::of_user(id))
+            .collect();
+        found += queue(session, unsettled).await?;
+        rest.take().await;
+    }
+    Ok(found)
+}
+
+async fn audit_links(
+    session: &mut Session,
+    rules: &Rules,
+    known: &HashSet<(i64, Option<i64>)>,
+    rest: &mut Rest,
+) -> Result<usize, RelinkError> {
+    let mut found = 0;
+    let mut preview = Preview::of_everybody();
+    while let Some(page) = preview.next(session, rules).await? {
+        let wrong: Vec<Change> = page
+            .plan
+            .rewrites
+            .iter()
+            .filter_map(|rewrite| Some((rewrite.telegram_id?, rewrite.issue_id)))
+            .filter(|(user, issue)| !known.contains(&(*user, Some(*issue))))
+            .map(|(user, issue)| Change::of_issue(user, issue))
+            .collect();
+        found += queue(session, wrong).await?;
+        rest.take().await;
+    }
+    Ok(found)
+}
+
+/// Queues what does not wait already, for a lock that somebody holds. Returns how many that were.
+async fn queue(session: &mut Session, mut changes: Vec<Change>) -> Result<usize, RelinkError> {
+    if !changes.is_empty() {
+        let tx = session.begin(Purpose::Relink);
+        let users: Vec<i64> = changes.iter().filter_map(|change| change.telegram_id).collect();
+        let waiting = changes::waiting(&tx, &users).await?;
+        changes.retain(|change| {
+            change.telegram_id.is_none_or(|user| {
+                !waiting.contains(&(user, None)) && !waiting.contains(&(user, change.issue_id))
+            })
+        });
+        changes::put(&tx, &changes).await?;
+        tx.commit().await?;
+    }
+    Ok(changes.len())
+}

@@ -1,0 +1,189 @@
+//! What a transaction has claimed, put together: changes of the same issue or user become one.
+
+use super::plan::Strip;
+use super::{Due, Rules};
+use crate::db::changes::Change;
+use crate::db::issues::{Back, IssueRow, Stretch};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// Pauses before a row that somebody holds is tried again: as long as it has waited already, within these bounds.
+const HELD_MIN: Duration = Duration::from_millis(50);
+const HELD_MAX: Duration = Duration::from_secs(5);
+
+/// Claimed changes by what they are about.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// Changes of everybody.
+    pub everybody: Vec<Change>,
+    /// Rows of whole users that were claimed, several of one user counted apart.
+    pub claimed_walks: usize,
+    /// Of whole users, one each.
+    pub walks: BTreeMap<i64, Change>,
+    /// Of single issues, by issue and the user under whom each was found: an issue is done under the one whose it is by
+    /// now.
+    pub issues: BTreeMap<(i64, i64), Change>,
+}
+
+impl Batch {
+    /// From changes in the order of the queue.
+    pub(super) fn of(changes: Vec<Change>) -> Self {
+        let mut batch = Self::default();
+        for change in changes {
+            batch.claimed_walks += usize::from(change.issue_id.is_none());
+            match (change.telegram_id, change.issue_id) {
+                (None, _) => batch.everybody.push(change),
+                (Some(user), None) => match batch.walks.get_mut(&user) {
+                    Some(walk) => join_walks(walk, change),
+                    None => {
+                        batch.walks.insert(user, change);
+                    }
+                },
+                (Some(user), Some(issue)) => match batch.issues.get_mut(&(issue, user)) {
+                    Some(earlier) => join_issues(earlier, change),
+                    None => {
+                        batch.issues.insert((issue, user), change);
+                    }
+                },
+            }
+        }
+        batch
+    }
+
+    /// The changes about single users and issues.
+    pub(super) fn claimed(&self) -> Vec<Change> {
+        self.walks.values().chain(self.issues.values()).cloned().collect()
+    }
+
+    /// Whether one of these issues was put back already, for its row was held.
+    pub(super) fn was_held(&self) -> bool {
+        self.issues.values().any(|change| change.age >= HELD_MIN)
+    }
+
+    /// Issues whose link got another token since they changed hands, each with its place in the queue.
+    pub(super) fn written_afresh(&self) -> Vec<(i64, i64)> {
+        let afresh = self.issues.iter().filter(|(_, change)| change.strip == Some(false));
+        afresh.filter_map(|((issue, _), change)| Some((*issue, change.last?))).collect()
+    }
+
+    /// The users whose tokens decide.
+    pub(super) fn users(&self) -> Vec<i64> {
+        let mut users: BTreeSet<i64> = self.walks.keys().copied().collect();
+        users.extend(self.issues.keys().map(|(_, user)| *user));
+        users.into_iter().collect()
+    }
+
+    /// Where the walks stand.
+    pub(super) fn stretches(&self) -> Vec<Stretch> {
+        self.walks.iter().map(|(user, walk)| Stretch { telegram_id: *user, after: walk.cursor }).collect()
+    }
+
+    /// The issues to look at, each once, of those that were read for single changes and for walks.
+    pub(super) fn due(&self, rules: &Rules, singles: Vec<IssueRow>, walked: Vec<IssueRow>) -> Vec<Due> {
+        let strips: HashMap<i64, Strip> = self
+            .walks
+            .iter()
+            .map(|(user, walk)| {
+                (*user, Strip::of_change(rules, *user, walk.strip == Some(true), &walk.former))
+            })
+            .collect();
+        let mut due: BTreeMap<i64, Due> = BTreeMap::new();
+        for issue in walked {
+            let Some((user, walk)) = issue.telegram_id.and_then(|user| Some((user, self.walks.get(&user)?)))
+            else {
+                continue;
+            };
+            let strip = strips.get(&user).cloned().unwrap_or_default();
+            // A user's strip is not known of an issue alone: any token goes, if it comes to that.
+            let back = back(user, walk, (!matches!(strip, Strip::Nothing)).then_some(true));
+            due.insert(issue.id, Due { issue, strip, back });
+        }
+        for issue in singles {
+            // Of an issue that has no user by now, any change will do.
+            let found = match issue.telegram_id {
+                Some(user) => self.issues.get_key_value(&(issue.id, user)),
+                None => self.issues.range((issue.id, i64::MIN)..=(issue.id, i64::MAX)).next(),
+            };
+            let Some(((_, user), change)) = found else { continue };
+            let (user, strip) = (*user, change.strip == Some(true));
+            let entry = due.entry(issue.id).or_insert_with(|| Due {
+                issue,
+                strip: Strip::Nothing,
+                back: back(user, change, change.strip),
+            });
+            if strip {
+                entry.strip = Strip::Everything;
+                entry.back.strip = Some(true);
+            }
+        }
+        due.into_values().collect()
+    }
+}
+
+fn back(user: i64, change: &Change, strip: Option<bool>) -> Back {
+    let id = change.issue_id.and(change.id);
+    Back { id, user, strip, at: change.at, pause: change.age.clamp(HELD_MIN, HELD_MAX) }
+}
+
+/// A walk that begins anew covers the one under way; what either strips is stripped.
+fn join_walks(walk: &mut Change, later: Change) {
+    walk.cursor = walk.cursor.zip(later.cursor).map(|(one, other)| one.min(other));
+    walk.strip = if walk.strip == Some(true) { walk.strip } else { later.strip };
+    for former in later.former {
+        if !walk.former.contains(&former) {
+            walk.former.push(former);
+        }
+    }
+    walk.assigned &= later.assigned;
+    walk.attempts = walk.attempts.max(later.attempts);
+}
+
+/// The last word about an issue's token counts.
+fn join_issues(earlier: &mut Change, later: Change) {
+    earlier.last = later.last;
+    earlier.strip = later.strip.or(earlier.strip);
+    earlier.attempts = earlier.attempts.max(later.attempts);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_issue(user: i64, strip: Option<bool>) -> Change {
+        Change { strip, ..Change::of_issue(user, 7) }
+    }
+
+    #[test]
+    fn the_last_word_about_an_issues_token_counts() {
+        for (words, strip) in [
+            (vec![None, None], None),
+            (vec![Some(true), None], Some(true)),
+            (vec![Some(true), Some(false)], Some(false)),
+            (vec![Some(false), Some(true), None], Some(true)),
+        ] {
+            let batch = Batch::of(words.into_iter().map(|strip| of_issue(1, strip)).collect());
+            assert_eq!(batch.issues.len(), 1);
+            assert_eq!(batch.issues[&(7, 1)].strip, strip);
+        }
+    }
+
+    #[test]
+    fn an_issue_that_changed_hands_is_kept_apart() {
+        let batch = Batch::of(vec![of_issue(1, None), of_issue(2, Some(true))]);
+        assert_eq!(batch.issues.len(), 2);
+        assert_eq!(batch.users(), [1, 2]);
+    }
+
+    #[test]
+    fn walks_of_a_user_become_one_that_covers_both() {
+        let walk = |cursor, former: &[&str]| Change {
+            cursor,
+            former: former.iter().map(ToString::to_string).collect(),
+            ..Change::of_user(1)
+        };
+        let batch = Batch::of(vec![walk(Some(9), &["a"]), walk(Some(4), &["b", "a"])]);
+        assert_eq!(batch.walks[&1].cursor, Some(4));
+        assert_eq!(batch.walks[&1].former, ["a", "b"]);
+        assert_eq!(Batch::of(vec![walk(Some(9), &[]), walk(None, &[])]).walks[&1].cursor, None);
+    }
+}

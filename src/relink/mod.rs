@@ -1,0 +1,106 @@
+//! Changes → right links.
+//!
+//! A step is one short transaction that claims what is due, brings its links into form and forgets it. A worker goes from
+//! step to step; the daemon, `sync` and whatever else moves links use the same one.
+
+pub(crate) mod audit;
+mod batch;
+mod load;
+mod plan;
+mod preview;
+mod step;
+mod sync;
+mod token_states;
+mod worker;
+
+pub use plan::{Due, Plan, Strip, plan};
+pub use preview::{Page, Preview, preview};
+pub use step::Step;
+pub use sync::{Synced, about_how_many_links, sync};
+pub use token_states::{User, Users, Warning, open as open_users, read as read_users};
+pub use worker::{Part, Worker};
+
+use crate::config::Settings;
+use crate::db::DbError;
+use crate::db::schema::Facts;
+use crate::envelope::{KeyId, Keyring, SealFault};
+use crate::link::{Portal, Tokenless};
+use crate::token::TokenRule;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Everything that decides what a link should be.
+#[derive(Clone)]
+pub struct Rules {
+    /// Which links are ours, and where they lead.
+    pub portal: Portal,
+    /// What becomes of links of users without a token.
+    pub tokenless: Tokenless,
+    /// Which tokens are admitted.
+    pub token_rule: TokenRule,
+    /// Whether plaintext that the bot wrote is sealed in place.
+    pub seal_plaintext: bool,
+    /// The keys.
+    pub keyring: Arc<Keyring>,
+    /// How long a link may be, in characters, where its column is bounded.
+    pub url_limit: Option<usize>,
+    /// How long a stored token may be.
+    pub token_limit: Option<usize>,
+    /// What decides links, in short: compared with what the database remembers of it.
+    pub portal_fingerprint: String,
+    /// Unknown keys that are to be taken for missing; none: all of them.
+    pub missing_keys: Option<BTreeSet<KeyId>>,
+}
+
+/// Why work stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RelinkError {
+    /// The database's.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// A value names a key that the ring does not have: read the keyring file again, then repeat.
+    #[error("a stored token is sealed with key {0}, which the keyring does not have")]
+    UnknownKey(KeyId),
+    /// Links follow other `[portal]` settings than these: another daemon, or a command, has brought newer ones.
+    #[error("links follow another [portal] configuration than this one")]
+    OtherPortal,
+    /// The operating system gave no randomness.
+    #[error(transparent)]
+    Seal(#[from] SealFault),
+}
+
+impl RelinkError {
+    /// As [`DbError::without`].
+    #[must_use]
+    pub fn without<'s>(self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
+        match self {
+            Self::Database(error) => Self::Database(error.without(secrets)),
+            other => other,
+        }
+    }
+}
+
+impl Rules {
+    /// Whether the keyring file should be read again for this key, which the ring does not have.
+    #[must_use]
+    pub fn is_not_known_to_be_missing(&self, key: &KeyId) -> bool {
+        self.missing_keys.as_ref().is_some_and(|missing| !missing.contains(key))
+    }
+
+    /// The rules that follow from the settings, a keyring, and what the database's columns hold. Unknown keys are
+    /// taken for missing.
+    #[must_use]
+    pub fn new(settings: &Settings, keyring: Arc<Keyring>, facts: &Facts) -> Self {
+        Self {
+            portal: settings.portal.portal(),
+            tokenless: settings.portal.tokenless,
+            token_rule: settings.portal.token_pattern.rule.clone(),
+            seal_plaintext: settings.seal.plaintext,
+            keyring,
+            url_limit: facts.url_limit,
+            token_limit: facts.token_limit,
+            portal_fingerprint: settings.portal_fingerprint(),
+            missing_keys: None,
+        }
+    }
+}

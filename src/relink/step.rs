@@ -1,0 +1,286 @@
+//! One step: claim changes, bring their links into form, forget the changes, in one short transaction. A crash is a
+//! rollback.
+//!
+//! Whoever writes a user's links has the user's lock first and reads token and links after, each in a statement of its
+//! own: otherwise a token that is being removed could be written back.
+
+use super::batch::Batch;
+use super::load::Load;
+use super::{Plan, RelinkError, Rules, Users, Warning, plan, read_users, token_states};
+use crate::db::changes::{self, Change, Claiming};
+use crate::db::history::{self, Action, Entry, Via};
+use crate::db::issues::{self, IssueRow};
+use crate::db::{DbError, Session, Tx, fingerprints, schema, session::Purpose};
+use crate::envelope::Stored;
+use crate::link::Portal;
+use crate::telemetry;
+use crate::token::Token;
+use std::collections::HashSet;
+
+/// Users that a change of everybody becomes in one transaction.
+const EVERYBODY: usize = 1_000;
+
+/// What a step is to do, and how.
+pub(super) struct Task<'a> {
+    pub claiming: Claiming<'a>,
+    pub load: Load,
+    /// Pass over rows that others hold, instead of waiting for a moment.
+    pub careful: bool,
+    /// Users whose token could not be sealed a moment ago: their links are written all the same.
+    pub unsealable: &'a HashSet<i64>,
+}
+
+/// What a step did.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Changes claimed.
+    pub claimed: usize,
+    /// Users of changes that are due, whom another session is working on.
+    pub contended: HashSet<i64>,
+    /// The last place in the queue that was looked at.
+    pub up_to: Option<i64>,
+    /// Links looked at.
+    pub looked_at: usize,
+    /// Links written.
+    pub written: usize,
+    /// Links that were locked or had changed: back in the queue.
+    pub held: usize,
+    /// Users whose tokens were looked at and settled.
+    pub settled: Vec<i64>,
+    /// There is more to do of what it began: a walk, or a part of what was due.
+    pub unfinished: bool,
+    /// A change of everybody was among them.
+    pub everybody: bool,
+    /// What to say.
+    pub warnings: Vec<Warning>,
+}
+
+/// A step that failed; nothing of it is done.
+pub(super) struct Failed {
+    pub error: RelinkError,
+    pub at: Stage,
+}
+
+/// How far a step had come.
+#[derive(Debug, Clone)]
+pub(super) enum Stage {
+    /// Nothing but relinkd's own tables was involved.
+    Looking,
+    /// Reading the tokens and links that these changes are about.
+    Reading(Vec<Change>),
+    /// Sealing these users' tokens.
+    Sealing(Vec<i64>),
+    /// Writing the links of these changes: the change that was claimed, and the issue that it was about to write.
+    Writing(Vec<(Change, i64)>),
+}
+
+impl From<RelinkError> for Failed {
+    fn from(error: RelinkError) -> Self {
+        Self { error, at: Stage::Looking }
+    }
+}
+
+impl From<DbError> for Failed {
+    fn from(error: DbError) -> Self {
+        RelinkError::from(error).into()
+    }
+}
+
+/// Does one step.
+pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) -> Result<Step, Failed> {
+    let tx = session.begin(Purpose::Relink);
+    let (claimed, portal) = tokio::join!(changes::claim(&tx, &task.claiming), schema::portal_in_force(&tx));
+    let (claimed, portal) = (claimed?, portal?);
+    let mut step = Step {
+        claimed: claimed.ours.len(),
+        contended: claimed.contended,
+        up_to: claimed.up_to,
+        ..Step::default()
+    };
+    if claimed.ours.is_empty() {
+        return Ok(step);
+    }
+    if portal.is_some_and(|portal| portal != rules.portal_fingerprint) {
+        return Err(RelinkError::OtherPortal.into());
+    }
+    let batch = Batch::of(claimed.ours);
+    let walks = batch.claimed_walks;
+    step.everybody = !batch.everybody.is_empty();
+    let mut put = expand(&tx, &batch.everybody).await?;
+
+    // The locks are held: from here on what is read stays true. Both travel together, the tokens first.
+    let ids = batch.users();
+    let (users, links) = tokio::join!(read_users(&tx, rules, &ids), read_links(&tx, &batch, task.load));
+    let reading = |error| Failed { error, at: Stage::Reading(batch.claimed()) };
+    let (users, (singles, walked)) = (users.map_err(reading)?, links.map_err(reading)?);
+    let chunk = chunk(&batch, task.load);
+    let (finished, unfinished) = advance(&batch, &walked, chunk);
+    step.unfinished = !unfinished.is_empty() || walks >= task.load.users();
+    let due = batch.due(rules, singles, walked);
+    step.looked_at = due.len();
+
+    // A user's own change is when the user is looked at; a value that is no token is reported whenever it is met.
+    let to_settle: Vec<i64> = users
+        .iter()
+        .filter(|(id, user)| batch.walks.contains_key(id) || matches!(user.stored, Stored::Unusable(_)))
+        .map(|(id, _)| *id)
+        .collect();
+    let mut entries = Vec::new();
+    if !to_settle.is_empty() {
+        let settled =
+            token_states::settle(&tx, rules, &users, &to_settle, task.unsealable).await.map_err(|error| {
+                Failed { error: error.without(tokens(&users)), at: Stage::Sealing(to_settle.clone()) }
+            })?;
+        step.settled = to_settle;
+        step.warnings.extend(settled.warnings);
+        entries.extend(settled.entries);
+        put.extend(
+            settled
+                .again
+                .into_iter()
+                .map(|user| Change { pause: std::time::Duration::from_secs(1), ..Change::of_user(user) }),
+        );
+        entries.extend(note_removals(&tx, &batch, &users, &finished).await?);
+    }
+    put.extend(unfinished);
+    changes::cancel_strips(&tx, &batch.written_afresh()).await?;
+    let plan = plan(&tx, rules, &users, due).await?;
+    changes::put(&tx, &put).await?;
+    // A row that was held a moment ago may still be: to wait for it would leave a line in the server's log each time.
+    let careful = task.careful || batch.was_held();
+    finish(tx, &rules.portal, &batch, plan, careful, &mut step).await.map_err(|failed| {
+        let error = failed.error.without(tokens(&users));
+        Failed { error, ..failed }
+    })?;
+    telemetry::tell(&entries);
+    Ok(step)
+}
+
+/// What must stand in no message, whatever code of the bot's makes of it.
+fn tokens(users: &Users) -> impl Iterator<Item = &str> {
+    users.values().filter_map(|user| user.stored.token()).map(Token::expose)
+}
+
+/// Writes, and commits.
+async fn finish(
+    tx: Tx<'_>,
+    portal: &Portal,
+    batch: &Batch,
+    plan: Plan,
+    careful: bool,
+    step: &mut Step,
+) -> Result<(), Failed> {
+    step.warnings.extend(plan.warnings);
+    if plan.rewrites.is_empty() {
+        return Ok(tx.commit().await?);
+    }
+    let held = issues::write_and_commit(tx, &plan.rewrites, careful).await.map_err(|error| {
+        let former: Vec<_> =
+            plan.rewrites.iter().filter_map(|rewrite| portal.carried(&rewrite.old)).collect();
+        let error = error.without(former.iter().map(|token| token.as_str()));
+        let about = plan.rewrites.iter().filter_map(|rewrite| {
+            let change = batch
+                .issues
+                .get(&(rewrite.issue_id, rewrite.back.user))
+                .or_else(|| batch.walks.get(&rewrite.back.user))?;
+            Some((change.clone(), rewrite.issue_id))
+        });
+        Failed { error: error.into(), at: Stage::Writing(about.collect()) }
+    })?;
+    step.held = held.len();
+    step.written = plan.rewrites.len() - held.len();
+    Ok(())
+}
+
+/// A change of everybody becomes a change for each user, a page at a time.
+async fn expand(tx: &Tx<'_>, everybody: &[Change]) -> Result<Vec<Change>, Failed> {
+    let mut put = Vec::new();
+    for change in everybody {
+        let users = changes::everybody_after(tx, change.cursor, EVERYBODY).await?;
+        if users.len() == EVERYBODY {
+            put.push(Change { id: None, cursor: users.last().copied(), ..change.clone() });
+        }
+        put.extend(users.into_iter().map(|user| Change {
+            strip: change.strip,
+            at: change.at,
+            assigned: true,
+            ..Change::of_user(user)
+        }));
+    }
+    Ok(put)
+}
+
+/// Issues of each walk that fit into the transaction.
+fn chunk(batch: &Batch, load: Load) -> usize {
+    (load.links() / batch.walks.len().max(1)).max(1)
+}
+
+async fn read_links(
+    tx: &Tx<'_>,
+    batch: &Batch,
+    load: Load,
+) -> Result<(Vec<IssueRow>, Vec<IssueRow>), RelinkError> {
+    let ids: Vec<i64> = batch.issues.keys().map(|(issue, _)| *issue).collect();
+    let stretches = batch.stretches();
+    let (singles, walked) = tokio::join!(
+        async { if ids.is_empty() { Ok(Vec::new()) } else { issues::by_id(tx, &ids).await } },
+        async {
+            if stretches.is_empty() {
+                Ok(Vec::new())
+            } else {
+                issues::of_users(tx, &stretches, chunk(batch, load)).await
+            }
+        },
+    );
+    Ok((singles?, walked?))
+}
+
+/// Which walks are at their end, and how the others go on: at the end of the line.
+fn advance(batch: &Batch, walked: &[IssueRow], chunk: usize) -> (HashSet<i64>, Vec<Change>) {
+    let (mut finished, mut unfinished) = (HashSet::new(), Vec::new());
+    for (user, walk) in &batch.walks {
+        let of_user = walked.iter().filter(|issue| issue.telegram_id == Some(*user));
+        let (count, last) =
+            of_user.fold((0, None), |(count, last), issue| (count + 1, last.max(Some(issue.id))));
+        if count < chunk {
+            finished.insert(*user);
+        } else {
+            unfinished.push(Change { id: None, cursor: last, attempts: 0, last_error: None, ..walk.clone() });
+        }
+    }
+    (finished, unfinished)
+}
+
+/// Users without a token, whose walk is at its end: no link carries their former one any more. Where the bot removed it,
+/// that goes into the history.
+async fn note_removals(
+    tx: &Tx<'_>,
+    batch: &Batch,
+    users: &Users,
+    finished: &HashSet<i64>,
+) -> Result<Vec<Entry>, Failed> {
+    let without: Vec<i64> = batch
+        .walks
+        .keys()
+        .copied()
+        .filter(|id| {
+            finished.contains(id) && users.get(id).is_some_and(|user| matches!(user.stored, Stored::None))
+        })
+        .collect();
+    if without.is_empty() {
+        return Ok(Vec::new());
+    }
+    fingerprints::expire(tx, &without).await?;
+    let entries: Vec<Entry> = without
+        .iter()
+        .filter(|id| {
+            batch
+                .walks
+                .get(id)
+                .is_some_and(|walk| !walk.assigned && (walk.strip == Some(true) || !walk.former.is_empty()))
+        })
+        .map(|id| Entry::new(*id, Action::Removed, Via::Bot))
+        .collect();
+    history::record(tx, &entries).await?;
+    Ok(entries)
+}

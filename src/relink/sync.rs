@@ -1,0 +1,97 @@
+//! Brings links into form now, in this process: queues a change for each user, and works on the queue until they are done.
+//! It has no way of its own to move links, so a daemon may work beside it.
+
+use super::{Part, RelinkError, Rules, Step, Warning, Worker};
+use crate::db::changes::{self, Change};
+use crate::db::{Session, issues, schema, session::Purpose};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How long users or rows that somebody else holds are tried.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is seen whether all is done, while there is something to do.
+const ASK: Duration = Duration::from_secs(1);
+/// The longest pause between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Synced {
+    /// Links looked at.
+    pub looked_at: usize,
+    /// Links written.
+    pub written: usize,
+    /// What to say.
+    pub warnings: Vec<Warning>,
+    /// Users not done, and why.
+    pub left: BTreeMap<i64, String>,
+}
+
+/// About how many links there are, for a progress bar.
+pub async fn about_how_many_links(session: &mut Session) -> Result<usize, RelinkError> {
+    let tx = session.begin(Purpose::Read);
+    let links = issues::about_how_many(&tx).await?;
+    tx.commit().await?;
+    Ok(usize::try_from(Duration::from_secs_f64(links.clamp(0.0, 1e12)).as_secs()).unwrap_or(usize::MAX))
+}
+
+/// Brings all links, or those of these users, into form. `heard` is told of each step.
+pub async fn sync(
+    session: &mut Session,
+    rules: &Rules,
+    users: Option<&[i64]>,
+    heard: impl Fn(&Step),
+) -> Result<Synced, RelinkError> {
+    schema::put_portal_in_force(session, &rules.portal_fingerprint).await?;
+    let tx = session.begin(Purpose::Relink);
+    match users {
+        None => changes::queue_everybody(&tx).await?,
+        Some(ids) => {
+            let put: Vec<Change> =
+                ids.iter().map(|user| Change { assigned: true, ..Change::of_user(*user) }).collect();
+            changes::put(&tx, &put).await?;
+        }
+    }
+    tx.commit().await?;
+    // A bot that goes on writing is no part of it.
+    let started = changes::now(session).await?;
+    let mut worker = Worker::default();
+    worker.measure(session).await?;
+    let mut synced = Synced::default();
+    let (mut progress, mut asked) = (Instant::now(), Instant::now());
+    let part = Part { only: users, ..Part::WHOLE };
+    loop {
+        let step = worker.turn(session, rules, part).await?;
+        heard(&step);
+        synced.looked_at += step.looked_at;
+        synced.written += step.written;
+        let idle = step.claimed == 0 || (step.held > 0 && step.written == 0);
+        synced.warnings.extend(step.warnings);
+        if !idle {
+            progress = Instant::now();
+        }
+        // Beside a bot that never pauses there is always something to do.
+        if !idle && asked.elapsed() < ASK {
+            continue;
+        }
+        asked = Instant::now();
+        let rest = changes::rest(session, users, started).await?;
+        if !rest.everybody && rest.waiting.is_empty() {
+            synced.left.extend(rest.set_aside.into_iter().map(|(user, _, reason)| (user, reason)));
+            return Ok(synced);
+        }
+        if progress.elapsed() > PATIENCE {
+            synced.left.extend(rest.set_aside.into_iter().map(|(user, _, reason)| (user, reason)));
+            synced.left.extend(
+                rest.waiting
+                    .into_iter()
+                    .map(|user| (user, "another session holds the user or a row of theirs".to_owned())),
+            );
+            return Ok(synced);
+        }
+        if !idle {
+            continue;
+        }
+        tokio::time::sleep(worker.next_try().unwrap_or(LOOK).min(LOOK)).await;
+    }
+}

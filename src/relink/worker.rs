@@ -1,0 +1,315 @@
+//! Step after step on one session, with one rule for failures: what is not about the connection halves the load, down to
+//! a single issue; what fails alone is set aside alone, with its own pauses; everything else goes on.
+
+use super::load::Load;
+use super::step::{Failed, Stage, Step, Task, step};
+use super::{RelinkError, Rules, Warning};
+use crate::db::changes::{self, Change, Claiming};
+use crate::db::{DbError, Session, session::Purpose};
+use crate::policy::{Trouble, trouble};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// How long a user who was found locked is left alone, at first and at the most.
+const BUSY_FIRST: Duration = Duration::from_millis(4);
+const BUSY_MOST: Duration = Duration::from_millis(256);
+/// Pauses before what was set aside is tried again: 1 s, doubled each time, to this.
+const ASIDE_MOST: Duration = Duration::from_secs(300);
+/// The pause before a token that could not be sealed is tried again: its links are right meanwhile.
+const SEALING: Duration = Duration::from_secs(60);
+
+/// So many new changes in a row whose rows cannot be read are not about these rows: then the session is given up.
+const UNREADABLE: usize = 16;
+
+/// What one session knows between its steps.
+#[derive(Default)]
+pub struct Worker {
+    load: Load,
+    careful: bool,
+    /// Users who were found locked: until when they are left alone, and for how long that was.
+    busy: HashMap<i64, (Instant, Duration)>,
+    /// Users whose token could not be sealed, and why: until the change that says so is in the queue.
+    unsealable: HashMap<i64, String>,
+    /// New changes in a row whose rows could not be read.
+    unreadable: usize,
+    /// What was being written, alone, when the session ended, and how it ended: perhaps by it.
+    suspect: Option<(Stage, String)>,
+    /// The time that travel alone takes.
+    round_trip: Duration,
+}
+
+/// Which part of the queue a worker is to look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// Places behind this one.
+    pub above: i64,
+    /// One of so many shares of all users, and which.
+    pub share: (i64, i64),
+    /// These users alone.
+    pub only: Option<&'a [i64]>,
+}
+
+impl Part<'_> {
+    /// The whole queue.
+    pub const WHOLE: Self = Self { above: i64::MIN, share: (1, 0), only: None };
+}
+
+impl Worker {
+    /// One that goes on where another's session ended.
+    #[must_use]
+    pub fn after(ended: Self) -> Self {
+        Self { load: ended.load, suspect: ended.suspect, ..Self::default() }
+    }
+
+    /// A step did not come to its end.
+    pub fn failed(&mut self) {
+        self.load.failed();
+    }
+
+    /// Measures the way to the server, so that it is not taken for work.
+    pub async fn measure(&mut self, session: &Session) -> Result<(), DbError> {
+        let mut shortest = Duration::MAX;
+        for _ in 0..3 {
+            let start = Instant::now();
+            session.batch("select 1").await?;
+            shortest = shortest.min(start.elapsed());
+        }
+        self.round_trip = shortest;
+        Ok(())
+    }
+
+    /// The time that a question takes on its way to the server and back.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
+    /// Does one step, or finds out a little more of what fails. Fails itself with what is about the connection or the
+    /// server as a whole, and with [`RelinkError::UnknownKey`] and [`RelinkError::OtherPortal`].
+    pub async fn turn(
+        &mut self,
+        session: &mut Session,
+        rules: &Rules,
+        part: Part<'_>,
+    ) -> Result<Step, RelinkError> {
+        if self.suspect.is_some() {
+            return self.put_off(session).await;
+        }
+        let start = Instant::now();
+        let busy = self.busy();
+        let unsealable: HashSet<i64> = self.unsealable.keys().copied().collect();
+        let task = Task {
+            claiming: Claiming {
+                limit: self.load.changes(),
+                users: self.load.users(),
+                above: part.above,
+                busy: &busy,
+                share: part.share,
+                only: part.only,
+            },
+            load: self.load,
+            careful: self.careful,
+            unsealable: &unsealable,
+        };
+        match step(session, rules, &task).await {
+            Ok(step) => {
+                if step.claimed > 0 {
+                    self.careful = false;
+                    self.unreadable = 0;
+                    let took = start.elapsed().saturating_sub(self.round_trip * 4);
+                    self.load.worked(self.is_full(&step), took);
+                    self.queue_unsealable(session, &step.settled).await?;
+                }
+                self.note_busy(&step.contended);
+                Ok(step)
+            }
+            Err(failed) => self.recover(session, failed).await,
+        }
+    }
+
+    /// Whether a step took all that it could: there may be more.
+    #[must_use]
+    pub fn is_full(&self, step: &Step) -> bool {
+        step.unfinished || step.claimed >= self.load.changes()
+    }
+
+    /// Users who were found locked a moment ago.
+    #[must_use]
+    pub fn busy(&self) -> Vec<i64> {
+        let now = Instant::now();
+        self.busy.iter().filter(|(_, (until, _))| *until > now).map(|(user, _)| *user).collect()
+    }
+
+    /// When the first of the users who were found locked may be tried again.
+    #[must_use]
+    pub fn next_try(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.busy.values().filter(|(until, _)| *until > now).map(|(until, _)| *until - now).min()
+    }
+
+    fn note_busy(&mut self, contended: &HashSet<i64>) {
+        let now = Instant::now();
+        // Whoever was not met again for a while is forgotten.
+        self.busy.retain(|user, (until, pause)| contended.contains(user) || now < *until + *pause * 4);
+        for user in contended {
+            let pause = self.busy.get(user).map_or(BUSY_FIRST, |(_, pause)| (*pause * 2).min(BUSY_MOST));
+            self.busy.insert(*user, (now + pause, pause));
+        }
+    }
+
+    async fn recover(&mut self, session: &mut Session, failed: Failed) -> Result<Step, RelinkError> {
+        let RelinkError::Database(error) = failed.error else { return Err(failed.error) };
+        let kind = trouble(&error);
+        let looking = matches!(failed.at, Stage::Looking);
+        let reading = matches!(failed.at, Stage::Reading(_));
+        let ended = error.code().is_none() || session.is_closed();
+        match kind {
+            Trouble::Held if !self.careful => {
+                self.careful = true;
+                return Ok(Step { claimed: 1, ..Step::default() });
+            }
+            // It was ended by what it did, perhaps: the next session finds out.
+            Trouble::Connection | Trouble::Server | Trouble::Schema if ended && !looking => {
+                if self.load.is_one() {
+                    self.suspect = Some((failed.at, error.to_string()));
+                }
+                self.load.lost();
+                return Err(error.into());
+            }
+            // What everything would fail with: names that are not there, rights that are missing, a full disk.
+            Trouble::Connection | Trouble::Schema if looking || reading => return Err(error.into()),
+            Trouble::Server if looking => return Err(error.into()),
+            // A row that the server cannot read, and not the server; or a trigger of the bot's that raises the very same.
+            _ => {}
+        }
+        if reading && self.unreadable >= UNREADABLE {
+            self.unreadable = 0;
+            return Err(error.into());
+        }
+        if !self.load.is_one() {
+            self.load.failed();
+            return Ok(Step { claimed: 1, ..Step::default() });
+        }
+        if looking {
+            return Err(error.into());
+        }
+        if let Stage::Reading(changes) = &failed.at {
+            self.unreadable += usize::from(changes.iter().any(|change| change.attempts == 0));
+        }
+        let reason = if kind == Trouble::Held {
+            "another session holds a row, or keeps a trigger waiting".to_owned()
+        } else {
+            error.to_string()
+        };
+        self.suspect = Some((failed.at, reason));
+        self.put_off(session).await
+    }
+
+    /// Sets aside what a step was about, and that alone. It is remembered until that is done: the session may have ended.
+    async fn put_off(&mut self, session: &mut Session) -> Result<Step, RelinkError> {
+        let mut step = Step { claimed: 1, ..Step::default() };
+        let Some((at, reason)) = self.suspect.clone() else { return Ok(step) };
+        match at {
+            Stage::Looking => {}
+            Stage::Reading(changes) => {
+                for change in changes {
+                    step.warnings.extend(set_aside_unread(session, change, &reason).await?);
+                }
+            }
+            Stage::Sealing(users) => {
+                step.warnings.extend(users.iter().map(|user| Warning::SetAside {
+                    telegram_id: *user,
+                    issue_id: None,
+                    attempts: 1,
+                    reason: reason.clone(),
+                }));
+                self.unsealable.extend(users.into_iter().map(|user| (user, reason.clone())));
+            }
+            Stage::Writing(about) => {
+                for (change, issue_id) in about {
+                    step.warnings.extend(set_aside(session, change, issue_id, &reason).await?);
+                }
+            }
+        }
+        self.suspect = None;
+        Ok(step)
+    }
+
+    /// A user whose links are written, but whose token could not be sealed, is looked at again later.
+    async fn queue_unsealable(&mut self, session: &mut Session, settled: &[i64]) -> Result<(), RelinkError> {
+        let done: Vec<(i64, String)> =
+            settled.iter().filter_map(|user| self.unsealable.remove_entry(user)).collect();
+        if done.is_empty() {
+            return Ok(());
+        }
+        let tx = session.begin(Purpose::Relink);
+        let put: Vec<Change> = done
+            .into_iter()
+            .map(|(user, reason)| Change {
+                attempts: 1,
+                last_error: Some(reason),
+                pause: SEALING,
+                assigned: true,
+                ..Change::of_user(user)
+            })
+            .collect();
+        changes::put(&tx, &put).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+fn pause(attempts: i32) -> Duration {
+    Duration::from_secs(1 << u32::try_from(attempts - 1).unwrap_or(0).min(8)).min(ASIDE_MOST)
+}
+
+/// Puts others into the place of a change; false where it is not there any more, or another session has it.
+async fn replace(session: &mut Session, id: i64, others: &[Change]) -> Result<bool, RelinkError> {
+    let tx = session.begin(Purpose::Relink);
+    if !changes::take(&tx, id).await? {
+        return Ok(false);
+    }
+    changes::put(&tx, others).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Puts a change off whose rows could not be read, with the reason.
+async fn set_aside_unread(
+    session: &mut Session,
+    change: Change,
+    reason: &str,
+) -> Result<Option<Warning>, RelinkError> {
+    let (Some(id), Some(telegram_id)) = (change.id, change.telegram_id) else { return Ok(None) };
+    let (attempts, reason, issue_id) = (change.attempts + 1, reason.to_owned(), change.issue_id);
+    let put = Change { attempts, last_error: Some(reason.clone()), pause: pause(attempts), ..change };
+    let done = replace(session, id, &[put]).await?;
+    Ok(done.then_some(Warning::SetAside { telegram_id, issue_id, attempts, reason }))
+}
+
+/// Takes one issue out of the way, with the reason: the change that was about it alone, or a part of a walk, which goes
+/// on behind it.
+async fn set_aside(
+    session: &mut Session,
+    change: Change,
+    issue_id: i64,
+    reason: &str,
+) -> Result<Option<Warning>, RelinkError> {
+    let (Some(id), Some(telegram_id)) = (change.id, change.telegram_id) else { return Ok(None) };
+    let attempts = if change.issue_id.is_some() { change.attempts + 1 } else { 1 };
+    let everything = change.strip == Some(true) || !change.former.is_empty();
+    let mut put = vec![Change {
+        id: change.issue_id.and(change.id),
+        strip: if change.issue_id.is_some() { change.strip } else { everything.then_some(true) },
+        at: change.at,
+        attempts,
+        last_error: Some(reason.to_owned()),
+        pause: pause(attempts),
+        ..Change::of_issue(telegram_id, issue_id)
+    }];
+    if change.issue_id.is_none() {
+        put.push(Change { id: None, cursor: Some(issue_id), ..change });
+    }
+    let done = replace(session, id, &put).await?;
+    let reason = reason.to_owned();
+    Ok(done.then_some(Warning::SetAside { telegram_id, issue_id: Some(issue_id), attempts, reason }))
+}
