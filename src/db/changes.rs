@@ -51,12 +51,18 @@ impl Change {
     pub fn of_issue(telegram_id: i64, issue_id: i64) -> Self {
         Self { telegram_id: Some(telegram_id), issue_id: Some(issue_id), ..Self::default() }
     }
+
+    /// Whether it was tried in vain.
+    #[must_use]
+    pub fn is_set_aside(&self) -> bool {
+        self.attempts > 0
+    }
 }
 
 /// Which changes to claim.
 #[derive(Debug, Clone)]
 pub struct Claiming<'a> {
-    /// At most so many.
+    /// At most so many that were not tried in vain. Where there is none of these, one that was.
     pub limit: usize,
     /// Of these, changes of whole users.
     pub users: usize,
@@ -81,18 +87,27 @@ pub struct Claimed {
     pub up_to: Option<i64>,
 }
 
-/// Finds changes that are due, tries for their users' locks, and takes those it got out of the queue. Never waits.
+/// Finds changes that are due, tries for their users' locks, and takes those it got out of the queue. Never waits. What was
+/// set aside comes last and alone: whatever it does again, nobody else is part of it.
 ///
 /// A time to come that is farther off than any pause means that the clock was set back: then it is due.
 pub async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claimed, DbError> {
     let rows = tx
         .query(
-            "with due as materialized (
+            "with fresh as materialized (
                  select c.id, c.telegram_id, c.issue_id from relinkd.change c
-                  where c.id > $3 and (c.due <= now() or c.due > now() + interval '10 min')
+                  where c.attempts <= 0 and c.id > $3 and (c.due <= now() or c.due > now() + interval '10 min')
                     and coalesce(c.telegram_id <> all ($4) and abs(c.telegram_id % $5) = $6, $6 = 0)
                     and ($7::int8[] is null or c.telegram_id = any ($7))
                   order by c.id limit $1 for update skip locked),
+             again as materialized (
+                 select c.id, c.telegram_id, c.issue_id from relinkd.change c
+                  where not exists (select from fresh)
+                    and c.attempts > 0 and c.id > $3 and (c.due <= now() or c.due > now() + interval '10 min')
+                    and coalesce(c.telegram_id <> all ($4) and abs(c.telegram_id % $5) = $6, $6 = 0)
+                    and ($7::int8[] is null or c.telegram_id = any ($7))
+                  order by c.id limit 1 for update skip locked),
+             due as materialized (select * from fresh union all select * from again),
              locked as materialized (
                  select d.id, d.telegram_id, coalesce(pg_try_advisory_xact_lock(relinkd.user_key(d.telegram_id)), true) as ours
                    from (select d.*, count(*) filter (where d.issue_id is null) over (order by d.id) as users from due d) d

@@ -24,6 +24,9 @@ impl Default for Load {
 }
 
 impl Load {
+    /// One thing at a time: what fails then fails for itself.
+    pub(super) const ONE: Self = Self(1);
+
     /// Links to look at, in all.
     pub(super) fn links(self) -> usize {
         self.0
@@ -39,9 +42,9 @@ impl Load {
         (self.0 / 16).clamp(1, 256)
     }
 
-    /// One thing at a time: what fails now fails for itself.
+    /// Whether it can be no less.
     pub(super) fn is_one(self) -> bool {
-        self.0 == 1
+        self == Self::ONE
     }
 
     /// After a step that took this time, and whether it took on all that it could.

@@ -74,6 +74,29 @@ pub(super) enum Stage {
     Writing(Vec<(Change, i64)>),
 }
 
+impl Stage {
+    /// Whether it was about one thing, which failed for itself.
+    pub(super) fn is_one(&self) -> bool {
+        match self {
+            Self::Looking => false,
+            Self::Reading(changes) => {
+                matches!(changes.as_slice(), [change] if change.issue_id.is_some() || change.is_set_aside())
+            }
+            Self::Sealing(users) => users.len() == 1,
+            Self::Writing(about) => about.len() == 1,
+        }
+    }
+
+    /// Whether it was about something that has failed before.
+    pub(super) fn is_again(&self) -> bool {
+        match self {
+            Self::Looking | Self::Sealing(_) => false,
+            Self::Reading(changes) => changes.iter().any(Change::is_set_aside),
+            Self::Writing(about) => about.iter().any(|(change, _)| change.is_set_aside()),
+        }
+    }
+}
+
 impl From<RelinkError> for Failed {
     fn from(error: RelinkError) -> Self {
         Self { error, at: Stage::Looking }
@@ -103,6 +126,7 @@ pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) 
     if portal.is_some_and(|portal| portal != rules.portal_fingerprint) {
         return Err(RelinkError::OtherPortal.into());
     }
+    let load = if claimed.ours.iter().any(Change::is_set_aside) { Load::ONE } else { task.load };
     let batch = Batch::of(claimed.ours);
     let walks = batch.claimed_walks;
     step.everybody = !batch.everybody.is_empty();
@@ -110,10 +134,10 @@ pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) 
 
     // The locks are held: from here on what is read stays true. Both travel together, the tokens first.
     let ids = batch.users();
-    let (users, links) = tokio::join!(read_users(&tx, rules, &ids), read_links(&tx, &batch, task.load));
+    let (users, links) = tokio::join!(read_users(&tx, rules, &ids), read_links(&tx, &batch, load));
     let reading = |error| Failed { error, at: Stage::Reading(batch.claimed()) };
     let (users, (singles, walked)) = (users.map_err(reading)?, links.map_err(reading)?);
-    let chunk = chunk(&batch, task.load);
+    let chunk = chunk(&batch, load);
     let (finished, unfinished) = advance(&batch, &walked, chunk);
     step.unfinished = !unfinished.is_empty() || walks >= task.load.users();
     let due = batch.due(rules, singles, walked);

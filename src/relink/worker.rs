@@ -47,11 +47,15 @@ pub struct Part<'a> {
     pub share: (i64, i64),
     /// These users alone.
     pub only: Option<&'a [i64]>,
+    /// Whether what was never tried comes before what was set aside.
+    pub fresh: bool,
 }
 
 impl Part<'_> {
     /// The whole queue.
-    pub const WHOLE: Self = Self { above: i64::MIN, share: (1, 0), only: None };
+    pub const WHOLE: Self = Self { above: i64::MIN, share: (1, 0), only: None, fresh: true };
+    /// Of what was set aside, one that is due.
+    pub const AGAIN: Self = Self { fresh: false, ..Self::WHOLE };
 }
 
 impl Worker {
@@ -100,7 +104,7 @@ impl Worker {
         let unsealable: HashSet<i64> = self.unsealable.keys().copied().collect();
         let task = Task {
             claiming: Claiming {
-                limit: self.load.changes(),
+                limit: if part.fresh { self.load.changes() } else { 0 },
                 users: self.load.users(),
                 above: part.above,
                 busy: &busy,
@@ -163,6 +167,7 @@ impl Worker {
         let looking = matches!(failed.at, Stage::Looking);
         let reading = matches!(failed.at, Stage::Reading(_));
         let ended = error.code().is_none() || session.is_closed();
+        let alone = self.load.is_one() || failed.at.is_one();
         match kind {
             Trouble::Held if !self.careful => {
                 self.careful = true;
@@ -170,7 +175,7 @@ impl Worker {
             }
             // It was ended by what it did, perhaps: the next session finds out.
             Trouble::Connection | Trouble::Server | Trouble::Schema if ended && !looking => {
-                if self.load.is_one() {
+                if self.load.is_one() || failed.at.is_again() {
                     self.suspect = Some((failed.at, error.to_string()));
                 }
                 self.load.lost();
@@ -186,7 +191,7 @@ impl Worker {
             self.unreadable = 0;
             return Err(error.into());
         }
-        if !self.load.is_one() {
+        if !alone {
             self.load.failed();
             return Ok(Step { claimed: 1, ..Step::default() });
         }
@@ -194,7 +199,7 @@ impl Worker {
             return Err(error.into());
         }
         if let Stage::Reading(changes) = &failed.at {
-            self.unreadable += usize::from(changes.iter().any(|change| change.attempts == 0));
+            self.unreadable += usize::from(changes.iter().any(|change| !change.is_set_aside()));
         }
         let reason = if kind == Trouble::Held {
             "another session holds a row, or keeps a trigger waiting".to_owned()

@@ -557,16 +557,16 @@ fn a_row_that_the_server_cannot_read_holds_up_itself_alone() {
 }
 
 #[test]
-fn a_row_that_ends_the_session_holds_up_itself_alone() {
+fn rows_that_end_the_session_hold_up_themselves_alone() {
     let bench = bench_of(&[ALICE, BOB]);
-    for (id, user) in [(1, ALICE), (2, BOB)] {
+    for (id, user) in [(1, ALICE), (2, BOB), (3, ALICE), (4, ALICE)] {
         bench.db.insert_issue(id, user, Some(&plain_link(i64::from(id))));
     }
     bench.db.execute(&format!(
         "create function end_it() returns trigger language plpgsql as $$ begin
              if session_user like 'relinkd%' then perform pg_terminate_backend(pg_backend_pid()); end if; return new;
          end $$;
-         create trigger end_link before update on issues for each row when (old.id = 1) execute function end_it();
+         create trigger end_link before update on issues for each row when (old.id <> 2) execute function end_it();
          create trigger end_token before update on users for each row when (old.telegram_id = {CAROL}) execute function end_it()"
     ));
     bench.install();
@@ -578,12 +578,20 @@ fn a_row_that_ends_the_session_holds_up_itself_alone() {
     bench.drop_token("b.toml", BOB, OTHER);
     bench.wait_applied("b.toml");
     bench.wait_link(2, &login_link(OTHER, 2));
-    bench.wait_until("the row is set aside", || {
-        bench.db.number("select count(*) from relinkd.change where issue_id = 1 and attempts > 0") > 0
+    bench.wait_until("the rows are set aside", || {
+        bench.db.number("select count(distinct issue_id) from relinkd.change where attempts > 0") == 3
     });
+    // They are tried again and again, and whoever comes after them waits for none of it.
+    for round in 0..4 {
+        let token = format!("{round:04}-5733-8392-7092");
+        bench.db.set_token(BOB, Some(&token));
+        bench.wait_link(2, &login_link(&token, 2));
+    }
     assert!(bench.claimed().read_dir().unwrap().count() > 0, "the file of the other waits");
     bench.db.execute("drop trigger end_link on issues; drop trigger end_token on users");
-    bench.wait_link(1, &login_link(TOKEN, 1));
+    for issue in [1, 3, 4] {
+        bench.wait_link(issue, &login_link(TOKEN, i64::from(issue)));
+    }
     bench.wait_applied("a.toml");
     daemon.stop();
 }

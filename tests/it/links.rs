@@ -479,8 +479,11 @@ fn a_link_that_does_not_fit_is_left_and_reported_and_the_others_are_written() {
         "{}",
         daemon.log()
     );
+    // Of two at work it is whoever met it that says so.
+    daemon.stop();
     let said = bench.run(["sync"]).exits(0);
     assert!(said.stderr.contains("issue 22"), "{}", said.stderr);
+    let daemon = bench.start();
     // A shorter one fits.
     bench.db.set_token(ALICE, Some("7812-5733"));
     bench.wait_link(22, &login_link("7812-5733", 22));

@@ -86,7 +86,9 @@ async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
     }
     let mut worker = Worker::after(shared.kept());
     worker.measure(&session).await?;
-    changes::try_set_aside_again(&session).await?;
+    if !shared.connected_once.is_set() {
+        changes::try_set_aside_again(&session).await?;
+    }
     log::info!(server = session.endpoint.as_str(), mode = mode.name(); "connected");
     let rings = Rings::of(&mut listener);
     let links = Links {
@@ -212,6 +214,8 @@ impl Links<'_> {
             let mut above = self.looked_up_to.load(Ordering::Relaxed);
             if whole.elapsed() > WHOLE_QUEUE {
                 (above, whole) = (i64::MIN, Instant::now());
+                // Else it would wait until the bot pauses.
+                self.turn(0, Part::AGAIN).await?;
             }
             let (step, full) = self.turn(0, Part { above, ..Part::WHOLE }).await?;
             if full {
@@ -316,6 +320,7 @@ impl Links<'_> {
             // Somebody installed, or a column has another width: what is known of the columns may be old.
             let facts = self.shared.verify(session).await?;
             *self.facts() = facts;
+            changes::try_set_aside_again(session).await?;
         }
         if step.written > 0 {
             log::debug!(changes = step.claimed, links = step.written; "links written");

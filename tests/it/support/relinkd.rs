@@ -211,7 +211,7 @@ impl Bench {
             right,
             "not within {PATIENCE:?}: the link of {issue} is {:?}, not {link}{}",
             self.db.link(issue),
-            self.daemon_words()
+            self.circumstances()
         );
     }
 
@@ -224,7 +224,7 @@ impl Bench {
 
     /// Waits until it holds, and shows the daemons' logs when it does not.
     pub(crate) fn wait_until(&self, what: &str, holds: impl FnMut() -> bool) {
-        assert!(holds_soon(holds), "not within {PATIENCE:?}: {what}{}", self.daemon_words());
+        assert!(holds_soon(holds), "not within {PATIENCE:?}: {what}{}", self.circumstances());
     }
 
     /// Fails where one of these tokens stands in anything relinkd said: commands, daemons' logs, receipts,
@@ -303,6 +303,27 @@ impl Bench {
         };
         let text = |file: &Path| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned();
         Output { code: exit.code(), stdout: text(&out), stderr: text(&err) }
+    }
+
+    /// What there is to see when something did not happen: the daemons' logs, the queue, and the server's sessions.
+    fn circumstances(&self) -> String {
+        let queue = "select clock_timestamp(), c.* from relinkd.change c order by c.id limit 20";
+        let sessions =
+            "select a.application_name, a.state, a.wait_event, clock_timestamp() - a.query_start, a.query
+                          from pg_stat_activity a where a.datname = current_database()";
+        let rows = |sql| match self.db.rows("select to_regclass('relinkd.change')").concat().first() {
+            Some(Some(_)) => self.db.rows(sql),
+            _ => Vec::new(),
+        };
+        let mut words = self.daemon_words();
+        for (what, sql) in [("queue", queue), ("sessions", sessions)] {
+            write!(words, "\n--- {what}").unwrap();
+            for row in rows(sql) {
+                let cells: Vec<&str> = row.iter().map(|cell| cell.as_deref().unwrap_or("null")).collect();
+                write!(words, "\n{}", cells.join(" | ")).unwrap();
+            }
+        }
+        words
     }
 
     /// What all daemons of this bench logged, each under its file's name.
