@@ -80,7 +80,7 @@ test_operators_clear_away_what_was_rejected_whoever_dropped_it() {
 }
 
 test_a_file_name_acts_on_neither_systemd_nor_the_journal() {
-    local before name=$'x\nWATCHDOG=trigger\nMAINPID=1\n\e[2J\u202e\xff.toml'
+    local before name=$'x\nWATCHDOG=trigger\nMAINPID=1\n\e[2J\xe2\x80\xae\xff.toml'
     before=$(main_pid)
     printf x | drop alice "$name"
     soon 10 log_has 'x\nWATCHDOG=trigger\nMAINPID=1\n\x1b[2J\u{202e}\xff.toml'
