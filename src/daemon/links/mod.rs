@@ -144,7 +144,7 @@ impl Links<'_> {
             self.catch_up().await?;
         }
         // Whoever was asleep lets go of the lock first; it travels beside the look.
-        let (unlocked, worked) = tokio::join!(self.unlock(), self.work());
+        let (unlocked, worked) = tokio::join!(self.unlock(), self.work(backoff));
         unlocked?;
         worked?;
         backoff.reset();
@@ -208,7 +208,7 @@ impl Links<'_> {
 
     /// Works until nothing is due behind the place up to which all was looked at, and now and then through the whole
     /// queue: what committed late, or was put back, must not wait for a bot that never pauses.
-    async fn work(&self) -> Result<(), RelinkError> {
+    async fn work(&self, backoff: &mut Backoff) -> Result<(), RelinkError> {
         let mut whole = Instant::now();
         while !self.interrupted() {
             let mut above = self.looked_up_to.load(Ordering::Relaxed);
@@ -218,6 +218,9 @@ impl Links<'_> {
                 self.turn(0, Part::AGAIN).await?;
             }
             let (step, full) = self.turn(0, Part { above, ..Part::WHOLE }).await?;
+            if step.looked_at > 0 {
+                backoff.reset();
+            }
             if full {
                 self.work_side_by_side().await?;
             } else if step.claimed == 0 && step.contended.is_empty() {
@@ -304,7 +307,8 @@ impl Links<'_> {
             }
         };
         let full = step.claimed > 0 && worker.is_full(&step);
-        if part.share == Part::WHOLE.share
+        if part.fresh
+            && part.share == Part::WHOLE.share
             && step.contended.is_empty()
             && !full
             && let Some(up_to) = step.up_to

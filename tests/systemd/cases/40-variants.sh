@@ -82,13 +82,12 @@ test_a_failure_is_told_as_the_example_says() {
     inside cp -p /etc/relinkd/config.toml /root/config.good
     inside sed -i 's,^tokenless = .*,tokenless = "perhaps",' /etc/relinkd/config.toml
     fails inside systemctl restart relinkd
-    soon 10 inside grep -q '^relinkd.service has failed on ' /run/told
+    soon 10 inside grep -q "^relinkd has failed on " /run/told
     soon 10 has_property ActiveState inactive relinkd-failed@relinkd.service
     inside grep 'tokenless' /run/told
     fails inside grep -qF "$TOKEN" /run/told
     inside mv /root/config.good /etc/relinkd/config.toml
-    inside rm /etc/systemd/system/relinkd-failed@.service
-    forget_drop_in tell.conf relinkd-failed@.service
+    inside rm -r /etc/systemd/system/relinkd-failed@.service /etc/systemd/system/relinkd-failed@.service.d
     forget_drop_in on-failure.conf
     inside systemctl reset-failed relinkd
     inside systemctl start relinkd
