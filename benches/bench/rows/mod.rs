@@ -24,7 +24,11 @@ pub(crate) struct Row {
 /// All rows, in the order in which they run and are shown.
 pub(crate) const ALL: [Row; 18] = [
     Row { name: "inserts", about: "the bot's inserts, against no relinkd", run: inserts::run },
-    Row { name: "insert-parts", about: "what an insert costs with triggers that do ever more", run: inserts::parts },
+    Row {
+        name: "insert-parts",
+        about: "what an insert costs with triggers that do ever more",
+        run: inserts::parts,
+    },
     Row { name: "status", about: "the bot's updates of status, against no relinkd", run: inserts::status },
     Row { name: "latency", about: "commit of an issue to link, one every 20 ms", run: latency::dense },
     Row { name: "latency-rare", about: "the same, one every 2 s", run: latency::rare },
