@@ -120,27 +120,30 @@ pub fn keyring(
 }
 
 /// A keyring that cannot be used. Where it is gone and stored values name keys, no new one may be made: `keys_needed`
-/// says which, as far as that could be seen.
+/// says which; none where nobody could look.
 pub fn no_keyring(
     report: &mut Report,
     commands: &Commands<'_>,
     source: &FileSource,
     error: &KeyringError,
-    keys_needed: &[&str],
+    keys_needed: Option<&[&str]>,
 ) {
     let mend = match (error, error.mend()) {
         _ if source.is_credential() => mend_keyring(commands, error, source),
-        (KeyringError::Absent(path), _) if !keys_needed.is_empty() => {
+        (KeyringError::Absent(_), _) if keys_needed.is_some_and(<[_]>::is_empty) => {
+            commands.relinkd("key generate")
+        }
+        (KeyringError::Absent(path), _) if keys_needed.is_some() => {
             bring_back(&shell_word(&path.to_string_lossy()))
         }
-        (KeyringError::Absent(_), _) => commands.relinkd("key generate"),
         (_, Some(mend)) => mend,
         (_, None) => mend_keyring(commands, error, source),
     };
-    if matches!(error, KeyringError::Absent(_)) && !keys_needed.is_empty() {
-        report.fault(format!("{error}, and stored tokens need the keys {}", keys_needed.join(", ")), mend);
-    } else {
-        report.fault(error.to_string(), mend);
+    match (error, keys_needed) {
+        (KeyringError::Absent(_), Some(keys @ [_, ..])) => {
+            report.fault(format!("{error}, and stored tokens need the keys {}", keys.join(", ")), mend);
+        }
+        _ => report.fault(error.to_string(), mend),
     }
 }
 

@@ -84,8 +84,8 @@ fn files(
     }
     if let (Some(source), Some(Err(error))) = (&source, &keyring) {
         let keys = if offline { None } else { keys_needed(parts, error)? };
-        let keys: Vec<&str> = keys.iter().flatten().map(|(key, _)| key.as_str()).collect();
-        check::no_keyring(&mut report, commands, source, error, &keys);
+        let keys: Option<Vec<&str>> = keys.as_ref().map(|keys| keys.keys().map(String::as_str).collect());
+        check::no_keyring(&mut report, commands, source, error, keys.as_deref());
     }
     screen.show(config);
     screen.show(report);

@@ -89,7 +89,10 @@ impl KeyringError {
     /// The command that mends it, for a shell; none where it depends on what is there.
     pub(crate) fn mend(&self) -> Option<String> {
         match self {
-            Self::Absent(_) => Some("relinkd key generate".to_owned()),
+            Self::Absent(path) => Some(format!(
+                "cp -p COPY {} # bring the copy of the keyring back; only where there never was one: relinkd key generate",
+                shell_word(&path.to_string_lossy())
+            )),
             Self::Distrusted { path, why } => why.mend(path),
             Self::Credential(_) | Self::Present(_) | Self::System { .. } | Self::Content { .. } => None,
         }

@@ -198,7 +198,14 @@ fn only_a_regular_file_is_a_keyring() {
         );
     }
     let absent = beside("absent");
-    assert_eq!(refusal(&absent), format!("there is no keyring {}: relinkd key generate", absent.display()));
+    let path = absent.display();
+    assert_eq!(
+        refusal(&absent),
+        format!(
+            "there is no keyring {path}: cp -p COPY {path} # bring the copy of the keyring back; \
+             only where there never was one: relinkd key generate"
+        )
+    );
     let nowhere = beside("nowhere").join("keyring");
     assert_eq!(
         refusal(&nowhere),

@@ -263,6 +263,10 @@ fn a_lost_keyring_is_to_be_brought_back_and_its_id_is_not_given_again() {
     assert!(said.contains("stored tokens need the keys k1"), "{said}");
     assert!(said.contains("bring the copy of the keyring back") && !said.contains("key generate"), "{said}");
 
+    // As systemd asks before a reload: nobody looks into the database.
+    let said = bench.run(["check", "--offline"]).exits(6).stdout;
+    assert!(said.contains("bring the copy of the keyring back; only where there never was one"), "{said}");
+
     let refused = bench.run(["key", "generate", "--id", "k1"]).exits(1);
     assert!(refused.stderr.contains("sealed under the key k1"), "{}", refused.stderr);
     assert!(!bench.keyring_file().exists());
