@@ -11,7 +11,7 @@ use crate::printable::Printable;
 use crate::spool::{self, Listing, OperateError, Rejected, SpoolError};
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -179,8 +179,16 @@ const FOR_OPERATORS: &str =
     "this is for members of the group that owns the spool's directories (relinkd-ops), and for root";
 
 fn failure(root: &Path, error: SpoolError) -> Failure {
-    let next = if root.exists() { FOR_OPERATORS } else { "name the spool: --directory DIR" };
-    Failure::refused(error, next)
+    if !root.exists() {
+        return Failure::refused(error, "name the spool: --directory DIR");
+    }
+    match error {
+        // To give it to the daemon's user would not help whoever types this.
+        SpoolError::System { path, what, source } if source.kind() == ErrorKind::PermissionDenied => {
+            Failure::refused(format!("{}: {what}: {source}", path.display()), FOR_OPERATORS)
+        }
+        other => Failure::refused(other, FOR_OPERATORS),
+    }
 }
 
 fn user_name(uid: u32) -> String {
