@@ -12,7 +12,7 @@ fn in_a_terminal(bench: &Bench, command: &str, question: &str, answer: &str) -> 
     let line = format!("exec {} {command}", env!("CARGO_BIN_EXE_relinkd"));
     let mut script = Command::new("script")
         .args(["-qefc", &line, "/dev/null"])
-        .env("SHELL", "/bin/sh")
+        .envs([("SHELL", "/bin/sh"), ("TERM", "xterm")])
         .env("RELINKD_CONFIG", bench.config_file())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
