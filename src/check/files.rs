@@ -141,7 +141,8 @@ pub fn no_keyring(
     };
     match (error, keys_needed) {
         (KeyringError::Absent(_), Some(keys @ [_, ..])) => {
-            report.fault(format!("{error}, and stored tokens need the keys {}", keys.join(", ")), mend);
+            let noun = if keys.len() == 1 { "key" } else { "keys" };
+            report.fault(format!("{error}, and stored tokens need the {noun} {}", keys.join(", ")), mend);
         }
         _ => report.fault(error.to_string(), mend),
     }

@@ -159,7 +159,7 @@ fn generate(
         let values = BTreeMap::from([(id.to_string(), named[id.as_str()])]);
         return Err(Failure::refused(
             format!("{}: a new key of this id would open none of them", database::sealed_under(&values)),
-            database::bring_back_key(settings),
+            if path.exists() { database::bring_back_key(settings) } else { database::bring_back(path) },
         ));
     }
     let is_taken = |id: &KeyId| named.contains_key(id.as_str());

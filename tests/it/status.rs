@@ -260,7 +260,7 @@ fn a_lost_keyring_is_to_be_brought_back_and_its_id_is_not_given_again() {
         assert!(said.contains("bring the copy") && !said.contains("key generate"), "{said}");
     }
     let said = bench.run(["check"]).exits(6).stdout;
-    assert!(said.contains("stored tokens need the keys k1"), "{said}");
+    assert!(said.contains("stored tokens need the key k1"), "{said}");
     assert!(said.contains("bring the copy of the keyring back") && !said.contains("key generate"), "{said}");
 
     // As systemd asks before a reload: nobody looks into the database.
@@ -269,6 +269,7 @@ fn a_lost_keyring_is_to_be_brought_back_and_its_id_is_not_given_again() {
 
     let refused = bench.run(["key", "generate", "--id", "k1"]).exits(1);
     assert!(refused.stderr.contains("sealed under the key k1"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("bring the copy of the keyring back"), "{}", refused.stderr);
     assert!(!bench.keyring_file().exists());
     let made = bench.run(["key", "generate"]).exits(0);
     assert!(made.stderr.contains("1 token is sealed under the key k1"), "{}", made.stderr);
