@@ -97,7 +97,21 @@ commands_of() {
 }
 
 # documented PAGE LINE: root types a line that must stand in a block of that page, word for word.
-documented() { types "$(in_documentation "$@")"; }
+documented() { documented_as types "$@"; }
+alice_documented() { documented_as alice_types "$@"; }
+# documented_answers ANSWER PAGE LINE: the same, of a line that asks for something.
+documented_answers() {
+    local line
+    line=$(in_documentation "${@:2}")
+    answers "$1" "$line"
+}
+
+# By a variable: a failure within an argument would be none.
+documented_as() {
+    local line
+    line=$(in_documentation "${@:2}")
+    "$1" "$line"
+}
 
 # in_documentation PAGE LINE: prints the line for this year.
 in_documentation() {

@@ -126,7 +126,7 @@ test_day_sets_tokens_by_hand() {
     page 05-by-hand
     inside sh -c 'echo 7812-5733-8392-7092 >/root/token.txt'
     documented docs/daily.md 'relinkd token set 413129274 < token.txt'
-    answers 7812-5733-8392-7093 "$(in_documentation docs/daily.md 'relinkd token set 413129274')"
+    documented_answers 7812-5733-8392-7093 docs/daily.md 'relinkd token set 413129274'
     types 'echo 7812-5733-8392-7093 | relinkd token set 500100200'
     types 'echo 7812-5733-8392-7093 | relinkd token set 4711'
     types 'echo "7812 5733" | relinkd token set 500100200'
@@ -173,8 +173,6 @@ test_day_takes_a_drop_file_of_an_operator() {
     the_bot "select id, okdesk_url from issues order by id"
     as_kept
 }
-
-alice_documented() { alice_types "$(in_documentation "$@")"; }
 
 test_day_asks_who_and_why() {
     first_machine
@@ -358,7 +356,7 @@ test_day_restores_on_a_second_machine() {
     documented docs/keys.md 'runuser -u postgres -- createuser relinkd'
     documented docs/keys.md 'runuser -u postgres -- pg_restore --clean --if-exists -d okdesk_bot < okdesk_bot.dump'
     types "cat /etc/relinkd/password /etc/relinkd/password | runuser -u postgres -- psql -qc '\\password relinkd'"
-    answers "$OKDESK_PASSWORD" "$(in_documentation docs/troubleshooting.md 'relinkd install --admin-url postgresql://okdesk_user@127.0.0.1:5433/okdesk_bot')"
+    documented_answers "$OKDESK_PASSWORD" docs/troubleshooting.md 'relinkd install --admin-url postgresql://okdesk_user@127.0.0.1:5433/okdesk_bot'
     documented docs/keys.md 'relinkd check'
     documented docs/keys.md 'relinkd sync --dry-run'
     documented docs/keys.md 'relinkd sync'
@@ -382,9 +380,9 @@ test_day_ends_with_a_purge() {
     page 17-purge
     documented docs/troubleshooting.md 'systemctl disable --now relinkd'
     types 'relinkd uninstall --admin-url postgresql://okdesk_user@127.0.0.1:5433/okdesk_bot </dev/null'
-    answers "$OKDESK_PASSWORD" "$(in_documentation docs/troubleshooting.md 'relinkd uninstall --unseal --admin-url postgresql://okdesk_user@127.0.0.1:5433/okdesk_bot')"
-    answers y "$(in_documentation docs/troubleshooting.md 'apt remove relinkd')"
-    answers y "$(in_documentation docs/troubleshooting.md 'apt purge relinkd')"
+    documented_answers "$OKDESK_PASSWORD" docs/troubleshooting.md 'relinkd uninstall --unseal --admin-url postgresql://okdesk_user@127.0.0.1:5433/okdesk_bot'
+    documented_answers y docs/troubleshooting.md 'apt remove relinkd'
+    documented_answers y docs/troubleshooting.md 'apt purge relinkd'
     records 'left:' 'files of that name' left_over
     types 'getent passwd relinkd; getent group relinkd-ops; systemctl list-unit-files "relinkd*"'
     the_bot 'select telegram_id, portal_token from users order by 1'
