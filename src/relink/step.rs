@@ -109,8 +109,13 @@ impl From<DbError> for Failed {
     }
 }
 
-/// Does one step.
-pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) -> Result<Step, Failed> {
+/// Does one step. What it is writing is noted in `at_hand` where that is one thing: for whoever gives the step up.
+pub(super) async fn step(
+    session: &mut Session,
+    rules: &Rules,
+    task: &Task<'_>,
+    at_hand: &mut Option<Stage>,
+) -> Result<Step, Failed> {
     let tx = session.begin(Purpose::Relink);
     let (claimed, portal) = tokio::join!(changes::claim(&tx, &task.claiming), schema::portal_in_force(&tx));
     let (claimed, portal) = (claimed?, portal?);
@@ -151,6 +156,7 @@ pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) 
         .collect();
     let mut entries = Vec::new();
     if !to_settle.is_empty() {
+        *at_hand = (to_settle.len() == 1).then(|| Stage::Sealing(to_settle.clone()));
         let settled =
             token_states::settle(&tx, rules, &users, &to_settle, task.unsealable).await.map_err(|error| {
                 Failed { error: error.without(tokens(&users)), at: Stage::Sealing(to_settle.clone()) }
@@ -172,6 +178,7 @@ pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) 
     changes::put(&tx, &put).await?;
     // A row that was held a moment ago may still be: to wait for it would leave a line in the server's log each time.
     let careful = task.careful || batch.was_held();
+    *at_hand = (plan.rewrites.len() == 1).then(|| about(&batch, &plan));
     finish(tx, &rules.portal, &batch, plan, careful, &mut step).await.map_err(|failed| {
         let error = failed.error.without(tokens(&users));
         Failed { error, ..failed }
@@ -185,16 +192,28 @@ fn tokens(users: &Users) -> impl Iterator<Item = &str> {
     users.values().filter_map(|user| user.stored.token()).map(Token::expose)
 }
 
+/// What is written, each with the change that it is about.
+fn about(batch: &Batch, plan: &Plan) -> Stage {
+    let about = plan.rewrites.iter().filter_map(|rewrite| {
+        let change = batch
+            .issues
+            .get(&(rewrite.issue_id, rewrite.back.user))
+            .or_else(|| batch.walks.get(&rewrite.back.user))?;
+        Some((change.clone(), rewrite.issue_id))
+    });
+    Stage::Writing(about.collect())
+}
+
 /// Writes, and commits.
 async fn finish(
     tx: Tx<'_>,
     portal: &Portal,
     batch: &Batch,
-    plan: Plan,
+    mut plan: Plan,
     careful: bool,
     step: &mut Step,
 ) -> Result<(), Failed> {
-    step.warnings.extend(plan.warnings);
+    step.warnings.append(&mut plan.warnings);
     if plan.rewrites.is_empty() {
         return Ok(tx.commit().await?);
     }
@@ -202,14 +221,7 @@ async fn finish(
         let former: Vec<_> =
             plan.rewrites.iter().filter_map(|rewrite| portal.carried(&rewrite.old)).collect();
         let error = error.without(former.iter().map(|token| token.as_str()));
-        let about = plan.rewrites.iter().filter_map(|rewrite| {
-            let change = batch
-                .issues
-                .get(&(rewrite.issue_id, rewrite.back.user))
-                .or_else(|| batch.walks.get(&rewrite.back.user))?;
-            Some((change.clone(), rewrite.issue_id))
-        });
-        Failed { error: error.into(), at: Stage::Writing(about.collect()) }
+        Failed { error: error.into(), at: about(batch, &plan) }
     })?;
     step.held = held.len();
     step.written = plan.rewrites.len() - held.len();
