@@ -735,7 +735,7 @@ fn a_synchronous_standby_that_is_gone_keeps_no_link_and_costs_no_sessions() {
     let demand = Demand::of_a_standby_that_is_gone(&cluster);
     let bot = bench.db.another_bot();
     bot.execute("set synchronous_commit = off");
-    for round in 0..4 {
+    for round in 0..6 {
         let token = format!("{round:04}-5733-8392-7092");
         bot.execute(&format!("update users set portal_token = '{token}' where telegram_id = {ALICE}"));
         bench.wait_link(1, &login_link(&token, 1));
@@ -746,7 +746,7 @@ fn a_synchronous_standby_that_is_gone_keeps_no_link_and_costs_no_sessions() {
     sleep(Duration::from_secs(3));
     let sessions = "select count(*) from pg_stat_activity where datname = current_database() and usename like 'relinkd%'";
     assert!(bench.db.number(sessions) <= 6, "{}", daemon.log());
-    assert_eq!(daemon.log().matches("connected").count(), 1, "{}", daemon.log());
+    assert!(!daemon.log().contains("warn "), "{}", daemon.log());
     drop(demand);
     bench.wait_applied("a.toml");
     daemon.stop();
