@@ -164,12 +164,14 @@ pub(super) async fn step(
         step.settled = to_settle;
         step.warnings.extend(settled.warnings);
         entries.extend(settled.entries);
-        put.extend(
-            settled
-                .again
-                .into_iter()
-                .map(|user| Change { pause: std::time::Duration::from_secs(1), ..Change::of_user(user) }),
-        );
+        // A walk that goes on tries again by itself; behind its end only the token is left to look at.
+        let again =
+            settled.again.into_iter().filter(|user| !unfinished.iter().any(|c| c.telegram_id == Some(*user)));
+        put.extend(again.map(|user| Change {
+            cursor: Some(i64::MAX),
+            pause: std::time::Duration::from_secs(1),
+            ..Change::of_user(user)
+        }));
         entries.extend(note_removals(&tx, &batch, &users, &finished).await?);
     }
     put.extend(unfinished);
