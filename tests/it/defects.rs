@@ -382,7 +382,7 @@ fn a_frozen_daemon_lets_go_of_the_bots_rows_and_of_its_bell() {
     let bench = installed(&[ALICE]);
     bench.db.execute(
         "create function slow() returns trigger language plpgsql as
-             $$ begin if session_user like 'relinkd%' then perform pg_sleep(1); end if; return new; end $$;
+             $$ begin if session_user like 'relinkd%' then perform pg_sleep(0.5); end if; return new; end $$;
          create trigger slow before update on users for each row execute function slow()",
     );
     let daemon = bench.start();
@@ -397,7 +397,7 @@ fn a_frozen_daemon_lets_go_of_the_bots_rows_and_of_its_bell() {
     bot.execute("set lock_timeout = '15s'; update users set full_name = 'x'");
     drop(frozen);
     bench.db.execute("drop trigger slow on users");
-    bench.wait_until("sealed", || is_sealed(&bench, ALICE));
+    bench.wait_link(1, &login_link(TOKEN, 1));
     bench.wait_until("the daemon sleeps", || rings(&bench));
 
     let frozen = Frozen::process(daemon.pid().into());
