@@ -82,6 +82,7 @@ impl Purpose {
                 "statement_timeout = '1500ms'",
                 "lock_timeout = '20ms'",
                 "idle_in_transaction_session_timeout = '3s'",
+                "idle_session_timeout = 0",
                 "client_connection_check_interval = '2s'",
             ],
             Self::Assign => &[
@@ -105,6 +106,8 @@ impl Purpose {
             Self::Listen => &[
                 "search_path = pg_catalog, pg_temp",
                 "plan_cache_mode = force_generic_plan",
+                // What it writes is where it is: that waits for no standby.
+                "synchronous_commit = off",
                 "statement_timeout = '5s'",
                 "lock_timeout = '1s'",
                 "idle_session_timeout = '30s'",

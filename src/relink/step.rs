@@ -109,8 +109,13 @@ impl From<DbError> for Failed {
     }
 }
 
-/// Does one step.
-pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) -> Result<Step, Failed> {
+/// Does one step. What it is writing is noted in `at_hand` where that is one thing: for whoever gives the step up.
+pub(super) async fn step(
+    session: &mut Session,
+    rules: &Rules,
+    task: &Task<'_>,
+    at_hand: &mut Option<Stage>,
+) -> Result<Step, Failed> {
     let tx = session.begin(Purpose::Relink);
     let (claimed, portal) = tokio::join!(changes::claim(&tx, &task.claiming), schema::portal_in_force(&tx));
     let (claimed, portal) = (claimed?, portal?);
@@ -151,6 +156,7 @@ pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) 
         .collect();
     let mut entries = Vec::new();
     if !to_settle.is_empty() {
+        *at_hand = (to_settle.len() == 1).then(|| Stage::Sealing(to_settle.clone()));
         let settled =
             token_states::settle(&tx, rules, &users, &to_settle, task.unsealable).await.map_err(|error| {
                 Failed { error: error.without(tokens(&users)), at: Stage::Sealing(to_settle.clone()) }
@@ -158,12 +164,14 @@ pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) 
         step.settled = to_settle;
         step.warnings.extend(settled.warnings);
         entries.extend(settled.entries);
-        put.extend(
-            settled
-                .again
-                .into_iter()
-                .map(|user| Change { pause: std::time::Duration::from_secs(1), ..Change::of_user(user) }),
-        );
+        // A walk that goes on tries again by itself; behind its end only the token is left to look at.
+        let again =
+            settled.again.into_iter().filter(|user| !unfinished.iter().any(|c| c.telegram_id == Some(*user)));
+        put.extend(again.map(|user| Change {
+            cursor: Some(i64::MAX),
+            pause: std::time::Duration::from_secs(1),
+            ..Change::of_user(user)
+        }));
         entries.extend(note_removals(&tx, &batch, &users, &finished).await?);
     }
     put.extend(unfinished);
@@ -172,6 +180,7 @@ pub(super) async fn step(session: &mut Session, rules: &Rules, task: &Task<'_>) 
     changes::put(&tx, &put).await?;
     // A row that was held a moment ago may still be: to wait for it would leave a line in the server's log each time.
     let careful = task.careful || batch.was_held();
+    *at_hand = (plan.rewrites.len() == 1).then(|| about(&batch, &plan));
     finish(tx, &rules.portal, &batch, plan, careful, &mut step).await.map_err(|failed| {
         let error = failed.error.without(tokens(&users));
         Failed { error, ..failed }
@@ -185,16 +194,28 @@ fn tokens(users: &Users) -> impl Iterator<Item = &str> {
     users.values().filter_map(|user| user.stored.token()).map(Token::expose)
 }
 
+/// What is written, each with the change that it is about.
+fn about(batch: &Batch, plan: &Plan) -> Stage {
+    let about = plan.rewrites.iter().filter_map(|rewrite| {
+        let change = batch
+            .issues
+            .get(&(rewrite.issue_id, rewrite.back.user))
+            .or_else(|| batch.walks.get(&rewrite.back.user))?;
+        Some((change.clone(), rewrite.issue_id))
+    });
+    Stage::Writing(about.collect())
+}
+
 /// Writes, and commits.
 async fn finish(
     tx: Tx<'_>,
     portal: &Portal,
     batch: &Batch,
-    plan: Plan,
+    mut plan: Plan,
     careful: bool,
     step: &mut Step,
 ) -> Result<(), Failed> {
-    step.warnings.extend(plan.warnings);
+    step.warnings.append(&mut plan.warnings);
     if plan.rewrites.is_empty() {
         return Ok(tx.commit().await?);
     }
@@ -202,14 +223,7 @@ async fn finish(
         let former: Vec<_> =
             plan.rewrites.iter().filter_map(|rewrite| portal.carried(&rewrite.old)).collect();
         let error = error.without(former.iter().map(|token| token.as_str()));
-        let about = plan.rewrites.iter().filter_map(|rewrite| {
-            let change = batch
-                .issues
-                .get(&(rewrite.issue_id, rewrite.back.user))
-                .or_else(|| batch.walks.get(&rewrite.back.user))?;
-            Some((change.clone(), rewrite.issue_id))
-        });
-        Failed { error: error.into(), at: Stage::Writing(about.collect()) }
+        Failed { error: error.into(), at: about(batch, &plan) }
     })?;
     step.held = held.len();
     step.written = plan.rewrites.len() - held.len();

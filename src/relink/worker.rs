@@ -34,6 +34,8 @@ pub struct Worker {
     unreadable: usize,
     /// What was being written, alone, when the session ended, and how it ended: perhaps by it.
     suspect: Option<(Stage, String)>,
+    /// What the step under way is writing, where that is one thing.
+    at_hand: Option<Stage>,
     /// The time that travel alone takes.
     round_trip: Duration,
 }
@@ -65,9 +67,14 @@ impl Worker {
         Self { load: ended.load, suspect: ended.suspect, ..Self::default() }
     }
 
-    /// A step did not come to its end.
-    pub fn failed(&mut self) {
-        self.load.failed();
+    /// A step did not come to its end in time, and was given up: perhaps for the one thing that it was writing.
+    pub fn given_up(&mut self) {
+        if let Some(at) = self.at_hand.take()
+            && (self.load.is_one() || at.is_again())
+        {
+            self.suspect = Some((at, "it did not come to its end in time".to_owned()));
+        }
+        self.load.lost();
     }
 
     /// Measures the way to the server, so that it is not taken for work.
@@ -115,7 +122,8 @@ impl Worker {
             careful: self.careful,
             unsealable: &unsealable,
         };
-        match step(session, rules, &task).await {
+        self.at_hand = None;
+        match step(session, rules, &task, &mut self.at_hand).await {
             Ok(step) => {
                 if step.claimed > 0 {
                     self.careful = false;

@@ -84,7 +84,8 @@ fn the_russian_documents_show_the_same_commands() {
 }
 
 /// The documents that name a test for each of their promises.
-const WITH_TESTS: [&str; 3] = ["docs/security.md", "docs/ru/security.md", "docs/inherited-faults.md"];
+const WITH_TESTS: [&str; 4] =
+    ["docs/security.md", "docs/ru/security.md", "docs/inherited-faults.md", "docs/reliability.md"];
 
 /// The last cells of the tables whose last column is for tests.
 fn cells_of_tests(text: &str) -> Vec<String> {

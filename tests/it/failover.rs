@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::defects::Frozen;
 use crate::support::cast::{ALICE, BOB, OTHER, THIRD, TOKEN};
 use crate::support::cluster::SUPERUSER;
 use crate::support::relinkd::quoted;
@@ -106,4 +107,19 @@ fn a_server_that_takes_no_writes_is_left_for_the_one_that_does() {
     pair.bot_sets(second, ALICE, 1, OTHER);
     daemon.stop();
     first.stop(Stop::Immediate);
+}
+
+/// As with a paused machine: its connections stay open, and nothing answers.
+#[test]
+fn a_primary_that_freezes_is_left_for_the_promoted_standby() {
+    let pair = Pair::new();
+    let Pair { bench, first, second } = &pair;
+    let daemon = bench.start();
+    pair.bot_sets(first, ALICE, 1, TOKEN);
+    first.wait_followed_by(second);
+    let frozen = Frozen::server(&Session::connect(&first.target(SUPERUSER, bench.db.name())).unwrap());
+    second.promote();
+    pair.bot_sets(second, ALICE, 1, OTHER);
+    drop(frozen);
+    daemon.stop();
 }

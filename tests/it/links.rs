@@ -334,7 +334,7 @@ fn issues_change_hands_one_by_one_and_in_one_statement() {
 }
 
 /// A bench under `tokenless = "keep"` with Alice's token in her links 1 and 2, and the daemon stopped.
-fn keeping() -> Bench {
+pub(crate) fn keeping() -> Bench {
     let bench = bench_of(&[ALICE, BOB]);
     bench.set("portal.tokenless", "\"keep\"");
     bench.db.insert_issue(1, ALICE, Some(&plain_link(1)));
@@ -350,7 +350,7 @@ fn keeping() -> Bench {
 }
 
 /// A login link as the bot has them from the portal's own call.
-fn of_the_bot(issue: i64) -> String {
+pub(crate) fn of_the_bot(issue: i64) -> String {
     format!("{BASE}/login?token=bot30days0000000000000000&redirect=issues/{issue}")
 }
 

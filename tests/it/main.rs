@@ -7,6 +7,7 @@ mod advice;
 mod bench;
 mod changes;
 mod checking;
+mod defects;
 mod documents;
 mod dropping;
 mod errors;

@@ -38,7 +38,7 @@ fn set(bench: &Bench, user: i64, token: &str) -> Output {
 }
 
 /// Opens a stored value with nothing but an AES-GCM library and the contract.
-fn open(value: &str, user: i64) -> Option<String> {
+pub(crate) fn open(value: &str, user: i64) -> Option<String> {
     let key = KEYRING.split_once("k1 = \"")?.1.split_once('"')?.0;
     let payload = value.strip_prefix("relinkd:v1:k1:")?;
     let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;

@@ -89,13 +89,13 @@ async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
     if !shared.connected_once.is_set() {
         changes::try_set_aside_again(&session).await?;
     }
-    log::info!(server = session.endpoint.as_str(), mode = mode.name(); "connected");
     let rings = Rings::of(&mut listener);
     let links = Links {
         shared,
         listener,
         backend,
         mode,
+        told: AtomicBool::new(false),
         rung: Notify::new(),
         locked: AtomicBool::new(false),
         workers: [Mutex::new(Some((session, worker))), Mutex::new(None)],
@@ -112,6 +112,8 @@ struct Links<'a> {
     /// The listening session's backend.
     backend: i32,
     mode: Mode,
+    /// The log has heard of this connection.
+    told: AtomicBool,
     rung: Notify,
     /// This daemon has the sleeper's lock.
     locked: AtomicBool,
@@ -292,7 +294,7 @@ impl Links<'_> {
         let limit = STEP + worker.round_trip() * 8;
         let Ok(step) = tokio::time::timeout(limit, worker.turn(session, &rules, part)).await else {
             // Perhaps it was too much at once: the next connection begins with less.
-            worker.failed();
+            worker.given_up();
             self.shared.keep(std::mem::take(worker));
             return Err(DbError::Silent(limit).into());
         };
@@ -306,6 +308,10 @@ impl Links<'_> {
                 return Err(error);
             }
         };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            // Not sooner: connections that lead to no work would fill the log.
+            log::info!(server = session.endpoint.as_str(), mode = self.mode.name(); "connected");
+        }
         let full = step.claimed > 0 && worker.is_full(&step);
         if part.fresh
             && part.share == Part::WHOLE.share

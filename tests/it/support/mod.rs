@@ -13,6 +13,7 @@ pub(crate) mod database;
 pub(crate) mod leaks;
 pub(crate) mod pooler;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod relinkd;
 pub(crate) mod scratch;
 pub(crate) mod session;
