@@ -179,7 +179,7 @@ impl Keeper<'_> {
                 Fate::Cleared => log::info!(file; "was settled before; cleared away"),
                 Fate::PutBack => log::warn!(file; "was no file to take when it was claimed; put back"),
                 Fate::Rejected(faults) => {
-                    log::warn!(file, faults; "rejected; see the .reason beside it in rejected/");
+                    log::warn!(file, faults; "rejected; `relinkd spool show` says why");
                 }
                 Fate::Waits(reason) => log::warn!(file, reason = reason.as_str(); "waits, the others go on"),
                 Fate::StillWaits => {}

@@ -11,6 +11,7 @@ use postgres_openssl::MakeTlsConnector;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -42,6 +43,31 @@ pub struct Session {
     tls: MakeTlsConnector,
     /// What the session was set up for, and its statements; none where a pooler may stand in between.
     own: Option<Own>,
+    trips: Trips,
+}
+
+/// Counts trips to the server and back. What is sent while an answer is awaited travels with it.
+#[derive(Default)]
+struct Trips {
+    under_way: AtomicU32,
+    made: AtomicU32,
+}
+
+impl Trips {
+    fn begin(&self) -> Trip<'_> {
+        if self.under_way.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.made.fetch_add(1, Ordering::Relaxed);
+        }
+        Trip(self)
+    }
+}
+
+struct Trip<'a>(&'a Trips);
+
+impl Drop for Trip<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Own {
@@ -145,13 +171,19 @@ impl Session {
         connection: JoinHandle<()>,
         tls: MakeTlsConnector,
     ) -> Self {
-        Self { client, rings, endpoint, connection, tls, own: None }
+        Self { client, rings, endpoint, connection, tls, own: None, trips: Trips::default() }
     }
 
     /// Whether the connection is known to be gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Trips to the server and back, so far.
+    #[must_use]
+    pub fn trips(&self) -> u32 {
+        self.trips.made.load(Ordering::Relaxed)
     }
 
     /// Sets the session up for one purpose, once and for good. Only for a session that is known to be ours alone: behind
@@ -230,6 +262,7 @@ impl Session {
     }
 
     async fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+        let _trip = self.trips.begin();
         match self.statement(sql, params).await? {
             None => self.client.query_typed(sql, params).await,
             Some(statement) => {
@@ -349,6 +382,7 @@ impl Tx<'_> {
         if self.opening.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
             return Ok(());
         }
+        let _trip = self.session.trips.begin();
         Ok(self.session.client.batch_execute("commit").await?)
     }
 

@@ -3,7 +3,6 @@
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use zeroize::Zeroizing;
 
 use super::{
     Keyring,
@@ -25,6 +24,13 @@ impl Keyring {
         self.all().map(|(id, key)| (id.clone(), fingerprint(key, token))).collect()
     }
 
+    /// The same, and those under keys that were destroyed: what to look for when somebody might have had it.
+    #[must_use]
+    pub fn fingerprints_ever(&self, token: &Token) -> Vec<Fingerprint> {
+        let of_the_ring = self.fingerprints(token).into_iter().map(|(_, one)| one);
+        of_the_ring.chain(self.fingerprint_keys().iter().map(|subkey| under(subkey, token))).collect()
+    }
+
     /// The mark to store beside what [`Keyring::seal`] writes now.
     #[must_use]
     pub fn fingerprint_under_primary(&self, token: &Token) -> (KeyId, Fingerprint) {
@@ -32,12 +38,24 @@ impl Keyring {
     }
 }
 
+impl Key {
+    /// The subkey of this key's fingerprints.
+    #[must_use]
+    pub fn for_fingerprints(&self) -> Self {
+        let mut subkey = Self::zeroed();
+        Hkdf::<Sha256>::new(None, self.bytes())
+            .expand(LABEL, subkey.bytes_mut())
+            .expect("HKDF-SHA-256 gives up to 8,160 bytes");
+        subkey
+    }
+}
+
 fn fingerprint(key: &Key, token: &Token) -> Fingerprint {
-    let mut subkey = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(None, key.bytes())
-        .expand(LABEL, &mut subkey[..])
-        .expect("HKDF-SHA-256 gives up to 8,160 bytes");
-    let mut hmac = Hmac::<Sha256>::new_from_slice(&subkey[..]).expect("HMAC takes a key of any length");
+    under(&key.for_fingerprints(), token)
+}
+
+fn under(subkey: &Key, token: &Token) -> Fingerprint {
+    let mut hmac = Hmac::<Sha256>::new_from_slice(subkey.bytes()).expect("HMAC takes a key of any length");
     hmac.update(token.expose().as_bytes());
     hmac.finalize().into_bytes().into()
 }
@@ -60,5 +78,20 @@ mod tests {
             ring.fingerprint_under_primary(&one),
             ring.fingerprint_under_primary(&Token::parse("other").unwrap())
         );
+    }
+
+    #[test]
+    fn a_key_that_is_gone_is_recognised_by_its_subkey() {
+        let [a, b] = ["a", "b"].map(|id| (KeyId::parse(id).unwrap(), Key::generate().unwrap()));
+        let subkey = a.1.for_fingerprints();
+        let token = Token::parse("7812-5733-8392-7092").unwrap();
+        let both = Keyring::new(b.0.clone(), [a, b.clone()].into(), [].into()).unwrap();
+        let left = Keyring::new(b.0.clone(), [b].into(), [].into()).unwrap().with_fingerprint_keys(vec![subkey]);
+        let mut wanted = both.fingerprints_ever(&token);
+        let mut found = left.fingerprints_ever(&token);
+        wanted.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, wanted);
+        assert_eq!(left.fingerprints(&token).len(), 1, "nothing new is stored under it");
     }
 }

@@ -98,7 +98,11 @@ impl Key {
         &self.0
     }
 
-    fn zeroed() -> Self {
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8; KEY_BYTES] {
+        &mut self.0
+    }
+
+    pub(super) fn zeroed() -> Self {
         Self(Box::new(Zeroizing::new([0; KEY_BYTES])))
     }
 }

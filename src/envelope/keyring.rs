@@ -14,6 +14,8 @@ pub struct Keyring {
     primary: KeyId,
     keys: BTreeMap<KeyId, Key>,
     retired: BTreeMap<KeyId, Key>,
+    /// Of keys that were destroyed.
+    fingerprint_keys: Vec<Key>,
 }
 
 impl Keyring {
@@ -35,7 +37,20 @@ impl Keyring {
         if !keys.contains_key(&primary) {
             return Err(KeyringFault::NoPrimary(primary));
         }
-        Ok(Self { primary, keys, retired })
+        Ok(Self { primary, keys, retired, fingerprint_keys: Vec::new() })
+    }
+
+    /// The same ring, with what is left of keys that were destroyed: their fingerprints' subkeys. They open nothing, and
+    /// recognise, in a link, a token that somebody had in their time.
+    #[must_use]
+    pub fn with_fingerprint_keys(self, fingerprint_keys: Vec<Key>) -> Self {
+        Self { fingerprint_keys, ..self }
+    }
+
+    /// What is left of keys that were destroyed.
+    #[must_use]
+    pub fn fingerprint_keys(&self) -> &[Key] {
+        &self.fingerprint_keys
     }
 
     /// The id of the key that seals.

@@ -13,13 +13,13 @@ pub(crate) fn add(ring: &Keyring, id: KeyId, key: Key) -> Result<Keyring, EditFa
     }
     let mut keys = ring.active().clone();
     keys.insert(id, key);
-    rebuilt(ring.primary().clone(), keys, ring.retired().clone())
+    rebuilt(ring, ring.primary().clone(), keys, ring.retired().clone())
 }
 
 /// The ring with this active key as the one that seals.
 pub(crate) fn promote(ring: &Keyring, id: &KeyId) -> Result<Keyring, EditFault> {
     active(ring, id)?;
-    rebuilt(id.clone(), ring.active().clone(), ring.retired().clone())
+    rebuilt(ring, id.clone(), ring.active().clone(), ring.retired().clone())
 }
 
 /// The ring with this active key as a retired one. Whether it still seals a token somewhere is not known here.
@@ -29,15 +29,18 @@ pub(crate) fn retire(ring: &Keyring, id: &KeyId) -> Result<Keyring, EditFault> {
     let (mut keys, mut retired) = (ring.active().clone(), ring.retired().clone());
     keys.remove(id);
     retired.insert(id.clone(), key.clone());
-    rebuilt(ring.primary().clone(), keys, retired)
+    rebuilt(ring, ring.primary().clone(), keys, retired)
 }
 
-/// The ring without this key, active or retired: what it has sealed can never be opened again.
+/// The ring without this key, active or retired: what it has sealed can never be opened again. What recognises its
+/// fingerprints stays: a link may still carry a token that was removed in its time.
 pub(crate) fn destroy(ring: &Keyring, id: &KeyId) -> Result<Keyring, EditFault> {
     not_primary(ring, id)?;
     let (mut keys, mut retired) = (ring.active().clone(), ring.retired().clone());
-    keys.remove(id).or_else(|| retired.remove(id)).ok_or_else(|| EditFault::Unknown(id.clone()))?;
-    rebuilt(ring.primary().clone(), keys, retired)
+    let key =
+        keys.remove(id).or_else(|| retired.remove(id)).ok_or_else(|| EditFault::Unknown(id.clone()))?;
+    let left = ring.fingerprint_keys().iter().cloned().chain([key.for_fingerprints()]).collect();
+    Ok(rebuilt(ring, ring.primary().clone(), keys, retired)?.with_fingerprint_keys(left))
 }
 
 /// An id for a new key: `k`, the year, and the first letters that are free, as in `k2026a`.
@@ -76,11 +79,12 @@ fn not_primary(ring: &Keyring, id: &KeyId) -> Result<(), EditFault> {
 }
 
 fn rebuilt(
+    ring: &Keyring,
     primary: KeyId,
     keys: BTreeMap<KeyId, Key>,
     retired: BTreeMap<KeyId, Key>,
 ) -> Result<Keyring, EditFault> {
-    Ok(Keyring::new(primary, keys, retired)?)
+    Ok(Keyring::new(primary, keys, retired)?.with_fingerprint_keys(ring.fingerprint_keys().to_vec()))
 }
 
 /// Why a keyring is not changed, with what to do instead.

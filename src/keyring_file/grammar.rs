@@ -52,18 +52,21 @@ pub(super) fn read(file: &mut File, path: &Path) -> Result<Keyring, KeyringError
 pub(super) fn parse(text: &str) -> Result<Keyring, At> {
     let document = DeTable::parse(text).or_else(|error| at(error.span().unwrap_or(0..0), NOT_TOML))?;
     let (mut primary, mut keys, mut retired) = (None, BTreeMap::new(), BTreeMap::new());
+    let mut fingerprint_keys = Vec::new();
     for (name, value) in document.into_inner() {
         match name.get_ref().as_ref() {
             "primary" => primary = Some((value.span(), id(value.get_ref().as_str(), value.span())?)),
             "keys" => keys = ring(value)?,
             "retired" => retired = ring(value)?,
+            "fingerprint_keys" => fingerprint_keys = list(value)?,
             _ => return at(name.span(), "a keyring has `primary`, [keys] and [retired], and nothing else"),
         }
     }
     let Some((span, primary)) = primary else {
         return at(0..0, "`primary` is missing: it names the key that seals, above [keys]");
     };
-    Keyring::new(primary, keys, retired).or_else(|fault| at(span, fault))
+    let ring = Keyring::new(primary, keys, retired).or_else(|fault| at(span, fault))?;
+    Ok(ring.with_fingerprint_keys(fingerprint_keys))
 }
 
 fn id(text: Option<&str>, span: Range<usize>) -> Result<KeyId, At> {
@@ -78,13 +81,26 @@ fn ring(section: Spanned<DeValue<'_>>) -> Result<BTreeMap<KeyId, Key>, At> {
     };
     let keys = table.into_iter().map(|(name, value)| {
         let id = id(Some(name.get_ref()), name.span())?;
-        let span = value.span();
-        let DeValue::String(text) = value.into_inner() else {
-            return at(span, "a key must be text in quotes");
-        };
-        Ok((id, key(text, span)?))
+        Ok((id, key_in(value)?))
     });
     keys.collect()
+}
+
+/// The keys of a list without ids.
+fn list(list: Spanned<DeValue<'_>>) -> Result<Vec<Key>, At> {
+    let span = list.span();
+    let DeValue::Array(keys) = list.into_inner() else {
+        return at(span, "`fingerprint_keys` must be a list");
+    };
+    keys.into_iter().map(key_in).collect()
+}
+
+fn key_in(value: Spanned<DeValue<'_>>) -> Result<Key, At> {
+    let span = value.span();
+    let DeValue::String(text) = value.into_inner() else {
+        return at(span, "a key must be text in quotes");
+    };
+    key(text, span)
 }
 
 /// Reads a key, and wipes the copy that TOML has made of it when it was written with escapes.
@@ -101,12 +117,25 @@ pub(super) fn write(keyring: &Keyring) -> Zeroizing<String> {
     const HEADER: &str = "# The keys that seal the portal tokens. Whoever reads this file can open every token, and without it nobody can:\n\
         # keep a copy of it, apart from the database's backups. `relinkd key` rewrites it; other comments do not stay.\n\n";
     const KEY_LINE: usize = 80;
-    let room = HEADER.len() + KEY_LINE * (4 + keyring.active().len() + keyring.retired().len());
+    const FINGERPRINTS: &str =
+        "\n# Of keys that were destroyed. They open nothing; they tell a removed token in a link.\n";
+    let left = keyring.fingerprint_keys();
+    let room = HEADER.len()
+        + FINGERPRINTS.len()
+        + KEY_LINE * (6 + keyring.active().len() + keyring.retired().len() + left.len());
     // With room for all of it: growing would leave copies of keys behind.
     let mut text = Zeroizing::new(String::with_capacity(room));
     text.push_str(HEADER);
     // Writing to a string does not fail.
     let _ = writeln!(text, "primary = \"{}\"", keyring.primary());
+    if !left.is_empty() {
+        text.push_str(FINGERPRINTS);
+        text.push_str("fingerprint_keys = [\n");
+        for key in left {
+            let _ = writeln!(text, "    \"{}\",", key.encode().as_str());
+        }
+        text.push_str("]\n");
+    }
     for (section, keys) in [("keys", keyring.active()), ("retired", keyring.retired())] {
         if !keys.is_empty() {
             let _ = writeln!(text, "\n[{section}]");

@@ -397,6 +397,22 @@ fn keys_are_added_promoted_retired_and_destroyed() {
 }
 
 #[test]
+fn what_is_left_of_a_destroyed_key_stays_in_the_file() {
+    let left = destroy(&two(), &id("b")).unwrap();
+    let text = grammar::write(&left);
+    let subkey = Key::parse(B).unwrap().for_fingerprints().encode();
+    assert!(text.contains(subkey.as_str()) && !text.contains(B) && !text.contains("b = "), "{}", text.len());
+    let read = ring(&text);
+    assert_eq!(*grammar::write(&read), *text);
+    let edited = promote(&add(&read, id("c"), Key::generate().unwrap()).unwrap(), &id("c")).unwrap();
+    assert_eq!(edited.fingerprint_keys().len(), 1);
+    for (wrong, place) in [("fingerprint_keys = 1", "must be a list"), ("fingerprint_keys = [1]", "in quotes")] {
+        let text = format!("{wrong}\nprimary = \"a\"\n[keys]\na = \"{A}\"\n");
+        assert!(grammar::parse(&text).is_err_and(|(_, what)| what.contains(place)), "{wrong}");
+    }
+}
+
+#[test]
 fn ids_follow_the_year_and_the_alphabet() {
     assert_eq!(next_id(None, |_| false, 2026).unwrap(), id("k2026a"));
     assert_eq!(

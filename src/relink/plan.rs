@@ -160,7 +160,7 @@ async fn strip_foreign_tokens(
     }
     let prints: Vec<Vec<Fingerprint>> = suspects
         .iter()
-        .map(|(_, token)| rules.keyring.fingerprints(token).into_iter().map(|(_, one)| one).collect())
+        .map(|(_, token)| rules.keyring.fingerprints_ever(token))
         .collect();
     let all: Vec<Fingerprint> = prints.iter().flatten().copied().collect();
     let known = fingerprints::holders(tx, &all).await?;

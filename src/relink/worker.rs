@@ -106,7 +106,7 @@ impl Worker {
         if self.suspect.is_some() {
             return self.put_off(session).await;
         }
-        let start = Instant::now();
+        let (start, trips) = (Instant::now(), session.trips());
         let busy = self.busy();
         let unsealable: HashSet<i64> = self.unsealable.keys().copied().collect();
         let task = Task {
@@ -128,7 +128,7 @@ impl Worker {
                 if step.claimed > 0 {
                     self.careful = false;
                     self.unreadable = 0;
-                    let took = start.elapsed().saturating_sub(self.round_trip * 4);
+                    let took = start.elapsed().saturating_sub(self.round_trip * session.trips().wrapping_sub(trips));
                     self.load.worked(self.is_full(&step), took);
                     self.queue_unsealable(session, &step.settled).await?;
                 }

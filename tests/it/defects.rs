@@ -436,8 +436,8 @@ fn the_bot_is_never_the_victim_of_a_deadlock() {
 }
 
 #[test]
-fn a_slow_way_to_the_server_keeps_no_row_from_the_bot() {
-    const MANY: i64 = 100;
+fn a_slow_way_to_the_server_keeps_no_row_from_the_bot_and_travel_is_not_taken_for_work() {
+    const MANY: i64 = 2_000;
     let bench = with_many(MANY);
     let _way = SlowWay::start(&bench, Duration::from_millis(100));
     let daemon = bench.start();
@@ -447,7 +447,7 @@ fn a_slow_way_to_the_server_keeps_no_row_from_the_bot() {
     bot.execute("set lock_timeout = '1s'");
     bench.db.set_token(ALICE, Some(TOKEN));
     bench.wait_until("all are right", || {
-        bot.execute("update issues set status = 'busy' where id = 1 + floor(random() * 100)");
+        bot.execute(&format!("update issues set status = 'busy' where id = 1 + floor(random() * {MANY})"));
         with_token(&bench, TOKEN) == MANY
     });
     daemon.stop();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::cast::{ALICE, OTHER, TOKEN, bench_of};
 use crate::support::{Bench, login_link, plain_link};
 
 fn token(user: i64) -> String {
@@ -123,6 +124,28 @@ fn a_key_that_a_daemon_seals_with_still_is_not_destroyed() {
     bench.wait_until("the daemon seals with k2", || sealing() == json!(["k2"]));
     bench.run(["key", "retire", "k1", "--destroy"]).ok();
     daemon.stop();
+}
+
+/// What was removed in a key's time is known by that key's fingerprints alone.
+#[test]
+fn a_removed_token_is_recognised_after_its_key_was_destroyed() {
+    let bench = bench_of(&[ALICE]);
+    bench.db.insert_issue(1, ALICE, Some(&plain_link(1)));
+    bench.db.insert_issue(2, ALICE, Some(&plain_link(2)));
+    bench.set("portal.tokenless", "\"keep\"");
+    bench.install();
+    bench.run_with_input(["token", "set", &ALICE.to_string()], TOKEN).ok();
+    bench.run(["token", "remove", &ALICE.to_string()]).ok();
+    for command in ["generate --id k2", "promote k2", "retire k1 --destroy", "generate --id k3", "promote k3"] {
+        bench.run(["key"].into_iter().chain(command.split(' '))).ok();
+    }
+    let keyring = fs::read_to_string(bench.keyring_file()).unwrap();
+    assert!(!keyring.contains("k1"), "{}", keyring.len());
+    bench.db.execute(&format!("update issues set okdesk_url = '{}' where id = 1", login_link(TOKEN, 1)));
+    bench.db.execute(&format!("update issues set okdesk_url = '{}' where id = 2", login_link(OTHER, 2)));
+    bench.run(["sync"]).ok();
+    assert_eq!(bench.db.link(1), Some(plain_link(1)));
+    assert_eq!(bench.db.link(2), Some(login_link(OTHER, 2)), "nobody ever had that one");
 }
 
 #[test]

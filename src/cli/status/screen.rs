@@ -98,7 +98,10 @@ pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
         lines.row("daemon", Tone::Good, text);
     } else {
         lines.row("daemon", Tone::Amiss, "none is running here");
-        lines.mend(format!("systemctl start {}", commands.unit()));
+        // Without a keyring it would not start.
+        if place.keyring.is_ok() {
+            lines.mend(format!("systemctl start {}", commands.unit()));
+        }
     }
     files(&mut lines, commands, local);
     match &place.keyring {

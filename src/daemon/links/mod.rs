@@ -291,7 +291,7 @@ impl Links<'_> {
         let Some((session, worker)) = place.as_mut() else { return Ok((Step::default(), false)) };
         self.shared.board.beat(Room::Links);
         let rules = self.rules();
-        let limit = STEP + worker.round_trip() * 8;
+        let limit = STEP + worker.round_trip() * 12;
         let Ok(step) = tokio::time::timeout(limit, worker.turn(session, &rules, part)).await else {
             // Perhaps it was too much at once: the next connection begins with less.
             worker.given_up();
