@@ -86,7 +86,8 @@ mod tests {
         let subkey = a.1.for_fingerprints();
         let token = Token::parse("7812-5733-8392-7092").unwrap();
         let both = Keyring::new(b.0.clone(), [a, b.clone()].into(), [].into()).unwrap();
-        let left = Keyring::new(b.0.clone(), [b].into(), [].into()).unwrap().with_fingerprint_keys(vec![subkey]);
+        let left =
+            Keyring::new(b.0.clone(), [b].into(), [].into()).unwrap().with_fingerprint_keys(vec![subkey]);
         let mut wanted = both.fingerprints_ever(&token);
         let mut found = left.fingerprints_ever(&token);
         wanted.sort_unstable();

@@ -37,8 +37,7 @@ pub(crate) fn retire(ring: &Keyring, id: &KeyId) -> Result<Keyring, EditFault> {
 pub(crate) fn destroy(ring: &Keyring, id: &KeyId) -> Result<Keyring, EditFault> {
     not_primary(ring, id)?;
     let (mut keys, mut retired) = (ring.active().clone(), ring.retired().clone());
-    let key =
-        keys.remove(id).or_else(|| retired.remove(id)).ok_or_else(|| EditFault::Unknown(id.clone()))?;
+    let key = keys.remove(id).or_else(|| retired.remove(id)).ok_or_else(|| EditFault::Unknown(id.clone()))?;
     let left = ring.fingerprint_keys().iter().cloned().chain([key.for_fingerprints()]).collect();
     Ok(rebuilt(ring, ring.primary().clone(), keys, retired)?.with_fingerprint_keys(left))
 }

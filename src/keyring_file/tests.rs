@@ -406,7 +406,9 @@ fn what_is_left_of_a_destroyed_key_stays_in_the_file() {
     assert_eq!(*grammar::write(&read), *text);
     let edited = promote(&add(&read, id("c"), Key::generate().unwrap()).unwrap(), &id("c")).unwrap();
     assert_eq!(edited.fingerprint_keys().len(), 1);
-    for (wrong, place) in [("fingerprint_keys = 1", "must be a list"), ("fingerprint_keys = [1]", "in quotes")] {
+    for (wrong, place) in
+        [("fingerprint_keys = 1", "must be a list"), ("fingerprint_keys = [1]", "in quotes")]
+    {
         let text = format!("{wrong}\nprimary = \"a\"\n[keys]\na = \"{A}\"\n");
         assert!(grammar::parse(&text).is_err_and(|(_, what)| what.contains(place)), "{wrong}");
     }

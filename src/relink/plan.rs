@@ -158,10 +158,8 @@ async fn strip_foreign_tokens(
     if suspects.is_empty() {
         return Ok(());
     }
-    let prints: Vec<Vec<Fingerprint>> = suspects
-        .iter()
-        .map(|(_, token)| rules.keyring.fingerprints_ever(token))
-        .collect();
+    let prints: Vec<Vec<Fingerprint>> =
+        suspects.iter().map(|(_, token)| rules.keyring.fingerprints_ever(token)).collect();
     let all: Vec<Fingerprint> = prints.iter().flatten().copied().collect();
     let known = fingerprints::holders(tx, &all).await?;
     for ((due, _), prints) in suspects.into_iter().zip(prints) {

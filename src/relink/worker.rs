@@ -128,7 +128,8 @@ impl Worker {
                 if step.claimed > 0 {
                     self.careful = false;
                     self.unreadable = 0;
-                    let took = start.elapsed().saturating_sub(self.round_trip * session.trips().wrapping_sub(trips));
+                    let took =
+                        start.elapsed().saturating_sub(self.round_trip * session.trips().wrapping_sub(trips));
                     self.load.worked(self.is_full(&step), took);
                     self.queue_unsealable(session, &step.settled).await?;
                 }

@@ -437,7 +437,7 @@ fn the_bot_is_never_the_victim_of_a_deadlock() {
 
 #[test]
 fn a_slow_way_to_the_server_keeps_no_row_from_the_bot_and_travel_is_not_taken_for_work() {
-    const MANY: i64 = 2_000;
+    const MANY: i64 = 1_000;
     let bench = with_many(MANY);
     let _way = SlowWay::start(&bench, Duration::from_millis(100));
     let daemon = bench.start();

@@ -136,7 +136,9 @@ fn a_removed_token_is_recognised_after_its_key_was_destroyed() {
     bench.install();
     bench.run_with_input(["token", "set", &ALICE.to_string()], TOKEN).ok();
     bench.run(["token", "remove", &ALICE.to_string()]).ok();
-    for command in ["generate --id k2", "promote k2", "retire k1 --destroy", "generate --id k3", "promote k3"] {
+    bench.run(["sync"]).ok();
+    for command in ["generate --id k2", "promote k2", "retire k1 --destroy", "generate --id k3", "promote k3"]
+    {
         bench.run(["key"].into_iter().chain(command.split(' '))).ok();
     }
     let keyring = fs::read_to_string(bench.keyring_file()).unwrap();

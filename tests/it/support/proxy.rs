@@ -23,6 +23,7 @@ impl SlowWay {
         spawn(move || {
             for client in listener.incoming() {
                 let (client, server) = (client.unwrap(), UnixStream::connect(&server).unwrap());
+                client.set_nodelay(true).unwrap();
                 let (from_client, to_client) = (client.try_clone().unwrap(), client);
                 let (from_server, to_server) = (server.try_clone().unwrap(), server);
                 let ends = (to_client.try_clone().unwrap(), to_server.try_clone().unwrap());
