@@ -453,6 +453,66 @@ fn a_slow_way_to_the_server_keeps_no_row_from_the_bot_and_travel_is_not_taken_fo
     daemon.stop();
 }
 
+/// Of two sessions at work one has the giant, and the other may not think that all is done.
+#[test]
+fn nobody_waits_for_the_end_of_a_giants_walk() {
+    const MANY: i64 = 8_000;
+    const GIANT: i64 = 1;
+    let bench = bench_of(&[GIANT, 2, 3]);
+    bench.db.execute(&format!(
+        "insert into issues (id, telegram_user_id, okdesk_issue_id, status, okdesk_url)
+         select n, {GIANT}, n, 'opened', '{BASE}/issues/' || n from generate_series(1, {MANY}) n"
+    ));
+    bench.install();
+    for user in [2, 3] {
+        bench.db.set_token(user, Some(&format!("{user:04}-5733-8392-7092")));
+    }
+    let daemon = bench.start();
+    bench.wait_idle();
+    bench.db.execute(&format!(
+        "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.0002); return new; end $$;
+         create trigger slow before update on issues for each row when (old.telegram_user_id = {GIANT}) execute function slow()"
+    ));
+    let mut issue = i32::try_from(MANY).unwrap();
+    for walk in 1..=5 {
+        let token = format!("1000-2000-3000-{walk:04}");
+        let done = || {
+            bench.db.number(&format!(
+                "select count(*) from issues where telegram_user_id = {GIANT} and okdesk_url like '%token={token}&%'"
+            ))
+        };
+        bench.db.set_token(GIANT, Some(&token));
+        bench.wait_until("the walk is under way", || done() > 500);
+        for user in [2, 3] {
+            issue += 1;
+            bench.db.insert_issue(issue, user, Some(&plain_link(i64::from(issue))));
+            bench.wait_link(issue, &login_link(&format!("{user:04}-5733-8392-7092"), i64::from(issue)));
+        }
+        assert!(done() < MANY, "the giant was done first, in walk {walk}");
+    }
+    daemon.stop();
+}
+
+/// Statistics that say that all issues are one user's make an index on ids look best.
+#[test]
+fn a_walk_of_few_issues_reads_no_others() {
+    let bench = with_many(20_000);
+    bench.db.execute("analyze issues");
+    bench.db.set_token(BOB, Some(TOKEN));
+    let read = "select pg_stat_get_tuples_returned(c.oid) + pg_stat_get_tuples_fetched(c.oid)
+                  from pg_class c where c.oid = 'issues_pkey'::regclass";
+    bench.run(["sync", &BOB.to_string()]).ok();
+    bench.wait_link(1_000_000, &login_link(TOKEN, 1_000_000));
+    let before = bench.db.number(read);
+    bench.db.set_token(BOB, Some(OTHER));
+    bench.run(["sync", &BOB.to_string()]).ok();
+    bench.wait_link(1_000_000, &login_link(OTHER, 1_000_000));
+    // The server counts a session's reads when it ends.
+    sleep(Duration::from_millis(1_500));
+    let read = bench.db.number(read) - before;
+    assert!(read < 5_000, "{read} entries of the index on ids were read");
+}
+
 #[test]
 fn of_two_daemons_reloaded_one_after_the_other_no_link_stays_on_the_old_host() {
     const MANY: i64 = 3_000;

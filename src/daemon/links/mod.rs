@@ -252,6 +252,8 @@ impl Links<'_> {
             async move {
                 self.open_worker(index).await?;
                 while !self.interrupted() {
+                    // Whoever is in the middle of a step is not idle: there will be more.
+                    idle[index].store(false, Ordering::Relaxed);
                     let share = i64::try_from(index).unwrap_or(0);
                     let (mut step, _) = self.turn(index, Part { share: (2, share), ..Part::WHOLE }).await?;
                     if step.claimed == 0 {
