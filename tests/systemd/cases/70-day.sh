@@ -327,7 +327,7 @@ test_day_loses_the_keyring() {
     documented docs/daily.md 'relinkd check'
     documented docs/daily.md 'relinkd status'
     types 'relinkd health'
-    types 'journalctl -t relinkd -n 15'
+    types 'journalctl -t relinkd -n 7'
     documented docs/keys.md 'relinkd key generate --id k2026b --reload'
     documented docs/install.md 'relinkd key generate'
     types 'ls /etc/relinkd'
