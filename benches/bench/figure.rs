@@ -138,6 +138,22 @@ impl Results {
         self.spreads.extend(sheet.spreads);
     }
 
+    /// Takes the rows of a later run on the same machine; its other rows stay.
+    pub(crate) fn renew(&mut self, later: Self) {
+        let same = |results: &Self| {
+            (results.machine.cpu.clone(), results.machine.postgres.clone(), results.programs.clone())
+        };
+        assert_eq!(same(self), same(&later), "another machine's figures, or another program's");
+        let is_renewed = |row: &str| later.figures.iter().any(|figure| figure.row == row);
+        self.figures.retain(|figure| !is_renewed(&figure.row));
+        self.spreads.retain(|spread| !is_renewed(&spread.row));
+        self.failed.retain(|row| !is_renewed(row));
+        self.quick |= later.quick;
+        self.figures.extend(later.figures);
+        self.spreads.extend(later.spreads);
+        self.failed.extend(later.failed);
+    }
+
     /// Writes `results.json`; after each row, so that a run that is cut short has said something.
     pub(crate) fn write(&self, directory: &Path) {
         fs::create_dir_all(directory).unwrap();

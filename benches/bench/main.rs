@@ -39,8 +39,12 @@ fn main() {
         for row in &rows::ALL {
             println!("{:<14} {}", row.name, row.about);
         }
-    } else if let Some(file) = &options.document {
-        report::document(&Results::read(file));
+    } else if let Some((first, later)) = options.document.split_first() {
+        let mut results = Results::read(first);
+        for file in later {
+            results.renew(Results::read(file));
+        }
+        report::document(&results);
     } else {
         measure(options);
     }

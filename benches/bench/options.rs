@@ -55,9 +55,10 @@ pub(crate) struct Options {
     /// Where results.json and the plots go
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     output: PathBuf,
-    /// Measure nothing: write docs/performance.md and its plots from this results.json
+    /// Measure nothing: write docs/performance.md, its plots and the README's figures from this results.json; may be
+    /// repeated, and rows of a later file take the place of the same ones of an earlier
     #[arg(long, value_name = "FILE")]
-    pub(crate) document: Option<PathBuf>,
+    pub(crate) document: Vec<PathBuf>,
     /// Measure nothing: be the listener that relinkd is compared with
     #[arg(long, hide = true, value_name = "TARGET")]
     pub(crate) blind_listener: Option<String>,

@@ -10,9 +10,10 @@ use crate::policy::{Trouble, trouble};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// How long a user who was found locked is left alone, at first and at the most.
+/// How long a user who was found locked is left alone, at first and at the most. Many such users at the head of the queue
+/// have to be left alone for longer than it takes to meet them all, on a busy machine too.
 const BUSY_FIRST: Duration = Duration::from_millis(4);
-const BUSY_MOST: Duration = Duration::from_millis(256);
+const BUSY_MOST: Duration = Duration::from_secs(2);
 /// Pauses before what was set aside is tried again: 1 s, doubled each time, to this.
 const ASIDE_MOST: Duration = Duration::from_secs(300);
 /// The pause before a token that could not be sealed is tried again: its links are right meanwhile.
@@ -163,7 +164,7 @@ impl Worker {
     fn note_busy(&mut self, contended: &HashSet<i64>) {
         let now = Instant::now();
         // Whoever was not met again for a while is forgotten.
-        self.busy.retain(|user, (until, pause)| contended.contains(user) || now < *until + *pause * 4);
+        self.busy.retain(|user, (until, _)| contended.contains(user) || now < *until + BUSY_MOST);
         for user in contended {
             let pause = self.busy.get(user).map_or(BUSY_FIRST, |(_, pause)| (*pause * 2).min(BUSY_MOST));
             self.busy.insert(*user, (now + pause, pause));

@@ -132,6 +132,10 @@ pub(crate) fn document(results: &Results) {
     let page = Path::new("docs/performance.md");
     let text = fs::read_to_string(page).unwrap();
     fs::write(page, page::renew(&text, results, &plots)).unwrap();
+    for (readme, words) in [("README.md", page::ENGLISH), ("README.ru.md", page::RUSSIAN)] {
+        let text = fs::read_to_string(readme).unwrap();
+        fs::write(readme, page::renew_readme(&text, results, words)).unwrap();
+    }
 }
 
 /// Three digits that count, no more.
