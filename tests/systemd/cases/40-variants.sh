@@ -37,6 +37,28 @@ test_two_instances_run_beside_each_other() {
     inside systemctl reload relinkd@alpha relinkd@beta
 }
 
+test_a_database_of_0_1_0_is_upgraded_with_what_waits() {
+    local configuration=/etc/relinkd/old.toml
+    make_database old
+    as postgres psql -Xq -d old -f - <tests/upgrade/0.1.0.sql >/dev/null
+    DATABASE=old sql "update users set portal_token = '$NEW_TOKEN' where telegram_id = 1"
+    put "$configuration" <<'CONFIGURATION'
+[database]
+url = "postgresql://relinkd@/old"
+[portal]
+base_url = "https://yapomogu55.okdesk.ru"
+CONFIGURATION
+    inside relinkd --config "$configuration" key generate
+    fails inside relinkd --config "$configuration" check
+    inside runuser -u postgres -g relinkd -- \
+        relinkd --config "$configuration" install --admin-url "postgresql://postgres@/old"
+    inside systemctl -q enable --now relinkd@old
+    DATABASE=old soon 10 link_is 1 "$(login "$NEW_TOKEN" 1)"
+    equal "$(DATABASE=old sql 'select starts_with(portal_token, $$relinkd:v1:$$) from users where telegram_id = 1')" t
+    inside systemctl -q disable --now relinkd@old
+    inside rm -r "$configuration" /etc/relinkd/old.keyring.toml /var/spool/relinkd/old
+}
+
 test_it_works_without_any_network() {
     use_drop_in unix-only.conf <systemd/unix-only.conf
     inside systemctl restart relinkd
