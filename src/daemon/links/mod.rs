@@ -214,10 +214,8 @@ impl Links<'_> {
         let mut whole = Instant::now();
         while !self.interrupted() {
             let mut above = self.looked_up_to.load(Ordering::Relaxed);
-            if whole.elapsed() > WHOLE_QUEUE {
-                (above, whole) = (i64::MIN, Instant::now());
-                // Else it would wait until the bot pauses.
-                self.turn(0, Part::AGAIN).await?;
+            if self.now_and_then(&mut whole).await? {
+                above = i64::MIN;
             }
             let (step, full) = self.turn(0, Part { above, ..Part::WHOLE }).await?;
             if step.looked_at > 0 {
@@ -233,6 +231,17 @@ impl Links<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Tries again something that was set aside, where that was not done for a while: else it would wait until the bot
+    /// pauses. Says whether it was time.
+    async fn now_and_then(&self, last: &mut Instant) -> Result<bool, RelinkError> {
+        if last.elapsed() <= WHOLE_QUEUE {
+            return Ok(false);
+        }
+        *last = Instant::now();
+        self.turn(0, Part::AGAIN).await?;
+        Ok(true)
     }
 
     /// One look through the whole queue. Says whether there was anything; then there may be more.
@@ -251,7 +260,11 @@ impl Links<'_> {
             let idle = &idle;
             async move {
                 self.open_worker(index).await?;
+                let mut last = Instant::now();
                 while !self.interrupted() {
+                    if index == 0 {
+                        self.now_and_then(&mut last).await?;
+                    }
                     // Whoever is in the middle of a step is not idle: there will be more.
                     idle[index].store(false, Ordering::Relaxed);
                     let share = i64::try_from(index).unwrap_or(0);
