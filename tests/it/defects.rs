@@ -497,6 +497,49 @@ fn nobody_waits_for_the_end_of_a_giants_walk() {
     daemon.stop();
 }
 
+#[test]
+fn what_was_set_aside_is_tried_again_while_giants_are_walked() {
+    const MANY: i64 = 20_000;
+    let bench = bench_of(&[1, 2, 3, 4]);
+    bench.db.execute(&format!(
+        "insert into issues (id, telegram_user_id, okdesk_issue_id, status, okdesk_url)
+         select n, 1 + n % 2 * 3, n, 'opened', '{BASE}/issues/' || n from generate_series(1, {MANY}) n;
+         create function refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$;
+         create trigger refuse before update on issues for each row when (old.id > {MANY}) execute function refuse();
+         create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.0005); return new; end $$;
+         create trigger slow before update on issues for each row when (old.id <= {MANY}) execute function slow()"
+    ));
+    let issue_of = |user: i64| i32::try_from(MANY + user).unwrap();
+    let token_of = |user: i64| format!("{user:04}-5733-8392-7092");
+    for user in [2, 3] {
+        bench.db.insert_issue(issue_of(user), user, Some(&plain_link(i64::from(issue_of(user)))));
+    }
+    bench.install();
+    let daemon = bench.start();
+    bench.wait_idle();
+    for user in [2, 3] {
+        bench.db.set_token(user, Some(&token_of(user)));
+    }
+    let aside = "select count(*) from relinkd.change where attempts > 0";
+    bench.wait_until("both are set aside", || bench.db.number(aside) == 2);
+    // One in each share of the two sessions: neither is ever without work.
+    bench.db.set_token(1, Some(TOKEN));
+    bench.db.set_token(4, Some(OTHER));
+    let done = || {
+        let right = format!("select count(*) from issues where id <= {MANY} and okdesk_url like '%token=%'");
+        bench.db.number(&right)
+    };
+    bench.wait_until("the walk is under way", || done() > 500);
+    bench.db.execute(
+        "create or replace function refuse() returns trigger language plpgsql as $$ begin return new; end $$",
+    );
+    for user in [2, 3] {
+        bench.wait_link(issue_of(user), &login_link(&token_of(user), i64::from(issue_of(user))));
+    }
+    assert!(done() < MANY * 3 / 4, "the giants came first");
+    daemon.stop();
+}
+
 /// Statistics that say that all issues are one user's make an index on ids look best.
 #[test]
 fn a_walk_of_few_issues_reads_no_others() {
