@@ -40,7 +40,7 @@ create table if not exists relinkd.change (
     -- as it was, false where the link got another token since. Of a user: every token.
     strip       boolean,
     former      text[],                      -- sealed tokens that the user no longer has: they must go from the links
-    assigned    boolean default (current_setting('relinkd.assigning', true) = 'on'),   -- by relinkd, not by the bot
+    assigned    boolean,                     -- true: by relinkd, not by the bot
     at          timestamptz not null default clock_timestamp(),
     due         timestamptz not null default '-infinity',
     attempts    integer not null default 0,  -- failures in a row; above 0 it is set aside
@@ -159,6 +159,7 @@ create or replace view relinkd.own_trigger as
     select t.tgname as name, t.tgrelid as table_id, p.proname as function, t.tgenabled as enabled,
            array(select a.attnum from pg_attribute a where a.attrelid = t.tgrelid and a.attnum = any (t.tgattr::int2[])
                   order by a.attnum) as watches,
+           t.tgqual is not null as conditional,
            coalesce(p.prosecdef and p.proconfig is null and p.proowner = c.relowner, false) as intact
       from pg_trigger t
       join pg_class c on c.oid = t.tgrelid
@@ -172,7 +173,7 @@ create or replace view relinkd.sound_trigger as
     select w.name, w.table_id
       from relinkd.wanted_trigger w
       join relinkd.own_trigger o on o.name = w.name and o.table_id = w.table_id and o.function = w.function
-     where o.enabled in ('O', 'A') and o.intact
+     where o.enabled in ('O', 'A') and o.intact and o.conditional = (w.watches <> '{}')
        and o.watches = array(select b.column_number from relinkd.bound b where b.part = any (w.watches) order by 1);
 
 -- What the daemon's role needs, and no more: it owns nothing, and of the bot's tables it sees only the columns in the two
