@@ -95,13 +95,13 @@ pub async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claimed, DbEr
     let rows = tx
         .query(
             "with fresh as materialized (
-                 select c.id, c.telegram_id, c.issue_id from relinkd.change c
+                 select c.id, c.telegram_id, c.issue_id, c.ctid as place from relinkd.change c
                   where c.attempts <= 0 and c.id > $3 and (c.due <= now() or c.due > now() + interval '10 min')
                     and coalesce(c.telegram_id <> all ($4) and abs(c.telegram_id % $5) = $6, $6 = 0)
                     and ($7::int8[] is null or c.telegram_id = any ($7))
                   order by c.id limit $1 for update skip locked),
              again as materialized (
-                 select c.id, c.telegram_id, c.issue_id from relinkd.change c
+                 select c.id, c.telegram_id, c.issue_id, c.ctid as place from relinkd.change c
                   where not exists (select from fresh)
                     and c.attempts > 0 and c.id > $3 and (c.due <= now() or c.due > now() + interval '10 min')
                     and coalesce(c.telegram_id <> all ($4) and abs(c.telegram_id % $5) = $6, $6 = 0)
@@ -109,17 +109,20 @@ pub async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claimed, DbEr
                   order by c.id limit 1 for update skip locked),
              due as materialized (select * from fresh union all select * from again),
              locked as materialized (
-                 select d.id, d.telegram_id, coalesce(pg_try_advisory_xact_lock(relinkd.user_key(d.telegram_id)), true) as ours
+                 select d.id, d.telegram_id, d.place,
+                        coalesce(pg_try_advisory_xact_lock(relinkd.user_key(d.telegram_id)), true) as ours
                    from (select d.*, count(*) filter (where d.issue_id is null) over (order by d.id) as users from due d) d
                   where d.issue_id is not null or d.users <= $2),
              taken as (
-                 delete from relinkd.change c using locked l where c.id = l.id and l.ours
+                 delete from relinkd.change c using locked l where c.ctid = l.place and l.ours
                  returning c.*)
-             select l.id, l.telegram_id, l.ours, t.issue_id, t.cursor, t.strip, array_to_string(t.former, ','), coalesce(t.assigned, false),
+             select t.id, t.telegram_id, true, t.issue_id, t.cursor, t.strip, array_to_string(t.former, ','), coalesce(t.assigned, false),
                     (extract(epoch from t.at) * 1000000)::int8, t.attempts, t.last_error,
                     (extract(epoch from clock_timestamp() - t.at) * 1000)::int8
-               from locked l left join taken t on t.id = l.id
-              order by l.id",
+               from taken t
+             union all
+             select l.id, l.telegram_id, false, null, null, null, null, null, null, null, null, null from locked l where not l.ours
+              order by 1",
             &[
                 (&as_i64(claiming.limit), Type::INT8),
                 (&as_i64(claiming.users), Type::INT8),

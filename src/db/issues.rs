@@ -283,15 +283,13 @@ pub async fn write_and_commit(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// The rows that were not written are looked for only where there are any.
 macro_rules! write {
-    ($source:literal, $free:literal) => {
+    ($source:literal) => {
         concat!(
-            "with wanted as materialized (
-                 select w.* from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9))
-                        w(place, version, id, url, telegram_id, strip, at, pause, back)),",
-            $free,
-            " done as (
-                 update relinkd.bot_issue i set url = w.url from ", $source, " w
+            "with ", $source, "
+             done as (
+                 update relinkd.bot_issue i set url = w.url from wanted w
                   where i.place operator(pg_catalog.=) w.place and i.version operator(pg_catalog.=) w.version
                     and i.id operator(pg_catalog.=) w.id
                  returning i.id::pg_catalog.int8),
@@ -301,8 +299,10 @@ macro_rules! write {
                                  pg_catalog.clock_timestamp()) as at,
                         pg_catalog.clock_timestamp() operator(pg_catalog.+)
                             (w.pause::pg_catalog.float8 operator(pg_catalog.*) pg_catalog.interval '1 ms') as due
-                   from wanted w
-                  where not exists (select from done d where d.id operator(pg_catalog.=) w.id)),
+                   from rows from (pg_catalog.unnest($3), pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7),
+                                   pg_catalog.unnest($8), pg_catalog.unnest($9)) w(id, telegram_id, strip, at, pause, back)
+                  where (select pg_catalog.count(*) from done) operator(pg_catalog.<>) pg_catalog.cardinality($3)
+                    and not w.id operator(pg_catalog.=) any (select d.id from done d)),
              placed as (
                  insert into relinkd.change (id, telegram_id, issue_id, strip, at, due)
                  select h.back, h.telegram_id, h.id, h.strip, h.at, h.due from held h where h.back is not null),
@@ -314,11 +314,16 @@ macro_rules! write {
     };
 }
 
-const WRITE: &str = write!("wanted", "");
+const WRITE: &str = write!(
+    "wanted as (
+         select w.* from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4))
+                              w(place, version, id, url)),"
+);
 const WRITE_FREE: &str = write!(
-    "free",
-    " free as materialized (
-          select w.* from wanted w join relinkd.bot_issue i on i.place operator(pg_catalog.=) w.place
-           where i.version operator(pg_catalog.=) w.version and i.id operator(pg_catalog.=) w.id
-             for no key update of i skip locked),"
+    "wanted as materialized (
+         select w.* from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4))
+                              w(place, version, id, url)
+                    join relinkd.bot_issue i on i.place operator(pg_catalog.=) w.place
+          where i.version operator(pg_catalog.=) w.version and i.id operator(pg_catalog.=) w.id
+            for no key update skip locked),"
 );

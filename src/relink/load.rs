@@ -13,38 +13,59 @@ const LONG: Duration = Duration::from_millis(30);
 /// What the bot must never wait.
 const MUCH_TOO_LONG: Duration = Duration::from_millis(200);
 
-/// Links that a step looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load(usize);
+/// Links of a user's walk that a step has room for: between these, following what the users of the last steps have.
+const A_USER: (usize, usize) = (16, 256);
+
+/// What a step takes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    links: usize,
+    a_user: usize,
+    /// The last step found more walks than it could take: to lock other changes would be in vain.
+    crowded: bool,
+}
+
+/// The walks of a step.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Walks {
+    /// Changes of whole users that were claimed.
+    pub claimed: usize,
+    /// Their users.
+    pub users: usize,
+    /// Users who have more issues than there was room for.
+    pub unfinished: usize,
+    /// Links that were read.
+    pub links: usize,
+}
 
 impl Default for Load {
     fn default() -> Self {
-        Self(FIRST)
+        Self { links: FIRST, ..Self::ONE }
     }
 }
 
 impl Load {
     /// One thing at a time: what fails then fails for itself.
-    pub(super) const ONE: Self = Self(1);
+    pub(super) const ONE: Self = Self { links: 1, a_user: A_USER.0, crowded: false };
 
     /// Links to look at, in all.
     pub(super) fn links(self) -> usize {
-        self.0
+        self.links
     }
 
     /// Changes to claim.
     pub(super) fn changes(self) -> usize {
-        self.0.min(1_024)
+        if self.crowded { self.users() } else { self.links.min(1_024) }
     }
 
     /// Of these, changes of whole users.
     pub(super) fn users(self) -> usize {
-        (self.0 / 16).clamp(1, 256)
+        (self.links / self.a_user).clamp(1, 256)
     }
 
     /// Whether it can be no less.
     pub(super) fn is_one(self) -> bool {
-        self == Self::ONE
+        self.links == 1
     }
 
     /// After a step that took this time, and whether it took on all that it could.
@@ -52,20 +73,30 @@ impl Load {
         if took > LONG {
             // A machine that is busy takes long for little; then smaller steps would not be shorter ones.
             let least = if took > MUCH_TOO_LONG { 8 } else { 64 };
-            self.0 = (self.0 / 2).max(least).min(self.0);
-        } else if took < SHORT && (full || self.0 < FIRST) {
-            self.0 = (self.0 * 2).min(MOST);
+            self.links = (self.links / 2).max(least).min(self.links);
+        } else if took < SHORT && (full || self.links < FIRST) {
+            self.links = (self.links * 2).min(MOST);
+        }
+    }
+
+    /// After a step with these walks.
+    pub(super) fn walked(&mut self, walks: Walks) {
+        self.crowded = walks.claimed >= self.users();
+        if walks.users > 1 && walks.unfinished * 2 > walks.users {
+            self.a_user = (self.a_user * 2).min(A_USER.1);
+        } else if walks.links * 4 < walks.users * self.a_user {
+            self.a_user = (self.a_user / 2).max(A_USER.0);
         }
     }
 
     /// After a step in which the session ended: to find what ended it may not take many of them.
     pub(super) fn lost(&mut self) {
-        self.0 = (self.0 / 16).max(1);
+        self.links = (self.links / 16).max(1);
     }
 
     /// After a step that failed.
     pub(super) fn failed(&mut self) {
-        self.0 = (self.0 / 2).max(1);
+        self.links = (self.links / 2).max(1);
     }
 }
 
@@ -91,6 +122,33 @@ mod tests {
             load.worked(true, Duration::from_secs(1));
         }
         assert_eq!(load.links(), 8);
+    }
+
+    #[test]
+    fn there_is_room_for_what_users_have() {
+        let mut load = Load { links: MOST, ..Load::default() };
+        let walks = |a_user: usize, load: Load| {
+            let room = load.links() / load.users();
+            let unfinished = if a_user < room { 0 } else { load.users() };
+            Walks {
+                claimed: load.users(),
+                users: load.users(),
+                unfinished,
+                links: load.users() * a_user.min(room),
+            }
+        };
+        for _ in 0..10 {
+            load.walked(walks(100, load));
+        }
+        assert_eq!((load.users(), load.changes()), (32, 32));
+        for _ in 0..10 {
+            load.walked(walks(1, load));
+        }
+        assert_eq!(load.users(), 256);
+        load.walked(Walks::default());
+        assert_eq!(load.changes(), 1_024, "nobody is crowded out any more");
+        load.walked(Walks { claimed: 1, users: 1, unfinished: 1, links: MOST });
+        assert_eq!(load.users(), 256, "one who has many says nothing of others");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! own: otherwise a token that is being removed could be written back.
 
 use super::batch::Batch;
-use super::load::Load;
+use super::load::{Load, Walks};
 use super::{Plan, RelinkError, Rules, Users, Warning, plan, read_users, token_states};
 use crate::db::changes::{self, Change, Claiming};
 use crate::db::history::{self, Action, Entry, Via};
@@ -15,7 +15,7 @@ use crate::envelope::Stored;
 use crate::link::Portal;
 use crate::telemetry;
 use crate::token::Token;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Users that a change of everybody becomes in one transaction.
 const EVERYBODY: usize = 1_000;
@@ -49,6 +49,8 @@ pub struct Step {
     pub settled: Vec<i64>,
     /// There is more to do of what it began: a walk, or a part of what was due.
     pub unfinished: bool,
+    /// The walks among them.
+    pub walks: Walks,
     /// A change of everybody was among them.
     pub everybody: bool,
     /// What to say.
@@ -133,7 +135,6 @@ pub(super) async fn step(
     }
     let load = if claimed.ours.iter().any(Change::is_set_aside) { Load::ONE } else { task.load };
     let batch = Batch::of(claimed.ours);
-    let walks = batch.claimed_walks;
     step.everybody = !batch.everybody.is_empty();
     let mut put = expand(&tx, &batch.everybody).await?;
 
@@ -144,7 +145,13 @@ pub(super) async fn step(
     let (users, (singles, walked)) = (users.map_err(reading)?, links.map_err(reading)?);
     let chunk = chunk(&batch, load);
     let (finished, unfinished) = advance(&batch, &walked, chunk);
-    step.unfinished = !unfinished.is_empty() || walks >= task.load.users();
+    step.walks = Walks {
+        claimed: batch.claimed_walks,
+        users: batch.walks.len(),
+        unfinished: unfinished.len(),
+        links: walked.len(),
+    };
+    step.unfinished = !unfinished.is_empty() || batch.claimed_walks >= task.load.users();
     let due = batch.due(rules, singles, walked);
     step.looked_at = due.len();
 
@@ -275,15 +282,21 @@ async fn read_links(
 
 /// Which walks are at their end, and how the others go on: at the end of the line.
 fn advance(batch: &Batch, walked: &[IssueRow], chunk: usize) -> (HashSet<i64>, Vec<Change>) {
+    let mut read: HashMap<i64, (usize, i64)> = HashMap::new();
+    for issue in walked {
+        let (count, last) = read.entry(issue.telegram_id.unwrap_or_default()).or_insert((0, issue.id));
+        (*count, *last) = (*count + 1, issue.id.max(*last));
+    }
     let (mut finished, mut unfinished) = (HashSet::new(), Vec::new());
     for (user, walk) in &batch.walks {
-        let of_user = walked.iter().filter(|issue| issue.telegram_id == Some(*user));
-        let (count, last) =
-            of_user.fold((0, None), |(count, last), issue| (count + 1, last.max(Some(issue.id))));
-        if count < chunk {
-            finished.insert(*user);
-        } else {
-            unfinished.push(Change { id: None, cursor: last, attempts: 0, last_error: None, ..walk.clone() });
+        match read.get(user) {
+            Some((count, last)) if *count >= chunk => {
+                let cursor = Some(*last);
+                unfinished.push(Change { id: None, cursor, attempts: 0, last_error: None, ..walk.clone() });
+            }
+            _ => {
+                finished.insert(*user);
+            }
         }
     }
     (finished, unfinished)

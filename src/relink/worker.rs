@@ -132,6 +132,7 @@ impl Worker {
                     let took =
                         start.elapsed().saturating_sub(self.round_trip * session.trips().wrapping_sub(trips));
                     self.load.worked(self.is_full(&step), took);
+                    self.load.walked(step.walks);
                     self.queue_unsealable(session, &step.settled).await?;
                 }
                 self.note_busy(&step.contended);
