@@ -159,8 +159,8 @@ create or replace view relinkd.own_trigger as
     select t.tgname as name, t.tgrelid as table_id, p.proname as function, t.tgenabled as enabled,
            array(select a.attnum from pg_attribute a where a.attrelid = t.tgrelid and a.attnum = any (t.tgattr::int2[])
                   order by a.attnum) as watches,
-           t.tgqual is not null as conditional,
-           coalesce(p.prosecdef and p.proconfig is null and p.proowner = c.relowner, false) as intact
+           coalesce(p.prosecdef and p.proconfig is null and p.proowner = c.relowner, false) as intact,
+           t.tgqual is not null as conditional
       from pg_trigger t
       join pg_class c on c.oid = t.tgrelid
       left join pg_proc p on p.oid = t.tgfoid and p.pronamespace = 'relinkd'::regnamespace

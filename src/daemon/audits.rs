@@ -8,25 +8,20 @@ use crate::policy;
 use crate::relink::RelinkError;
 use crate::relink::audit::{self, Found};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// A change of the interval is noticed within this time.
-const LOOK: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let mut current = shared.current.subscribe();
     loop {
         let last = Instant::now();
         loop {
-            let next = last + shared.settings().audit.interval;
+            let next = last + current.borrow_and_update().settings.audit.interval;
             shared.set_next_audit(next);
-            let left = next.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            shared.pause(left.min(LOOK)).await;
-            if shared.stop.is_set() {
-                return;
+            tokio::select! {
+                () = tokio::time::sleep_until(next.into()) => break,
+                _ = current.changed() => {}
+                () = shared.stop.wait() => return,
             }
         }
         match once(&shared).await {

@@ -22,8 +22,6 @@ use std::time::{Duration, Instant};
 
 /// How often the file is written.
 const EVERY: Duration = Duration::from_secs(15);
-/// How often it is looked whether the settings name another file.
-const LOOK: Duration = Duration::from_secs(1);
 /// How long the database may take.
 const WITHIN: Duration = Duration::from_secs(60);
 /// The share of the time that may go into counting tokens: where there are many, they are counted less often.
@@ -57,28 +55,29 @@ impl Writer<'_> {
             () = shared.connected_once.wait() => {}
             () = shared.stop.wait() => {}
         }
+        let mut current = shared.current.subscribe();
         let mut file: Option<PathBuf> = None;
-        let mut due = Instant::now();
         while !shared.stop.is_set() {
-            let wanted = shared.settings().metrics.file.clone();
+            let wanted = current.borrow_and_update().settings.metrics.file.clone();
             if wanted != file {
                 remove(file.as_deref());
-                (file, due) = (wanted, Instant::now());
+                file = wanted;
             }
-            match &file {
-                Some(path) if due <= Instant::now() => {
-                    let text = tokio::select! {
-                        metrics = self.metrics() => metrics.to_string(),
-                        () = shared.stop.wait() => break,
-                    };
-                    let written = write(path, &text);
-                    self.tell(path, written);
-                    due = Instant::now() + EVERY;
-                }
-                Some(_) => {}
-                None => self.session = None,
+            if let Some(path) = &file {
+                let text = tokio::select! {
+                    metrics = self.metrics() => metrics.to_string(),
+                    () = shared.stop.wait() => break,
+                };
+                let written = write(path, &text);
+                self.tell(path, written);
+            } else {
+                self.session = None;
             }
-            shared.pause(LOOK).await;
+            tokio::select! {
+                () = tokio::time::sleep(EVERY), if file.is_some() => {}
+                _ = current.changed() => {}
+                () = shared.stop.wait() => {}
+            }
         }
         // A daemon that is gone has no metrics; those that it left would be taken for news.
         remove(file.as_deref());
@@ -138,7 +137,7 @@ impl Writer<'_> {
                 let begun = Instant::now();
                 self.shared.verify(&session).await?;
                 let (keyring, rule) = {
-                    let current = self.shared.current();
+                    let current = self.shared.current.borrow();
                     (Arc::clone(&current.keyring), current.settings.portal.token_pattern.rule.clone())
                 };
                 let metrics = status::remote(&mut session, Some(&keyring), &rule).await?.metrics();

@@ -94,7 +94,7 @@ struct Current {
 /// What the tasks share.
 pub(crate) struct Shared {
     config: PathBuf,
-    current: Mutex<Current>,
+    current: watch::Sender<Current>,
     connector: Connector,
     tables: Tables,
     board: Board,
@@ -123,16 +123,12 @@ struct Connection {
 
 impl Shared {
     fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.current().settings)
-    }
-
-    fn current(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        Arc::clone(&self.current.borrow().settings)
     }
 
     /// The rules of this moment, with what the database's columns can hold.
     fn rules(&self, facts: &schema::Facts) -> Rules {
-        let current = self.current();
+        let current = self.current.borrow();
         Rules::new(&current.settings, Arc::clone(&current.keyring), facts)
     }
 
@@ -211,7 +207,7 @@ impl Shared {
     /// What it tells of itself.
     fn report(&self) -> Report {
         Report {
-            seals_with: self.current().keyring.primary().to_string(),
+            seals_with: self.current.borrow().keyring.primary().to_string(),
             links_written: self.board.written(),
             last_write_at: self.board.last_write(),
             reconnects: self.connection.made.load(Ordering::Relaxed).saturating_sub(1),
@@ -241,7 +237,7 @@ impl Shared {
                         "stored tokens are sealed under a key that is not in the keyring: bring it back from the copy of \
                          the keyring; make no new key, it opens none of them");
                 }
-                self.current().keyring = Arc::new(keyring);
+                self.current.send_modify(|current| current.keyring = Arc::new(keyring));
             }
             Err(error) => {
                 let error = error.with_mend();
@@ -265,13 +261,12 @@ impl Shared {
                 log::error!("not reloaded: the configuration that was in force stays in force");
             }
             Ok((settings, keyring)) => {
-                let mut current = self.current();
-                for section in current.settings.restart_needed(&settings) {
+                let former = self.settings();
+                for section in former.restart_needed(&settings) {
                     log::warn!("{section} has changed: this needs `systemctl restart`");
                 }
-                let settings = settings.with_fixed_sections_of(&current.settings);
-                *current = Current { settings: Arc::new(settings), keyring: Arc::new(keyring) };
-                drop(current);
+                let settings = Arc::new(settings.with_fixed_sections_of(&former));
+                self.current.send_replace(Current { settings, keyring: Arc::new(keyring) });
                 log::info!("configuration and keyring read again");
                 self.reloaded.set();
             }
@@ -294,7 +289,7 @@ pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), Da
         config: config.to_owned(),
         connector: Connector::new(&settings.database)?,
         tables: settings.tables.clone(),
-        current: Mutex::new(Current { settings: Arc::new(settings), keyring: Arc::new(keyring) }),
+        current: watch::Sender::new(Current { settings: Arc::new(settings), keyring: Arc::new(keyring) }),
         board: Board::new(),
         id: name(),
         stop: Flag::new(),

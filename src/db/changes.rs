@@ -377,6 +377,14 @@ pub async fn waiting(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<(i64, Option<
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
+/// Whether a change of anybody but these is due.
+pub async fn is_due(session: &Session, but: &[i64]) -> Result<bool, DbError> {
+    let sql = "select exists (select from relinkd.change c
+                               where (c.due <= now() or c.due > now() + interval '10 min')
+                                 and coalesce(c.telegram_id <> all ($1), true))";
+    Ok(session.query_one(sql, &[(&but, Type::INT8_ARRAY)]).await?.get(0))
+}
+
 /// When the next change of anybody but these is due: none when there is none, zero when one is due now.
 pub async fn next_due(session: &Session, but: &[i64]) -> Result<Option<Duration>, DbError> {
     let row = session

@@ -107,7 +107,7 @@ impl Purpose {
                 "synchronous_commit = off",
                 "statement_timeout = '1500ms'",
                 "lock_timeout = '20ms'",
-                "idle_in_transaction_session_timeout = '3s'",
+                "idle_in_transaction_session_timeout = '2500ms'",
                 "idle_session_timeout = 0",
                 "client_connection_check_interval = '2s'",
             ],
@@ -117,7 +117,7 @@ impl Purpose {
                 "relinkd.assigning = 'on'",
                 "statement_timeout = '40s'",
                 "lock_timeout = '200ms'",
-                "idle_in_transaction_session_timeout = '3s'",
+                "idle_in_transaction_session_timeout = '2500ms'",
                 "client_connection_check_interval = '2s'",
             ],
             Self::Read => &[

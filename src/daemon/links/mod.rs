@@ -306,7 +306,7 @@ impl Links<'_> {
         let Some((session, worker)) = place.as_mut() else { return Ok((Step::default(), false)) };
         self.shared.board.beat(Room::Links);
         let rules = self.rules();
-        let limit = STEP + worker.round_trip() * 12;
+        let limit = time_for(worker);
         let Ok(step) = tokio::time::timeout(limit, worker.turn(session, &rules, part)).await else {
             // Perhaps it was too much at once: the next connection begins with less.
             worker.given_up();
@@ -353,6 +353,15 @@ impl Links<'_> {
         Ok((step, full))
     }
 
+    /// Whether something is due for others than these users: one question, and no transaction.
+    async fn is_due(&self, busy: &[i64]) -> Result<bool, DbError> {
+        let place = self.workers[0].lock().await;
+        let Some((session, worker)) = place.as_ref() else { return Ok(false) };
+        let limit = time_for(worker);
+        let asked = tokio::time::timeout(limit, changes::is_due(session, busy)).await;
+        asked.unwrap_or(Err(DbError::Silent(limit)))
+    }
+
     /// Users who were found locked, and when the first of them may be tried again.
     async fn busy(&self) -> (Vec<i64>, Option<Duration>) {
         let place = self.workers[0].lock().await;
@@ -397,4 +406,9 @@ impl Links<'_> {
             }
         }
     }
+}
+
+/// How long a step may take on the way that this worker measured.
+fn time_for(worker: &Worker) -> Duration {
+    STEP + worker.round_trip() * 12
 }

@@ -46,7 +46,7 @@ impl Links<'_> {
         Ok(())
     }
 
-    /// Asleep: until a ring, something due, or the end. The poll looks without waking.
+    /// Asleep: until a ring, something due, or the end. The poll only asks.
     async fn doze(&self) -> Result<(), RelinkError> {
         // There was work for two, perhaps; a session that is not needed is not kept.
         self.workers[1].lock().await.take();
@@ -71,7 +71,7 @@ impl Links<'_> {
                 // The pooler may have lent another session when the trial ended; sooner or later this one is met.
                 in_time(doorbell::unlisten(&self.listener)).await?;
             }
-            if self.look().await? {
+            if self.is_due(&busy).await? {
                 return Ok(());
             }
         }
