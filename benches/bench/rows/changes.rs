@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::inserts;
 use crate::data::{ISSUES_A_USER, add_users, issues, owner, plain};
 use crate::figure::{Goal, Sheet, ratios};
 use crate::lab::Lab;
@@ -56,8 +57,9 @@ pub(crate) fn import(lab: &Lab, sheet: &mut Sheet) {
     let count = lab.sizes.import;
     let fill = |plain: &Plain| add_users(&plain.bot, 1, 1000, true);
     let import = issues(1, count, &owner(1000, lab.options.grouped, count), &plain());
-    let bare = Plain::new(lab);
-    fill(&bare);
+    let [bare, indexed] = [(), ()].map(|()| Plain::new(lab));
+    [&bare, &indexed].into_iter().for_each(fill);
+    indexed.admin.run(inserts::INDEX);
     let sites = Site::each_settled(lab, fill);
     let daemons: Vec<_> = sites.iter().map(Site::start).collect();
     let timed = |plain: &Plain| {
@@ -67,10 +69,11 @@ pub(crate) fn import(lab: &Lab, sheet: &mut Sheet) {
         plain.bot.run(&import);
         milliseconds(from, now())
     };
-    let mut without = Vec::new();
+    let (mut without, mut with_index) = (Vec::new(), Vec::new());
     let mut with = vec![Vec::new(); sites.len()];
     for _ in lab.rounds() {
         without.push(timed(&bare));
+        with_index.push(timed(&indexed));
         for (site, with) in sites.iter().zip(&mut with) {
             with.push(timed(&site.plain));
             site.drain();
@@ -78,6 +81,8 @@ pub(crate) fn import(lab: &Lab, sheet: &mut Sheet) {
     }
     let what = format!("import of {count} issues in one statement");
     sheet.add("no relinkd", &what, "ms", &without, None);
+    let part = ratios(&with_index, &without);
+    sheet.add("the index alone", &format!("{what}: of no relinkd"), "×", &part, None);
     for (site, with) in sites.iter().zip(&with) {
         let part = ratios(with, &without);
         sheet.add(site.name, &format!("{what}: of no relinkd"), "×", &part, Some(Goal::AtMost(1.4)));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Pauses between looks while a writer that did not ring is still at it.
 const WRITER: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
-/// The look behind the doorbell.
+/// The look behind the doorbell: between this and 1.25 times this.
 const POLL: Duration = Duration::from_secs(1);
 /// The pause before another look at what is due and was not found: another session holds it.
 const HELD: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ impl Links<'_> {
         let due = due.into_iter().chain(next_try).min().map(|due| tokio::time::Instant::now() + due);
         while !self.interrupted() {
             self.shared.board.beat(Room::Links);
-            let poll = tokio::time::Instant::now() + POLL.mul_f64(0.75 + 0.5 * crate::daemon::jitter());
+            let poll = tokio::time::Instant::now() + POLL.mul_f64(1.0 + 0.25 * crate::daemon::jitter());
             let wake = due.map_or(poll, |due| due.min(poll));
             tokio::select! {
                 () = self.rung.notified() => return Ok(()),
