@@ -157,6 +157,7 @@ with trigger_state as (
                 when o.name is null then 'is missing'
                 when o.enabled not in ('O', 'A') then 'is disabled'
                 when not o.intact then 'runs a function that was altered, or belongs to a former owner of the table'
+                when o.conditional = (w.watches = '{}') then 'has another condition than it should'
                 else 'does not watch what it should' end as state
       from relinkd.wanted_trigger w
       left join relinkd.own_trigger o on o.name = w.name and o.table_id = w.table_id

@@ -478,8 +478,14 @@ fn triggers_missing_disabled_different_or_stray_are_faults_that_install_mends() 
         ),
         (
             "drop trigger relinkd_2_issue_updated on issues; create trigger relinkd_2_issue_updated \
-             after update of title on issues for each row execute function relinkd.issue_updated()",
+             after update of title on issues for each row when (true) execute function relinkd.issue_updated()",
             "relinkd_2_issue_updated on public.issues does not watch",
+        ),
+        (
+            "drop trigger relinkd_2_issue_inserted on issues; create trigger relinkd_2_issue_inserted \
+             after insert on issues referencing new table as inserted for each statement when (false) \
+             execute function relinkd.issue_inserted()",
+            "relinkd_2_issue_inserted on public.issues has another condition",
         ),
         (
             "create trigger relinkd_0_old after insert on comments for each row execute function relinkd.issue_updated()",

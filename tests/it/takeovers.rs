@@ -140,7 +140,7 @@ impl Scene {
               where grantee in (0, '{owner}'::regrole, '{third}'::regrole)
                 and not (grantee = '{owner}'::regrole and what || ' ' || privilege_type = any ('{{
                     schema USAGE, change.telegram_id INSERT, change.issue_id INSERT, change.strip INSERT,
-                    change.former INSERT, accessor EXECUTE, trigger function EXECUTE}}'))"
+                    change.former INSERT, change.assigned INSERT, accessor EXECUTE, trigger function EXECUTE}}'))"
         ));
         assert!(rights.is_empty(), "after {after}: {rights:?}");
         let possessions = admin.rows(&format!(
