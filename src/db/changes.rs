@@ -64,7 +64,7 @@ impl Change {
 pub struct Claiming<'a> {
     /// At most so many that were not tried in vain. Where there is none of these, one that was.
     pub limit: usize,
-    /// Of these, changes of whole users.
+    /// So many users of whom all issues are to be looked at, each with all that is due of that kind.
     pub users: usize,
     /// Only those behind this place in the queue: what is before was looked at already. Dead rows are not passed again.
     pub above: i64,
@@ -111,8 +111,10 @@ pub async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claimed, DbEr
              locked as materialized (
                  select d.id, d.telegram_id, d.place,
                         coalesce(pg_try_advisory_xact_lock(relinkd.user_key(d.telegram_id)), true) as ours
-                   from (select d.*, count(*) filter (where d.issue_id is null) over (order by d.id) as users from due d) d
-                  where d.issue_id is not null or d.users <= $2),
+                   from (select d.*, dense_rank() over (partition by d.issue_id is null order by d.first) as user_number
+                           from (select d.*, min(d.id) over (partition by d.issue_id is null, d.telegram_id) as first
+                                   from due d) d) d
+                  where d.issue_id is not null or d.user_number <= $2),
              taken as (
                  delete from relinkd.change c using locked l where c.ctid = l.place and l.ours
                  returning c.*)

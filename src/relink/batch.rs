@@ -16,8 +16,6 @@ const HELD_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Batch {
     /// Changes of everybody.
     pub everybody: Vec<Change>,
-    /// Rows of whole users that were claimed, several of one user counted apart.
-    pub claimed_walks: usize,
     /// Of whole users, one each.
     pub walks: BTreeMap<i64, Change>,
     /// Of single issues, by issue and the user under whom each was found: an issue is done under the one whose it is by
@@ -30,7 +28,6 @@ impl Batch {
     pub(super) fn of(changes: Vec<Change>) -> Self {
         let mut batch = Self::default();
         for change in changes {
-            batch.claimed_walks += usize::from(change.issue_id.is_none());
             match (change.telegram_id, change.issue_id) {
                 (None, _) => batch.everybody.push(change),
                 (Some(user), None) => match batch.walks.get_mut(&user) {

@@ -15,6 +15,8 @@ const MUCH_TOO_LONG: Duration = Duration::from_millis(200);
 
 /// Links of a user's walk that a step has room for: between these, following what the users of the last steps have.
 const A_USER: (usize, usize) = (16, 256);
+/// Whatever they have, so many users are walked side by side: one who has much must not keep everybody waiting.
+const FEW: usize = 16;
 
 /// What a step takes on.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +30,7 @@ pub struct Load {
 /// The walks of a step.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Walks {
-    /// Changes of whole users that were claimed.
-    pub claimed: usize,
-    /// Their users.
+    /// Users whose issues are walked.
     pub users: usize,
     /// Users who have more issues than there was room for.
     pub unfinished: usize,
@@ -55,12 +55,13 @@ impl Load {
 
     /// Changes to claim.
     pub(super) fn changes(self) -> usize {
-        if self.crowded { self.users() } else { self.links.min(1_024) }
+        let most = self.links.min(1_024);
+        if self.crowded { most.min(self.users() * 4) } else { most }
     }
 
-    /// Of these, changes of whole users.
+    /// Users whose issues are walked.
     pub(super) fn users(self) -> usize {
-        (self.links / self.a_user).clamp(1, 256)
+        (self.links / self.a_user).clamp(self.links.div_ceil(A_USER.0).min(FEW), 256)
     }
 
     /// Whether it can be no less.
@@ -81,7 +82,7 @@ impl Load {
 
     /// After a step with these walks.
     pub(super) fn walked(&mut self, walks: Walks) {
-        self.crowded = walks.claimed >= self.users();
+        self.crowded = walks.users >= self.users();
         if walks.users > 1 && walks.unfinished * 2 > walks.users {
             self.a_user = (self.a_user * 2).min(A_USER.1);
         } else if walks.links * 4 < walks.users * self.a_user {
@@ -130,24 +131,19 @@ mod tests {
         let walks = |a_user: usize, load: Load| {
             let room = load.links() / load.users();
             let unfinished = if a_user < room { 0 } else { load.users() };
-            Walks {
-                claimed: load.users(),
-                users: load.users(),
-                unfinished,
-                links: load.users() * a_user.min(room),
-            }
+            Walks { users: load.users(), unfinished, links: load.users() * a_user.min(room) }
         };
         for _ in 0..10 {
             load.walked(walks(100, load));
         }
-        assert_eq!((load.users(), load.changes()), (32, 32));
+        assert_eq!((load.users(), load.changes()), (32, 128));
         for _ in 0..10 {
             load.walked(walks(1, load));
         }
         assert_eq!(load.users(), 256);
         load.walked(Walks::default());
         assert_eq!(load.changes(), 1_024, "nobody is crowded out any more");
-        load.walked(Walks { claimed: 1, users: 1, unfinished: 1, links: MOST });
+        load.walked(Walks { users: 1, unfinished: 1, links: MOST });
         assert_eq!(load.users(), 256, "one who has many says nothing of others");
     }
 

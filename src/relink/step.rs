@@ -146,12 +146,11 @@ pub(super) async fn step(
     let chunk = chunk(&batch, load);
     let (finished, unfinished) = advance(&batch, &walked, chunk);
     step.walks = Walks {
-        claimed: batch.claimed_walks,
-        users: batch.walks.len(),
+        users: batch.walks.len() + batch.everybody.len(),
         unfinished: unfinished.len(),
         links: walked.len(),
     };
-    step.unfinished = !unfinished.is_empty() || batch.claimed_walks >= task.load.users();
+    step.unfinished = !unfinished.is_empty() || step.walks.users >= task.load.users();
     let due = batch.due(rules, singles, walked);
     step.looked_at = due.len();
 

@@ -17,9 +17,10 @@ PIECE = 8
 _RUN = re.compile(rb"[A-Za-z0-9]{8,}|[0-9-]{8,}")
 
 
-def applied_files(sites: list[Site], book: Book) -> set[str]:
-    """The names of files with a receipt."""
-    return {file.name for file in book.files if _found(sites[file.spool].spool / "applied", file.name, ".json")}
+def applied_files(sites: list[Site], book: Book) -> dict[str, str]:
+    """The names of files with a receipt, each with the moment that it names: files of a transaction share it."""
+    receipts = {file.name: _found(sites[file.spool].spool / "applied", file.name, ".json") for file in book.files}
+    return {name: json.loads(paths[0].read_text())["applied_at"] for name, paths in receipts.items() if paths}
 
 
 def judge_files(world: World, sites: list[Site], book: Book) -> None:

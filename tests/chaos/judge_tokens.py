@@ -26,8 +26,8 @@ class TokenJudge:
         for write in writes:
             self._of_user[write.user].append(write)
 
-    def judge(self, applied: set[str], column: dict[int, str | None]) -> None:
-        """`applied`: names of the files that have a receipt. `column`: what stands in it now."""
+    def judge(self, applied: dict[str, str], column: dict[int, str | None]) -> None:
+        """`applied`: names of the files that have a receipt, and when they were applied. `column`: what stands in it now."""
         assigned = [write for write in self._writes if write.by_relinkd and self._assigns(write)]
         self._count_assignments(assigned, applied)
         self._look_for_holders()
@@ -59,7 +59,23 @@ class TokenJudge:
             return False
         return True
 
-    def _count_assignments(self, assigned: list[TokenWrite], applied: set[str]) -> None:
+    def _overtaken(self, applied: dict[str, str]) -> Counter[tuple[int, object]]:
+        """Assignments of files that were applied in one transaction with later ones of the same user: nobody can have
+        seen them in the column, and only the last of them needs to have been written."""
+        together: dict[tuple[int, str, int], list[DropFile]] = defaultdict(list)
+        for file in self._book.files:
+            if file.name in applied:
+                for user, _ in file.assignments:
+                    together[file.spool, applied[file.name], user].append(file)
+        overtaken: Counter[tuple[int, object]] = Counter()
+        for (_, _, user), files in together.items():
+            last = max(files, key=lambda file: file.order)
+            for file in files:
+                if file is not last or not last.order:
+                    overtaken.update(a for a in file.assignments if a[0] == user and len(files) > 1)
+        return overtaken
+
+    def _count_assignments(self, assigned: list[TokenWrite], applied: dict[str, str]) -> None:
         """Each assignment exactly as often as it was meant and confirmed; one whose answer was lost, once or not."""
         must: Counter[tuple[int, object]] = Counter()
         may: Counter[tuple[int, object]] = Counter()
@@ -77,9 +93,10 @@ class TokenJudge:
                 what = "removed the token" if token is None else "set a token"
                 why = "" if meant else ": it wrote an old state over a newer one"
                 self._world.wrong(f"relinkd {what} of user {user} {count} times, meant {meant} times{why}")
+        overtaken = self._overtaken(applied)
         for (user, token), count in must.items():
             # A removal of what is not there writes nothing.
-            if token is not None and found[user, token] < count:
+            if token is not None and found[user, token] < count - overtaken[user, token]:
                 self._world.wrong(f"a token of user {user} that was confirmed was never written")
 
     def _look_for_holders(self) -> None:
@@ -96,7 +113,7 @@ class TokenJudge:
             if token != holds.get(write.user, (None, 0.0))[0]:
                 holds[write.user] = (token, write.at)
 
-    def _look_at_files(self, assigned: list[TokenWrite], applied: set[str]) -> None:
+    def _look_at_files(self, assigned: list[TokenWrite], applied: dict[str, str]) -> None:
         """All of a file or nothing of it; and those of one spool in the order of arrival."""
         when = {(write.user, self._value(write.new, write.user)): write for write in assigned}
         last: dict[tuple[int, int], tuple[int, int]] = {}

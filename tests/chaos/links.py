@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 BASES = ("https://portal-one.example", "https://portal-two.example:8443")
 # What a plain link may carry behind the number.
-TAILS = ("", "", "", "?tab=files#comment-5", "?a=1&b=2+3", "#top", "?q=%D0%B0%20b")
+TAILS = ("", "", "", "?tab=files#comment-5", "?a=1&b=2+3", "#top", "?q=%D0%B0%20b", "?a=1;b=2#c;d")
 
 # What may stand in a query as it is (RFC 3986), without what a portal could take for its own separators.
 _KEPT_IN_REDIRECT = "!$'()*,=:@/?-._~"

@@ -9,7 +9,7 @@ from psycopg2 import errors
 
 from .bot import RESIDENTS
 from .faults import Fault, Stage
-from .server import SUPERUSER
+from .server import ROLE, SUPERUSER
 
 # relinkd's triggers, told by the schema of their function.
 _TRIGGERS = """
@@ -80,6 +80,29 @@ def write_as_replica(stage: Stage) -> None:
         session.close()
 
 
+def forbid_rows(stage: Stage) -> None:
+    """A trigger of the bot's makes some rows unwritable for relinkd: it ends the session, refuses, or takes long."""
+    change_tables(
+        stage,
+        f"""create function forbid() returns trigger language plpgsql as $$ begin
+            if current_user = '{ROLE}' then
+                case new.id % 3
+                    when 0 then perform pg_terminate_backend(pg_backend_pid());
+                    when 1 then raise insufficient_privilege using message = 'not this one';
+                    else perform pg_sleep(0.1);
+                end case;
+            end if;
+            return new;
+        end $$""",
+        f"create trigger forbid before update on issues for each row"
+        f" when (new.id % 211 = {stage.rng.randrange(211)}) execute function forbid()",
+    )
+    try:
+        stage.hold(1.0, 6.0)
+    finally:
+        change_tables(stage, "drop trigger if exists forbid on issues", "drop function forbid() cascade")
+
+
 def uninstall_and_install(stage: Stage) -> None:
     code = stage.commands.admin(stage.site(), "uninstall", "--keep-sealed", "--force")
     stage.world.count("uninstalled" if code == 0 else "uninstall did not go through")
@@ -127,6 +150,7 @@ SCHEMA_FAULTS = [
     Fault("triggers dropped", _NEEDS, 1, drop_triggers, _REBUILDING),
     Fault("uninstalled and installed", _NEEDS, 1, uninstall_and_install, _REBUILDING),
     Fault("table swapped", _NEEDS, 1, swap_table, _REBUILDING),
+    Fault("rows forbidden", _NEEDS, 3, forbid_rows),
     Fault("triggers disabled", _NEEDS, 2, disable_triggers, _BLIND),
     Fault("written as replica", _NEEDS, 2, write_as_replica, _BLIND),
 ]
