@@ -4,7 +4,7 @@ use crate::config::Settings;
 use crate::db::Session;
 use crate::link::{Shape, Tokenless};
 use crate::relink::{Preview, RelinkError, Rules};
-use crate::survey::{self, Survey};
+use crate::tokens::TokenStats;
 
 /// The counts.
 #[derive(Debug, Default)]
@@ -16,13 +16,13 @@ pub struct Forecast {
     /// Links that change otherwise: another host, another path.
     pub other: usize,
     /// The tokens.
-    pub tokens: Survey,
+    pub tokens: TokenStats,
 }
 
 /// Looks at every link and every token.
 pub async fn forecast(session: &mut Session, rules: &Rules) -> Result<Forecast, RelinkError> {
     let mut forecast = Forecast {
-        tokens: survey::survey(session, Some(&rules.keyring), &rules.token_rule).await?,
+        tokens: TokenStats::gather(session, Some(&rules.keyring), &rules.token_rule).await?,
         ..Forecast::default()
     };
     let mut preview = Preview::of_everybody();

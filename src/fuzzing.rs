@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::{
     config, drop_file,
-    envelope::{self, Key, KeyId, Keyring, MAX_SEALED_LEN, Stored},
+    envelope::{self, Key, KeyId, Keyring, MAX_SEALED_LEN, TokenState},
     keyring_file,
     link::{self, Holder, Origin, Portal, Tokenless, Verdict},
     token::{Token, TokenRule},
@@ -178,10 +178,10 @@ pub fn sealed(input: &[u8]) {
     let read = ring.read(Some(&column), telegram_id, &rule);
     hides_the_secret(&format!("{read:?}"));
     match &read {
-        Stored::Unusable(reason) => hides_the_secret(&format!("{reason} {}", reason.code())),
-        Stored::None => assert!(column.is_empty()),
-        Stored::Plaintext(token) => assert_eq!(token.expose(), column),
-        Stored::Sealed { token, .. } => {
+        TokenState::Unusable(reason) => hides_the_secret(&format!("{reason} {}", reason.code())),
+        TokenState::None => assert!(column.is_empty()),
+        TokenState::Plaintext(token) => assert_eq!(token.expose(), column),
+        TokenState::Sealed { token, .. } => {
             let again = ring.seal(token, telegram_id).expect("there is randomness");
             assert_eq!(again.len(), column.len(), "there is one way to write it");
         }

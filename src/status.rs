@@ -4,20 +4,20 @@
 
 use crate::config::Settings;
 use crate::db::presence::{self, Daemon};
-use crate::db::standing::{self, Holder, Standing};
+use crate::db::status::{self, LockHolder, WorkStatus};
 use crate::db::{DbError, Session};
 use crate::envelope::Keyring;
 use crate::metrics::{Files, Metrics, Users};
 use crate::spool::{self, Counts, Listing, Owner, SpoolError};
-use crate::survey::{self, Survey};
 use crate::token::TokenRule;
+use crate::tokens::TokenStats;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A change that is older than this is late, and somebody may be holding its rows.
 const LATE_SECONDS: f64 = 10.0;
 /// How many of those who may are named.
-const HOLDERS: i64 = 6;
+const LOCK_HOLDERS: i64 = 6;
 
 /// What can be seen without the database.
 pub(crate) struct Local {
@@ -42,11 +42,11 @@ pub(crate) struct Remote {
     /// The daemons that are connected.
     pub daemons: Vec<Daemon>,
     /// What waits, what is held up, triggers and audit.
-    pub standing: Standing,
+    pub work: WorkStatus,
     /// The tokens.
-    pub survey: Survey,
+    pub token_stats: TokenStats,
     /// Who may be holding rows that changes wait for.
-    pub holders: Vec<Holder>,
+    pub lock_holders: Vec<LockHolder>,
 }
 
 /// Asks the database, whose schema must fit.
@@ -55,14 +55,14 @@ pub(crate) async fn remote(
     keyring: Option<&Keyring>,
     rule: &TokenRule,
 ) -> Result<Remote, DbError> {
-    let standing = standing::read(session).await?;
-    let late = standing.changes > 0 && standing.oldest_seconds.is_some_and(|age| age > LATE_SECONDS);
+    let work = status::read(session).await?;
+    let late = work.changes > 0 && work.oldest_seconds.is_some_and(|age| age > LATE_SECONDS);
     Ok(Remote {
         endpoint: session.endpoint.clone(),
         daemons: presence::daemons(session).await?,
-        holders: if late { standing::holders(session, HOLDERS).await? } else { Vec::new() },
-        survey: survey::survey(session, keyring, rule).await?,
-        standing,
+        lock_holders: if late { status::lock_holders(session, LOCK_HOLDERS).await? } else { Vec::new() },
+        token_stats: TokenStats::gather(session, keyring, rule).await?,
+        work,
     })
 }
 
@@ -95,7 +95,7 @@ impl Remote {
     /// The same as metrics; of the daemons, what all of them say together.
     #[must_use]
     pub(crate) fn metrics(&self) -> Metrics {
-        let Self { survey, .. } = self;
+        let Self { token_stats: stats, .. } = self;
         let least = |moments: Vec<f64>| moments.into_iter().min_by(f64::total_cmp);
         let moments = |of: fn(&Daemon) -> Option<SystemTime>| -> Vec<f64> {
             self.daemons.iter().filter_map(of).map(seconds).collect()
@@ -109,28 +109,28 @@ impl Remote {
             links_written: some.then(|| self.links_written()),
             last_write: some.then(|| moments(|daemon| daemon.last_write_at).into_iter().fold(0.0, f64::max)),
             users: Some(Users {
-                with_token: survey.with_token,
-                sealed: survey.sealed,
-                plaintext: survey.plaintext,
-                unusable: survey.unusable.len(),
-                duplicated: survey.duplicated.len(),
+                with_token: stats.with_token,
+                sealed: stats.sealed,
+                plaintext: stats.plaintext,
+                unusable: stats.unusable.len(),
+                duplicated: stats.duplicated.len(),
             }),
-            ..work_metrics(&self.standing)
+            ..work_metrics(&self.work)
         }
     }
 }
 
 /// As [`Remote::metrics`], without the daemons and the tokens, for whoever asks often.
 pub(crate) async fn work(session: &Session) -> Result<Metrics, DbError> {
-    Ok(work_metrics(&standing::read(session).await?))
+    Ok(work_metrics(&status::read(session).await?))
 }
 
-fn work_metrics(standing: &Standing) -> Metrics {
-    let audit = standing.audit.as_ref();
+fn work_metrics(work: &WorkStatus) -> Metrics {
+    let audit = work.audit.as_ref();
     Metrics {
-        backlog: Some((standing.changes, standing.oldest_seconds.unwrap_or(0.0))),
-        set_aside: Some(standing.set_aside_count),
-        triggers: Some((standing.triggers.sound(), standing.triggers.wanted)),
+        backlog: Some((work.changes, work.oldest_seconds.unwrap_or(0.0))),
+        set_aside: Some(work.set_aside_count),
+        triggers: Some((work.triggers.sound(), work.triggers.wanted)),
         audit: Some(audit.map_or((0.0, 0), |audit| (seconds(audit.finished), audit.found))),
         ..Metrics::default()
     }

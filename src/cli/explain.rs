@@ -9,7 +9,7 @@ use super::output::{self, Exit, Failure};
 use super::prompt;
 use crate::db::issues::{self, IssueRow, Stretch};
 use crate::db::session::Purpose;
-use crate::db::{Tx, findings, standing};
+use crate::db::{Tx, findings, status};
 use crate::link::{self, NotOurs};
 use crate::printable::Printable;
 use crate::relink::{self, Rules};
@@ -223,7 +223,7 @@ impl Desk<'_> {
         };
         let token_sent = sent.and_then(|sent| self.rules.portal.read(sent)?.carried_token());
         let carries = token_sent.map(|sent| {
-            let token = person.as_ref().and_then(|person| person.user.as_ref()?.stored.token());
+            let token = person.as_ref().and_then(|person| person.user.as_ref()?.state.token());
             token.is_some_and(|token| token.expose() == *sent)
         });
         let plan = relink::preview(&self.tx, &self.rules, vec![row]).await?;
@@ -240,7 +240,7 @@ impl Desk<'_> {
 
     async fn person(&self, telegram_id: i64, issue: Option<i64>) -> Result<Person, Failure> {
         let mut users = relink::read_users(&self.tx, &self.rules, &[telegram_id]).await?;
-        let waiting = standing::waiting(&self.tx, telegram_id, issue).await?;
+        let waiting = status::waiting(&self.tx, telegram_id, issue).await?;
         Ok(Person { telegram_id, user: users.remove(&telegram_id), waiting })
     }
 

@@ -2,7 +2,7 @@
 
 use super::output;
 use super::token::{describe, key, state};
-use crate::db::standing::Waiting;
+use crate::db::status::Waiting;
 use crate::link::{self, NotOurs, Shape};
 use crate::printable::Printable;
 use crate::relink::{Rules, User};
@@ -167,27 +167,27 @@ impl Person {
             None => row("user", &format!("{id}, whom the bot does not know")),
         }
         let token = |user: &User| {
-            let state = describe(&user.stored);
-            user.stored.token().map_or(state.clone(), |token| format!("{} ({state})", token.masked()))
+            let state = describe(&user.state);
+            user.state.token().map_or(state.clone(), |token| format!("{} ({state})", token.masked()))
         };
         row("token", &self.user.as_ref().map_or_else(String::new, token));
         row("waiting", &self.waiting.to_string());
     }
 
     pub(super) fn as_json(&self) -> Value {
-        let stored = self.user.as_ref().map(|user| &user.stored);
+        let current = self.user.as_ref().map(|user| &user.state);
         json!({
             "telegram_id": self.telegram_id,
             "user": {
                 "known": self.user.as_ref().is_some_and(|user| user.known),
-                "state": stored.map(state),
-                "token": stored.and_then(|stored| stored.token()).map(Token::masked),
-                "key": stored.and_then(key),
+                "state": current.map(state),
+                "token": current.and_then(|state| state.token()).map(Token::masked),
+                "key": current.and_then(key),
             },
             "waiting": {
                 "changes": self.waiting.changes,
                 "walking": self.waiting.walking,
-                "set_aside": self.waiting.held_up,
+                "set_aside": self.waiting.set_aside,
             },
         })
     }

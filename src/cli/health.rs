@@ -140,21 +140,21 @@ impl Verdict {
     }
 
     fn backlog(&mut self, remote: &Remote, args: &HealthArgs) {
-        let standing = &remote.standing;
-        let age = standing.oldest_seconds.filter(|_| standing.changes > 0).unwrap_or(0.0);
+        let work = &remote.work;
+        let age = work.oldest_seconds.filter(|_| work.changes > 0).unwrap_or(0.0);
         let (warning, critical) = (args.backlog_warning.as_secs_f64(), args.backlog_critical.as_secs_f64());
-        self.data(format!("backlog={};;;0", standing.changes));
+        self.data(format!("backlog={};;;0", work.changes));
         self.data(format!("backlog_age={age:.0}s;{warning};{critical};0"));
-        let text = format!("{} waiting", things(standing.changes, "change"));
+        let text = format!("{} waiting", things(work.changes, "change"));
         match level(age, warning, Some(critical)) {
             Level::Ok => self.fine.push(text),
             level => self.problem(level, format!("{text}, the oldest for {}", rough_seconds(age))),
         }
-        self.data(format!("set_aside={};;;0", standing.set_aside_count));
+        self.data(format!("set_aside={};;;0", work.set_aside_count));
     }
 
     fn triggers(&mut self, remote: &Remote) {
-        let triggers = &remote.standing.triggers;
+        let triggers = &remote.work.triggers;
         let (sound, wanted) = (triggers.sound(), triggers.wanted);
         self.data(format!("triggers={sound};;{wanted}:;0;{wanted}"));
         let text = format!("triggers {sound}/{wanted}");
@@ -162,15 +162,15 @@ impl Verdict {
     }
 
     fn tokens(&mut self, remote: &Remote, args: &HealthArgs) {
-        let survey = &remote.survey;
-        let unusable = survey.unusable.len() as u64;
-        self.data(format!("with_token={};;;0", survey.with_token));
+        let stats = &remote.token_stats;
+        let unusable = stats.unusable.len() as u64;
+        self.data(format!("with_token={};;;0", stats.with_token));
         self.counted("unusable", unusable, args.unusable_warning, args.unusable_critical, || {
             let tokens = format!("{} unusable", things(unusable, "token"));
-            if survey.missing_keys.is_empty() {
+            if stats.missing_keys.is_empty() {
                 tokens
             } else {
-                format!("{tokens}, and {}", database::sealed_under(&survey.missing_keys))
+                format!("{tokens}, and {}", database::sealed_under(&stats.missing_keys))
             }
         });
     }
@@ -193,7 +193,7 @@ impl Verdict {
         let warning = args.audit_warning.unwrap_or(late_after).as_secs_f64();
         let critical = args.audit_critical.map_or(warning * 2.0, |limit| limit.as_secs_f64());
         let running = remote.daemons.iter().filter_map(|daemon| daemon.running_seconds).reduce(f64::max);
-        let last = remote.standing.audit.as_ref().map(|audit| audit.age_seconds);
+        let last = remote.work.audit.as_ref().map(|audit| audit.age_seconds);
         let Some(age) = last.or(running) else {
             return self.data(format!("audit_age=U;{warning};{critical};0"));
         };

@@ -4,14 +4,14 @@ use super::database::{self, Workplace};
 use super::output::{self, Exit, Failure};
 use super::table::Table;
 use super::token::{assign, describe, links_follow};
-use crate::assign::{self, Objections};
 use crate::db::session::Purpose;
 use crate::drop_file::{self, Assignment, Change, Columns, DropFile, Fault, FaultKind, Faulty};
-use crate::envelope::Stored;
+use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::printable::Printable;
 use crate::relink::{self, Users};
 use crate::token::Token;
+use crate::tokens::assign::{self, Objections};
 use clap::{Args, ValueHint};
 use std::fs::File;
 use std::io::Read;
@@ -129,17 +129,17 @@ async fn rows(workplace: &mut Workplace, file: &DropFile) -> Result<Vec<Row>, Fa
 }
 
 fn row(assignment: &Assignment, users: &Users) -> Row {
-    let stored = users.get(&assignment.telegram_id).map_or(&Stored::None, |user| &user.stored);
-    let kind = match (stored, &assignment.change) {
-        (Stored::None, _) => Kind::Gets,
-        (Stored::Sealed { token, .. }, Change::Set(new)) if token == new => Kind::Keeps,
+    let state = users.get(&assignment.telegram_id).map_or(&TokenState::None, |user| &user.state);
+    let kind = match (state, &assignment.change) {
+        (TokenState::None, _) => Kind::Gets,
+        (TokenState::Sealed { token, .. }, Change::Set(new)) if token == new => Kind::Keeps,
         _ => Kind::Changes,
     };
-    let now = match stored {
-        Stored::None => String::new(),
-        Stored::Sealed { token, .. } => token.masked(),
-        Stored::Plaintext(token) => format!("{} ({})", token.masked(), describe(stored)),
-        Stored::Unusable(_) => "unusable".to_owned(),
+    let now = match state {
+        TokenState::None => String::new(),
+        TokenState::Sealed { token, .. } => token.masked(),
+        TokenState::Plaintext(token) => format!("{} ({})", token.masked(), describe(state)),
+        TokenState::Unusable(_) => "unusable".to_owned(),
     };
     Row { assignment: assignment.clone(), kind, now }
 }

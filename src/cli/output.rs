@@ -2,7 +2,6 @@
 //!
 //! Whatever is written here is made harmless here ([`Printable`]); layout is made of lines, not of line breaks in them.
 
-use crate::assign::{AssignError, Obstacle};
 use crate::config::{self, ConfigError};
 use crate::db::DbError;
 use crate::envelope::SealFault;
@@ -11,6 +10,7 @@ use crate::policy;
 use crate::printable::{self, Printable};
 use crate::relink::RelinkError;
 use crate::telemetry;
+use crate::tokens::assign::{AssignError, Obstacle};
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::sync::OnceLock;

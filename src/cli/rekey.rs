@@ -4,7 +4,7 @@ use super::database::{self, Workplace};
 use super::output::{self, Exit, Failure};
 use super::progress::Progress;
 use crate::db::presence;
-use crate::rekey;
+use crate::tokens::rekey;
 use std::path::Path;
 
 pub(super) fn run(config: &Path) -> Result<Exit, Failure> {

@@ -6,14 +6,14 @@ use super::import;
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use super::table::Table;
-use crate::assign::{self, Author, Obstacle, Outcome, Request};
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
 use crate::db::{Cursor, changes, issues, presence, users};
 use crate::drop_file::{Assignment, Change, Refusal};
-use crate::envelope::Stored;
+use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::token::Token;
+use crate::tokens::assign::{self, Author, Obstacle, Outcome, Request};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::io::{IsTerminal, Read};
@@ -124,7 +124,7 @@ pub(super) async fn links_follow(workplace: &Workplace, otherwise: &str) -> Resu
 async fn has_none(workplace: &mut Workplace, id: i64) -> Result<bool, Failure> {
     let tx = workplace.session.begin(Purpose::Read);
     let rows = users::by_id(&tx, &[id]).await?;
-    let empty = |row: &users::UserRow| row.stored.as_ref().is_none_or(|stored| stored.is_empty());
+    let empty = |row: &users::UserRow| row.value.as_ref().is_none_or(|value| value.is_empty());
     Ok(rows.iter().all(|row| row.place.is_some() && empty(row)))
 }
 
@@ -233,8 +233,8 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
     drop(tx);
     let row = rows.first().filter(|row| row.place.is_some()).ok_or_else(|| unknown(id))?;
     let rule = &workplace.settings.portal.token_pattern.rule;
-    let stored = workplace.keyring.read(row.stored.as_ref().map(|s| s.as_str()), id, rule);
-    match stored.token() {
+    let state = workplace.keyring.read(row.value.as_ref().map(|s| s.as_str()), id, rule);
+    match state.token() {
         Some(token) if reveal => {
             let tx = workplace.session.begin(Purpose::Assign);
             let by = Some(crate::process::login());
@@ -249,19 +249,19 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
             ));
             output::line(token.expose());
         }
-        Some(token) => output::line(format!("{} ({})", token.masked(), describe(&stored))),
-        None => output::line(describe(&stored)),
+        Some(token) => output::line(format!("{} ({})", token.masked(), describe(&state))),
+        None => output::line(describe(&state)),
     }
     Ok(Exit::Done)
 }
 
 /// The state of a token, in words.
-pub(super) fn describe(stored: &Stored) -> String {
-    match stored {
-        Stored::None => "no token".to_owned(),
-        Stored::Sealed { key, .. } => format!("sealed under {key}"),
-        Stored::Plaintext(_) => "in plaintext".to_owned(),
-        Stored::Unusable(reason) => format!("unusable: {reason}"),
+pub(super) fn describe(state: &TokenState) -> String {
+    match state {
+        TokenState::None => "no token".to_owned(),
+        TokenState::Sealed { key, .. } => format!("sealed under {key}"),
+        TokenState::Plaintext(_) => "in plaintext".to_owned(),
+        TokenState::Unusable(reason) => format!("unusable: {reason}"),
     }
 }
 
@@ -276,14 +276,14 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
         tx.commit().await?;
         cursor.pass(&rows, PAGE, |(id, _)| *id);
         for (id, value) in &rows {
-            let stored = workplace.keyring.read(Some(value), *id, rule);
-            let masked = stored.token().map(Token::masked);
+            let state = workplace.keyring.read(Some(value), *id, rule);
+            let masked = state.token().map(Token::masked);
             if json {
                 users.push(json!({
-                    "telegram_id": id, "token": masked, "state": state(&stored), "key": key(&stored),
+                    "telegram_id": id, "token": masked, "state": self::state(&state), "key": key(&state),
                 }));
             } else {
-                table.row([id.to_string(), masked.unwrap_or_default(), describe(&stored)]);
+                table.row([id.to_string(), masked.unwrap_or_default(), describe(&state)]);
             }
         }
     }
@@ -298,19 +298,19 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
 }
 
 /// The state in a word, for JSON.
-pub(super) fn state(stored: &Stored) -> &'static str {
-    match stored {
-        Stored::None => "none",
-        Stored::Sealed { .. } => "sealed",
-        Stored::Plaintext(_) => "plaintext",
-        Stored::Unusable(reason) => reason.code(),
+pub(super) fn state(state: &TokenState) -> &'static str {
+    match state {
+        TokenState::None => "none",
+        TokenState::Sealed { .. } => "sealed",
+        TokenState::Plaintext(_) => "plaintext",
+        TokenState::Unusable(reason) => reason.code(),
     }
 }
 
 /// The key that sealed it.
-pub(super) fn key(stored: &Stored) -> Option<&str> {
-    match stored {
-        Stored::Sealed { key, .. } => Some(key.as_str()),
-        Stored::None | Stored::Plaintext(_) | Stored::Unusable(_) => None,
+pub(super) fn key(state: &TokenState) -> Option<&str> {
+    match state {
+        TokenState::Sealed { key, .. } => Some(key.as_str()),
+        TokenState::None | TokenState::Plaintext(_) | TokenState::Unusable(_) => None,
     }
 }

@@ -9,7 +9,7 @@ use crate::config::Settings;
 use crate::db::{DbError, Session, presence, roles, schema, setup};
 use crate::envelope::Keyring;
 use crate::plain_links::plain_links;
-use crate::unseal;
+use crate::tokens::unseal;
 use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> {

@@ -25,7 +25,7 @@ pub async fn lock(tx: &Tx<'_>) -> Result<(), DbError> {
 
 /// The rows of users, as an assignment found them.
 pub struct Rows {
-    /// Locked by this transaction, each with what is stored.
+    /// Locked by this transaction, each with its value.
     ours: HashMap<i64, Zeroizing<String>>,
     /// There, and locked by somebody else.
     locked: HashSet<i64>,
@@ -38,9 +38,9 @@ impl Rows {
         !self.ours.contains_key(&user) && !self.locked.contains(&user)
     }
 
-    /// What is stored in the rows.
-    pub fn stored(&self) -> impl Iterator<Item = &str> {
-        self.ours.values().map(|stored| stored.as_str())
+    /// The values of the rows.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.ours.values().map(|value| value.as_str())
     }
 
     /// Whether somebody else holds the row.
@@ -62,9 +62,9 @@ pub async fn lock_users(tx: &Tx<'_>, users: &[i64]) -> Result<Rows, DbError> {
             &[(&users, Type::INT8_ARRAY)],
         )
         .await?;
-    let stored =
+    let value =
         |row: &Row| Zeroizing::new(row.get::<_, Option<Lossy>>(1).map_or_else(String::new, |text| text.0));
-    let ours: HashMap<i64, _> = rows.iter().map(|row| (row.get(0), stored(row))).collect();
+    let ours: HashMap<i64, _> = rows.iter().map(|row| (row.get(0), value(row))).collect();
     let others: Vec<i64> = users.iter().filter(|user| !ours.contains_key(user)).copied().collect();
     let locked = if others.is_empty() { HashSet::new() } else { known(tx, &others).await? };
     Ok(Rows { ours, locked })

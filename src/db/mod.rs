@@ -18,7 +18,7 @@ pub(crate) mod roles;
 pub(crate) mod schema;
 pub(crate) mod session;
 pub(crate) mod setup;
-pub(crate) mod standing;
+pub(crate) mod status;
 mod text;
 mod tls;
 pub(crate) mod users;

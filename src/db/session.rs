@@ -2,7 +2,7 @@
 //!
 //! Two ways to talk. As long as nobody knows whether a pooler stands in between, every statement is unnamed and runs in a
 //! transaction that sets its own limits and search path, so that nothing is left in a session that others use next. A
-//! session that is known to be ours alone ([`Session::settle_in`]) is set up once and prepares its statements.
+//! session that is known to be ours alone ([`Session::dedicate_to`]) is set up once and prepares its statements.
 //!
 //! What is sent before it is awaited travels together: `begin` with the first statement, the last one with `commit`.
 
@@ -188,7 +188,7 @@ impl Session {
 
     /// Sets the session up for one purpose, once and for good. Only for a session that is known to be ours alone: behind
     /// a pooler the settings would reach others.
-    pub async fn settle_in(&mut self, purpose: Purpose) -> Result<(), DbError> {
+    pub async fn dedicate_to(&mut self, purpose: Purpose) -> Result<(), DbError> {
         let mut sql = String::new();
         for setting in purpose.settings() {
             let _ = write!(sql, "set {setting}; ");

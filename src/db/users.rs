@@ -16,7 +16,7 @@ pub struct UserRow {
     /// The user.
     pub telegram_id: i64,
     /// The column as it is; none for null.
-    pub stored: Option<Zeroizing<String>>,
+    pub value: Option<Zeroizing<String>>,
     /// Where the row was when it was read; none where the bot has no such user.
     pub place: Option<Place>,
 }
@@ -157,7 +157,7 @@ async fn query_of_table(tx: &Tx<'_>, table: &UsersTable) -> Result<Option<String
 
 fn user_row(row: &Row) -> UserRow {
     let known: bool = row.try_get::<_, Option<Tid>>(2).is_ok_and(|tid| tid.is_some());
-    UserRow { telegram_id: row.get(0), stored: token(row), place: known.then(|| Place::of(row, 2)) }
+    UserRow { telegram_id: row.get(0), value: token(row), place: known.then(|| Place::of(row, 2)) }
 }
 
 fn token(row: &Row) -> Option<Zeroizing<String>> {

@@ -24,7 +24,7 @@ mod fingerprints;
 mod key;
 mod keyring;
 mod seal;
-mod stored;
+mod token_state;
 
 #[cfg(test)]
 mod vectors;
@@ -33,7 +33,7 @@ pub use fingerprints::Fingerprint;
 pub use key::{Key, KeyId};
 pub use keyring::{Keyring, KeyringFault};
 pub use seal::{MAX_SEALED_LEN, OpenFault, SealFault};
-pub use stored::{Reason, Stored, key_named_by};
+pub use token_state::{TokenState, UnusableReason, key_named_by};
 
 /// Seals any bytes, always with the same nonce.
 #[cfg(any(test, fuzzing))]

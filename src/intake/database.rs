@@ -1,11 +1,11 @@
 //! What intake asks of the database. Behind a trait for one reason: the test of power loss puts a server in its place
 //! that loses what it has not flushed.
 
-use crate::assign::{self, AssignError, Objections, Outcome, Request};
 use crate::db::{DbError, Session, assigning};
 use crate::place::Place;
 use crate::relink::Rules;
 use crate::token::Token;
+use crate::tokens::assign::{self, AssignError, Objections, Outcome, Request};
 use std::collections::{HashMap, HashSet};
 
 /// The tokens and the ledger.

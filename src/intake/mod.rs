@@ -21,7 +21,6 @@ mod reading;
 mod tests;
 mod waiting;
 
-use crate::assign::{AssignError, Author, Obstacle, Outcome, Request};
 use crate::db::{DbError, Session};
 use crate::drop_file::{DropFile, Fault, FaultKind, Faulty};
 use crate::policy::{self, Trouble};
@@ -29,6 +28,7 @@ use crate::printable::Printable;
 use crate::relink::Rules;
 use crate::spool::{Claim, Spool, SpoolError};
 use crate::token::TokenRule;
+use crate::tokens::assign::{AssignError, Author, Obstacle, Outcome, Request};
 use database::{Database, Postgres};
 use reading::{Read, read, reason};
 use std::collections::HashSet;

@@ -4,7 +4,7 @@
 use super::{RelinkError, Rules, User, Users, Warning};
 use crate::db::issues::{Back, IssueRow, Rewrite};
 use crate::db::{DbError, Tx, fingerprints};
-use crate::envelope::{Fingerprint, Stored};
+use crate::envelope::{Fingerprint, TokenState};
 use crate::link::{self, Holder, Tokenless, Verdict};
 use crate::token::Token;
 use std::collections::{BTreeSet, HashSet};
@@ -36,8 +36,8 @@ impl Strip {
         let opened: Option<HashSet<Token>> = former
             .iter()
             .map(|sealed| match rules.keyring.read(Some(sealed), telegram_id, &rules.token_rule) {
-                Stored::Sealed { token, .. } => Some(token),
-                Stored::None | Stored::Plaintext(_) | Stored::Unusable(_) => None,
+                TokenState::Sealed { token, .. } => Some(token),
+                TokenState::None | TokenState::Plaintext(_) | TokenState::Unusable(_) => None,
             })
             .collect();
         opened.map_or(Self::Everything, |tokens| Self::These(Arc::new(tokens)))

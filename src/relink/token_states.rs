@@ -1,6 +1,6 @@
 //! Users as they stand: the state of each one's token, and the records that follow from it.
 //!
-//! Reading decides nothing about links. Settling seals plaintext in place, keeps the fingerprints and the list of unusable
+//! Reading decides nothing about links. Reconciling seals plaintext in place, keeps the fingerprints and the list of unusable
 //! values true, and says what an operator should hear of.
 
 use super::{RelinkError, Rules};
@@ -8,7 +8,7 @@ use crate::db::history::{self, Action, Entry, Via};
 use crate::db::issues::Place;
 use crate::db::users::{self, Remembered, Sealing, UserRow};
 use crate::db::{Tx, fingerprints};
-use crate::envelope::{KeyId, MAX_SEALED_LEN, Reason, Stored};
+use crate::envelope::{KeyId, MAX_SEALED_LEN, TokenState, UnusableReason};
 use crate::link::Holder;
 use crate::token::Token;
 use std::collections::{BTreeMap, HashSet};
@@ -20,7 +20,7 @@ pub struct User {
     /// Whether the bot has such a user.
     pub known: bool,
     /// The state of their token. Where the bot has several rows of one `telegram_id`: of the first usable one.
-    pub stored: Stored,
+    pub state: TokenState,
     /// The rows with a token in plaintext.
     plaintext: Vec<(Place, Token)>,
 }
@@ -32,16 +32,16 @@ impl User {
     /// As the link rules want it.
     #[must_use]
     pub fn holder(&self) -> Holder<'_> {
-        match &self.stored {
-            Stored::None => Holder::None,
-            Stored::Sealed { token, .. } | Stored::Plaintext(token) => Holder::Token(token),
-            Stored::Unusable(_) => Holder::Unusable,
+        match &self.state {
+            TokenState::None => Holder::None,
+            TokenState::Sealed { token, .. } | TokenState::Plaintext(token) => Holder::Token(token),
+            TokenState::Unusable(_) => Holder::Unusable,
         }
     }
 
     /// Whether what relinkd keeps beside the row disagrees with it: a value to seal, a fingerprint, a report.
     #[must_use]
-    pub fn unsettled(&self, rules: &Rules, remembered: &Remembered) -> bool {
+    pub fn is_stale(&self, rules: &Rules, remembered: &Remembered) -> bool {
         !self.to_seal(rules).is_empty()
             || self.fingerprint_differs(rules, remembered)
             || self.report_differs(remembered)
@@ -52,19 +52,19 @@ impl User {
     }
 
     fn fingerprint_differs(&self, rules: &Rules, remembered: &Remembered) -> bool {
-        self.stored.token().is_some_and(|token| {
+        self.state.token().is_some_and(|token| {
             remembered.fingerprints != [rules.keyring.fingerprint_under_primary(token).1.to_vec()]
         })
     }
 
     fn report_differs(&self, remembered: &Remembered) -> bool {
-        remembered.unusable.as_deref() != self.reason().map(Reason::code)
+        remembered.unusable.as_deref() != self.reason().map(UnusableReason::code)
     }
 
-    fn reason(&self) -> Option<&Reason> {
-        match &self.stored {
-            Stored::Unusable(reason) => Some(reason),
-            Stored::None | Stored::Sealed { .. } | Stored::Plaintext(_) => None,
+    fn reason(&self) -> Option<&UnusableReason> {
+        match &self.state {
+            TokenState::Unusable(reason) => Some(reason),
+            TokenState::None | TokenState::Sealed { .. } | TokenState::Plaintext(_) => None,
         }
     }
 }
@@ -159,9 +159,9 @@ pub async fn read(tx: &Tx<'_>, rules: &Rules, ids: &[i64]) -> Result<Users, Reli
 pub fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<Users, RelinkError> {
     let mut all = Users::new();
     for row in rows {
-        let stored =
-            rules.keyring.read(row.stored.as_ref().map(|s| s.as_str()), row.telegram_id, &rules.token_rule);
-        if let Stored::Unusable(reason) = &stored
+        let state =
+            rules.keyring.read(row.value.as_ref().map(|s| s.as_str()), row.telegram_id, &rules.token_rule);
+        if let TokenState::Unusable(reason) = &state
             && let Some(key) = reason.unknown_key()
             && rules.is_not_known_to_be_missing(key)
         {
@@ -169,27 +169,27 @@ pub fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<Users, RelinkError> {
         }
         let user = all.entry(row.telegram_id).or_insert_with(|| User {
             known: row.place.is_some(),
-            stored: Stored::None,
+            state: TokenState::None,
             plaintext: Vec::new(),
         });
-        if let (Stored::Plaintext(token), Some(place)) = (&stored, row.place) {
+        if let (TokenState::Plaintext(token), Some(place)) = (&state, row.place) {
             user.plaintext.push((place, token.clone()));
         }
-        let better = match (&user.stored, &stored) {
-            (Stored::None, _) => true,
-            (Stored::Unusable(_), found) => found.token().is_some(),
-            (Stored::Sealed { .. } | Stored::Plaintext(_), _) => false,
+        let better = match (&user.state, &state) {
+            (TokenState::None, _) => true,
+            (TokenState::Unusable(_), found) => found.token().is_some(),
+            (TokenState::Sealed { .. } | TokenState::Plaintext(_), _) => false,
         };
         if better {
-            user.stored = stored;
+            user.state = state;
         }
     }
     Ok(all)
 }
 
-/// What settling some users came to.
+/// What reconciling some users came to.
 #[derive(Default)]
-pub(super) struct Settled {
+pub(super) struct Reconciled {
     pub warnings: Vec<Warning>,
     /// Users whose row was locked or has changed: they must be looked at again.
     pub again: Vec<i64>,
@@ -198,49 +198,49 @@ pub(super) struct Settled {
 }
 
 /// Brings sealing, fingerprints and reports of these users into line, but for the sealing of `unsealable` ones.
-pub(super) async fn settle(
+pub(super) async fn reconcile(
     tx: &Tx<'_>,
     rules: &Rules,
     users: &Users,
     ids: &[i64],
     unsealable: &HashSet<i64>,
-) -> Result<Settled, RelinkError> {
-    let mut settled = Settled::default();
+) -> Result<Reconciled, RelinkError> {
+    let mut reconciled = Reconciled::default();
     let remembered = users::remembered(tx, ids, rules.keyring.primary().as_str()).await?;
-    let unsettled: Vec<(i64, &User, Remembered)> = remembered
+    let stale: Vec<(i64, &User, Remembered)> = remembered
         .into_iter()
         .filter_map(|(id, remembered)| Some((id, users.get(&id)?, remembered)))
-        .filter(|(_, user, remembered)| user.unsettled(rules, remembered))
+        .filter(|(_, user, remembered)| user.is_stale(rules, remembered))
         .collect();
-    if unsettled.is_empty() {
-        return Ok(settled);
+    if stale.is_empty() {
+        return Ok(reconciled);
     }
-    seal(tx, rules, &unsettled, unsealable, &mut settled).await?;
-    fingerprint(tx, rules, &unsettled, &mut settled).await?;
-    for (telegram_id, user, _) in unsettled.iter().filter(|(_, user, r)| user.report_differs(r)) {
+    seal(tx, rules, &stale, unsealable, &mut reconciled).await?;
+    fingerprint(tx, rules, &stale, &mut reconciled).await?;
+    for (telegram_id, user, _) in stale.iter().filter(|(_, user, r)| user.report_differs(r)) {
         match user.reason() {
             Some(reason) => {
                 let key = reason.unknown_key().map(KeyId::as_str);
                 fingerprints::put_unusable(tx, *telegram_id, reason.code(), key).await?;
-                settled
+                reconciled
                     .warnings
                     .push(Warning::Unusable { telegram_id: *telegram_id, reason: reason.to_string() });
             }
             None => fingerprints::clear_unusable(tx, *telegram_id).await?,
         }
     }
-    history::record(tx, &settled.entries).await?;
-    Ok(settled)
+    history::record(tx, &reconciled.entries).await?;
+    Ok(reconciled)
 }
 
 async fn seal(
     tx: &Tx<'_>,
     rules: &Rules,
-    unsettled: &[(i64, &User, Remembered)],
+    stale: &[(i64, &User, Remembered)],
     unsealable: &HashSet<i64>,
-    settled: &mut Settled,
+    reconciled: &mut Reconciled,
 ) -> Result<(), RelinkError> {
-    let to_seal: Vec<(i64, &Place, &Token)> = unsettled
+    let to_seal: Vec<(i64, &Place, &Token)> = stale
         .iter()
         .filter(|(id, _, _)| !unsealable.contains(id))
         .flat_map(|(id, user, _)| user.to_seal(rules).iter().map(|(place, token)| (*id, place, token)))
@@ -255,7 +255,7 @@ async fn seal(
         let sealed = rules.keyring.seal(token, telegram_id)?;
         match limit {
             Some(limit) if sealed.len() > limit => {
-                settled.warnings.push(Warning::NoRoomToSeal { telegram_id, limit });
+                reconciled.warnings.push(Warning::NoRoomToSeal { telegram_id, limit });
             }
             _ => sealings.push(Sealing { telegram_id, place: *place, value: Zeroizing::new(sealed) }),
         }
@@ -263,12 +263,12 @@ async fn seal(
     if sealings.is_empty() {
         return Ok(());
     }
-    settled.again = users::seal(tx, &sealings).await?;
-    settled.entries.extend(
+    reconciled.again = users::seal(tx, &sealings).await?;
+    reconciled.entries.extend(
         sealings
             .iter()
             .map(|sealing| sealing.telegram_id)
-            .filter(|id| !settled.again.contains(id))
+            .filter(|id| !reconciled.again.contains(id))
             .map(|telegram_id| Entry::new(telegram_id, Action::Sealed, Via::Bot)),
     );
     Ok(())
@@ -277,10 +277,10 @@ async fn seal(
 async fn fingerprint(
     tx: &Tx<'_>,
     rules: &Rules,
-    unsettled: &[(i64, &User, Remembered)],
-    settled: &mut Settled,
+    stale: &[(i64, &User, Remembered)],
+    reconciled: &mut Reconciled,
 ) -> Result<(), RelinkError> {
-    let new: Vec<(i64, &User)> = unsettled
+    let new: Vec<(i64, &User)> = stale
         .iter()
         .filter(|(_, user, remembered)| user.fingerprint_differs(rules, remembered))
         .map(|(id, user, _)| (*id, *user))
@@ -290,16 +290,16 @@ async fn fingerprint(
     }
     let put: Vec<_> = new
         .iter()
-        .filter_map(|(id, user)| Some((*id, rules.keyring.fingerprints(user.stored.token()?))))
+        .filter_map(|(id, user)| Some((*id, rules.keyring.fingerprints(user.state.token()?))))
         .collect();
     fingerprints::put(tx, &put).await?;
     let ids: Vec<i64> = new.iter().map(|(id, _)| *id).collect();
     let shared = fingerprints::shared_with(tx, &ids).await?;
-    settled.warnings.extend(shared.into_iter().map(|telegram_ids| Warning::Shared { telegram_ids }));
+    reconciled.warnings.extend(shared.into_iter().map(|telegram_ids| Warning::Shared { telegram_ids }));
     // Plaintext that stays: that the bot set it is known from nothing else.
-    settled.entries.extend(
+    reconciled.entries.extend(
         new.iter()
-            .filter(|(_, user)| matches!(user.stored, Stored::Plaintext(_)) && !rules.seal_plaintext)
+            .filter(|(_, user)| matches!(user.state, TokenState::Plaintext(_)) && !rules.seal_plaintext)
             .map(|(id, _)| Entry::new(*id, Action::Set, Via::Bot)),
     );
     Ok(())

@@ -133,7 +133,7 @@ impl Worker {
                         start.elapsed().saturating_sub(self.round_trip * session.trips().wrapping_sub(trips));
                     self.load.worked(self.is_full(&step), took);
                     self.load.walked(step.walks);
-                    self.queue_unsealable(session, &step.settled).await?;
+                    self.queue_unsealable(session, &step.reconciled).await?;
                 }
                 self.note_busy(&step.contended);
                 Ok(step)
@@ -252,9 +252,13 @@ impl Worker {
     }
 
     /// A user whose links are written, but whose token could not be sealed, is looked at again later.
-    async fn queue_unsealable(&mut self, session: &mut Session, settled: &[i64]) -> Result<(), RelinkError> {
+    async fn queue_unsealable(
+        &mut self,
+        session: &mut Session,
+        reconciled: &[i64],
+    ) -> Result<(), RelinkError> {
         let done: Vec<(i64, String)> =
-            settled.iter().filter_map(|user| self.unsealable.remove_entry(user)).collect();
+            reconciled.iter().filter_map(|user| self.unsealable.remove_entry(user)).collect();
         if done.is_empty() {
             return Ok(());
         }

@@ -83,14 +83,14 @@ fn the_reader_of_imports_reads_them_all() {
         room: Some("db".to_owned()),
         code: bare(
             "//! See [`crate::cli`].\nuse crate::{token::Token, link, spool::{Claim, intake}};\n/* crate::audit */\n\
-             fn f() { \"crate::rekey\"; crate::policy::g(); super::super::daemon::h(); '\"'; crate::survey::i() }\n",
+             fn f() { \"crate::tokens\"; crate::policy::g(); super::super::daemon::h(); '\"'; crate::status::i() }\n",
         ),
     };
-    let floors = ["cli", "token", "link", "spool", "audit", "rekey", "policy", "daemon", "survey", "intake"];
+    let floors = ["cli", "token", "link", "spool", "audit", "tokens", "policy", "daemon", "status", "intake"];
     let floors = floors.map(|room| (room.to_owned(), 0)).into();
     let found: Vec<_> =
         source.imports(&floors).into_iter().map(|(line, room)| format!("{line} {room}")).collect();
-    assert_eq!(found, ["2 token", "2 link", "2 spool", "4 policy", "4 survey", "4 daemon"]);
+    assert_eq!(found, ["2 token", "2 link", "2 spool", "4 policy", "4 status", "4 daemon"]);
 }
 
 struct Source {

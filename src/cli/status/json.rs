@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Value {
     let remote = answer.as_ref().ok();
-    let standing = remote.map(|remote| &remote.standing);
-    let survey = remote.map(|remote| &remote.survey);
+    let work = remote.map(|remote| &remote.work);
+    let stats = remote.map(|remote| &remote.token_stats);
     json!({
         "version": 1,
         "daemon": local.daemon.map(|owner| json!({
@@ -20,43 +20,43 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
         "keyring": keyring(place),
         "database": database(answer),
         "server": remote.map(|remote| json!({
-            "endpoint": remote.endpoint, "version": remote.standing.server_version,
+            "endpoint": remote.endpoint, "version": remote.work.server_version,
         })),
         "mode": remote.and_then(Remote::mode),
         "daemons": remote.map(|remote| remote.daemons.len()),
         "uptime_seconds": remote.and_then(|remote| remote.daemons.first()?.running_seconds),
         "links_written": remote.map(Remote::links_written),
         "backlog": {
-            "changes": standing.map(|standing| standing.changes),
-            "oldest_seconds": standing.and_then(|standing| standing.oldest_seconds),
+            "changes": work.map(|work| work.changes),
+            "oldest_seconds": work.and_then(|work| work.oldest_seconds),
         },
-        "set_aside_count": standing.map(|standing| standing.set_aside_count),
-        "set_aside": standing.map(|standing| standing.set_aside.iter().map(|held| json!({
-            "telegram_id": held.telegram_id, "issue_id": held.issue_id, "attempts": held.attempts,
-            "reason": held.reason,
+        "set_aside_count": work.map(|work| work.set_aside_count),
+        "set_aside": work.map(|work| work.set_aside.iter().map(|one| json!({
+            "telegram_id": one.telegram_id, "issue_id": one.issue_id, "attempts": one.attempts,
+            "reason": one.reason,
         })).collect::<Vec<_>>()),
-        "triggers": standing.map(|standing| json!({
-            "sound": standing.triggers.sound(), "wanted": standing.triggers.wanted,
-            "unsound": standing.triggers.unsound,
+        "triggers": work.map(|work| json!({
+            "sound": work.triggers.sound(), "wanted": work.triggers.wanted,
+            "unsound": work.triggers.unsound,
         })),
         "users": {
-            "with_token": survey.map(|survey| survey.with_token),
-            "sealed": survey.map(|survey| survey.sealed),
-            "plaintext": survey.map(|survey| survey.plaintext),
-            "unusable": survey.map(|survey| survey.unusable.len()),
-            "unusable_ids": survey.map(|survey| survey.unusable.keys().collect::<Vec<_>>()),
-            "duplicated": survey.map(|survey| &survey.duplicated),
+            "with_token": stats.map(|stats| stats.with_token),
+            "sealed": stats.map(|stats| stats.sealed),
+            "plaintext": stats.map(|stats| stats.plaintext),
+            "unusable": stats.map(|stats| stats.unusable.len()),
+            "unusable_ids": stats.map(|stats| stats.unusable.keys().collect::<Vec<_>>()),
+            "duplicated": stats.map(|stats| &stats.duplicated),
         },
         "keys": {
             "primary": place.keyring.as_ref().ok().map(|keyring| keyring.primary().as_str()),
             "in_use": keys_in_use(answer),
             "daemons_seal_with": remote.map(|it| it.daemons.iter().map(|daemon| &daemon.seals_with).collect::<Vec<_>>()),
-            "missing": survey.map(|survey| &survey.missing_keys),
+            "missing": stats.map(|stats| &stats.missing_keys),
         },
         "audit": {
-            "finished_at": standing.and_then(|it| it.audit.as_ref()).map(|audit| &audit.finished_at),
-            "age_seconds": standing.and_then(|it| it.audit.as_ref()).map(|audit| audit.age_seconds),
-            "found": standing.and_then(|it| it.audit.as_ref()).map(|audit| audit.found),
+            "finished_at": work.and_then(|it| it.audit.as_ref()).map(|audit| &audit.finished_at),
+            "age_seconds": work.and_then(|it| it.audit.as_ref()).map(|audit| audit.age_seconds),
+            "found": work.and_then(|it| it.audit.as_ref()).map(|audit| audit.found),
             "next_seconds": remote.and_then(Remote::next_audit_seconds),
         },
     })

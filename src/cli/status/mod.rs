@@ -147,7 +147,7 @@ impl<'a> Place<'a> {
 /// The keys that the stored values name, where that could be seen.
 fn keys_in_use(answer: &Answer) -> Option<&BTreeMap<String, u64>> {
     match answer {
-        Ok(remote) => Some(&remote.survey.keys),
+        Ok(remote) => Some(&remote.token_stats.keys),
         Err(silence) => silence.keys.as_ref(),
     }
 }

@@ -6,12 +6,12 @@ use crate::check::Commands;
 use crate::cli::output::{self, Failure, count, rough, rough_seconds, things};
 use crate::cli::{database, spool};
 use crate::db::presence::Daemon;
-use crate::db::standing::{Holder, SetAside, Standing};
+use crate::db::status::{LockHolder, SetAside, WorkStatus};
 use crate::envelope::KeyId;
 use crate::keyring_file::KeyringError;
 use crate::printable::Printable;
 use crate::status::{Local, Remote};
-use crate::survey::Survey;
+use crate::tokens::TokenStats;
 use std::collections::BTreeMap;
 
 /// How many of anything are shown.
@@ -158,14 +158,14 @@ pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
             lines.row(
                 "server",
                 Tone::Good,
-                format!("{}, Postgres {}", remote.endpoint, remote.standing.server_version),
+                format!("{}, Postgres {}", remote.endpoint, remote.work.server_version),
             );
             daemons(&mut lines, commands, &remote.daemons);
             links(&mut lines, remote);
             backlog(&mut lines, remote);
-            triggers(&mut lines, commands, &remote.standing);
-            tokens(&mut lines, commands, &remote.survey);
-            keys(&mut lines, place, &remote.survey.keys, &remote.survey.missing_keys);
+            triggers(&mut lines, commands, &remote.work);
+            tokens(&mut lines, commands, &remote.token_stats);
+            keys(&mut lines, place, &remote.token_stats.keys, &remote.token_stats.missing_keys);
             audit(&mut lines, place, remote);
         }
         Err(silence) => {
@@ -220,43 +220,39 @@ fn links(lines: &mut Lines, remote: &Remote) {
 }
 
 fn backlog(lines: &mut Lines, remote: &Remote) {
-    let standing = &remote.standing;
-    match standing.oldest_seconds {
-        Some(age) if standing.changes > 0 => {
+    let work = &remote.work;
+    match work.oldest_seconds {
+        Some(age) if work.changes > 0 => {
             let late = age > LATE_SECONDS;
             lines.row(
                 "backlog",
                 if late { Tone::Amiss } else { Tone::Good },
-                format!(
-                    "{} waiting, the oldest for {}",
-                    things(standing.changes, "change"),
-                    rough_seconds(age)
-                ),
+                format!("{} waiting, the oldest for {}", things(work.changes, "change"), rough_seconds(age)),
             );
-            holders(lines, &remote.holders);
+            holders(lines, &remote.lock_holders);
         }
         _ => lines.row("backlog", Tone::Good, "nothing is waiting"),
     }
-    if standing.set_aside_count > 0 {
-        let total = usize::try_from(standing.set_aside_count).unwrap_or(usize::MAX);
+    if work.set_aside_count > 0 {
+        let total = usize::try_from(work.set_aside_count).unwrap_or(usize::MAX);
         lines.row(
             "set aside",
             Tone::Amiss,
             format!("{}, tried again by themselves", things(total, "change")),
         );
-        lines.some(&standing.set_aside, total, set_aside);
+        lines.some(&work.set_aside, total, set_aside);
         lines.cause("the reason names what refuses: a trigger or a constraint of the bot's tables");
     }
 }
 
-fn set_aside(held: &SetAside) -> String {
-    let issue = held.issue_id.map_or_else(String::new, |issue| format!("issue {issue} of "));
-    let user = held.telegram_id.map_or_else(|| "everybody".to_owned(), |id| format!("user {id}"));
-    let tried = i64::from(held.attempts);
-    format!("{issue}{user} failed {}: {}", things(tried, "time"), held.reason)
+fn set_aside(one: &SetAside) -> String {
+    let issue = one.issue_id.map_or_else(String::new, |issue| format!("issue {issue} of "));
+    let user = one.telegram_id.map_or_else(|| "everybody".to_owned(), |id| format!("user {id}"));
+    let tried = i64::from(one.attempts);
+    format!("{issue}{user} failed {}: {}", things(tried, "time"), one.reason)
 }
 
-fn holders(lines: &mut Lines, holders: &[Holder]) {
+fn holders(lines: &mut Lines, holders: &[LockHolder]) {
     lines.some(holders, holders.len(), |holder| {
         let since = holder.seconds.map_or_else(String::new, |age| format!(", for {}", rough_seconds(age)));
         format!("session {} of {} has locked rows of the bot's tables{since}", holder.pid, holder.user)
@@ -269,8 +265,8 @@ fn holders(lines: &mut Lines, holders: &[Holder]) {
     }
 }
 
-fn triggers(lines: &mut Lines, commands: &Commands<'_>, standing: &Standing) {
-    let triggers = &standing.triggers;
+fn triggers(lines: &mut Lines, commands: &Commands<'_>, work: &WorkStatus) {
+    let triggers = &work.triggers;
     let sound = triggers.unsound.is_empty();
     lines.row(
         "triggers",
@@ -285,28 +281,28 @@ fn triggers(lines: &mut Lines, commands: &Commands<'_>, standing: &Standing) {
     }
 }
 
-fn tokens(lines: &mut Lines, commands: &Commands<'_>, survey: &Survey) {
-    let sound = survey.unusable.is_empty() && survey.duplicated.is_empty();
+fn tokens(lines: &mut Lines, commands: &Commands<'_>, stats: &TokenStats) {
+    let sound = stats.unusable.is_empty() && stats.duplicated.is_empty();
     lines.row(
         "tokens",
         if sound { Tone::Good } else { Tone::Amiss },
         format!(
             "{}: {} sealed, {} in plaintext; {} unusable",
-            things(survey.with_token, "usable token"),
-            count(survey.sealed),
-            count(survey.plaintext),
-            count(survey.unusable.len())
+            things(stats.with_token, "usable token"),
+            count(stats.sealed),
+            count(stats.plaintext),
+            count(stats.unusable.len())
         ),
     );
     // Those whose key is missing are told beneath `keys`, key by key.
     let own: Vec<(&i64, &&str)> =
-        survey.unusable.iter().filter(|(_, reason)| **reason != "unknown_key").collect();
+        stats.unusable.iter().filter(|(_, reason)| **reason != "unknown_key").collect();
     lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({reason})"));
     if let Some((id, _)) = own.first() {
         lines.mend(commands.relinkd(&format!("token set {id}")));
     }
-    if let Some(last) = survey.duplicated.last() {
-        lines.cause(format!("these users share tokens with each other: {}", listed(&survey.duplicated)));
+    if let Some(last) = stats.duplicated.last() {
+        lines.cause(format!("these users share tokens with each other: {}", listed(&stats.duplicated)));
         lines.mend(commands.relinkd(&format!("token set {last}")));
     }
 }
@@ -363,7 +359,7 @@ fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
     let next = remote
         .next_audit_seconds()
         .map_or_else(String::new, |seconds| format!("; the next in {}", rough_seconds(seconds)));
-    let Some(audit) = &remote.standing.audit else {
+    let Some(audit) = &remote.work.audit else {
         return lines.row("audit", Tone::Good, format!("none yet{next}"));
     };
     let late = audit.age_seconds > place.settings.audit.late_after().as_secs_f64();

@@ -1,12 +1,12 @@
 //! A server that loses commits which were not flushed.
 
 use super::super::database::Database;
-use crate::assign::{AssignError, Objections, Outcome, Request};
 use crate::db::DbError;
 use crate::drop_file::{Change, Refusal};
 use crate::place::Place;
 use crate::spool::recording::Recording;
 use crate::token::Token;
+use crate::tokens::assign::{AssignError, Objections, Outcome, Request};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What the server holds.

@@ -6,7 +6,7 @@
 use crate::db::session::Purpose;
 use crate::db::users::{self, Sealing};
 use crate::db::{Cursor, DbError, Session, fingerprints};
-use crate::envelope::Stored;
+use crate::envelope::TokenState;
 use crate::relink::{RelinkError, Rules};
 use crate::token::Token;
 use std::collections::BTreeMap;
@@ -80,19 +80,19 @@ async fn pass(
         seen(rows.len());
         let (mut sealings, mut tokens) = (Vec::new(), BTreeMap::new());
         for row in rows {
-            let stored = rules.keyring.read(
-                row.stored.as_ref().map(|s| s.as_str()),
+            let state = rules.keyring.read(
+                row.value.as_ref().map(|s| s.as_str()),
                 row.telegram_id,
                 &rules.token_rule,
             );
-            let token = match stored {
-                Stored::Sealed { token, key } if key != *primary => token,
-                Stored::Plaintext(token) if rules.seal_plaintext => token,
-                Stored::Unusable(reason) => {
+            let token = match state {
+                TokenState::Sealed { token, key } if key != *primary => token,
+                TokenState::Plaintext(token) if rules.seal_plaintext => token,
+                TokenState::Unusable(reason) => {
                     rekeyed.left.insert(row.telegram_id, reason.to_string());
                     continue;
                 }
-                Stored::None | Stored::Sealed { .. } | Stored::Plaintext(_) => continue,
+                TokenState::None | TokenState::Sealed { .. } | TokenState::Plaintext(_) => continue,
             };
             let Some(place) = row.place else { continue };
             let value = rules.keyring.seal(&token, row.telegram_id)?;

@@ -213,7 +213,7 @@ pub async fn assign(
     }
     let (prints, writes): (Vec<_>, Vec<_>) = judge.writes.into_values().unzip();
     let rows = judge.rows;
-    let written = assigning::write(&tx, &writes).await.map_err(|error| error.without(rows.stored()))?;
+    let written = assigning::write(&tx, &writes).await.map_err(|error| error.without(rows.values()))?;
     if written.len() < writes.len() {
         return Err(AssignError::NotWritten);
     }
@@ -223,7 +223,7 @@ pub async fn assign(
     let claims: Vec<_> =
         accepted.iter().filter_map(|(request, receipt)| Some((request.claim?, receipt.as_str()))).collect();
     assigning::enter(&tx, &claims).await?;
-    tx.commit().await.map_err(|error| error.without(rows.stored()))?;
+    tx.commit().await.map_err(|error| error.without(rows.values()))?;
     telemetry::tell(&done);
     Ok(outcomes)
 }

@@ -10,7 +10,7 @@ const NAMED: i64 = 100;
 
 /// What waits, what is held up, whether triggers are there, and when the last audit was.
 #[derive(Debug)]
-pub struct Standing {
+pub struct WorkStatus {
     /// The server's version, as it calls itself.
     pub server_version: String,
     /// Changes that are not yet wholly in links, users being walked included.
@@ -71,7 +71,7 @@ impl Triggers {
 }
 
 /// Reads it.
-pub async fn read(session: &Session) -> Result<Standing, DbError> {
+pub async fn read(session: &Session) -> Result<WorkStatus, DbError> {
     let row = session
         .query_one(
             "select current_setting('server_version'),
@@ -93,7 +93,7 @@ pub async fn read(session: &Session) -> Result<Standing, DbError> {
             found: row.get(7),
         })
     };
-    Ok(Standing {
+    Ok(WorkStatus {
         server_version: row.get(0),
         changes: row.get(1),
         oldest_seconds: row.get(2),
@@ -137,7 +137,7 @@ async fn triggers(session: &Session) -> Result<Triggers, DbError> {
 
 /// A session of somebody else's whose transaction has locked rows of the bot's tables.
 #[derive(Debug)]
-pub struct Holder {
+pub struct LockHolder {
     /// The backend.
     pub pid: i32,
     /// Its role.
@@ -147,7 +147,7 @@ pub struct Holder {
 }
 
 /// Who may be holding rows that relinkd waits for, the oldest transactions first; those of a moment are left out.
-pub async fn holders(session: &Session, limit: i64) -> Result<Vec<Holder>, DbError> {
+pub async fn lock_holders(session: &Session, limit: i64) -> Result<Vec<LockHolder>, DbError> {
     let rows = session
         .query(
             "select a.pid, coalesce(a.usename::text, '?'), extract(epoch from now() - a.xact_start)::float8
@@ -163,7 +163,7 @@ pub async fn holders(session: &Session, limit: i64) -> Result<Vec<Holder>, DbErr
             &[(&limit, Type::INT8)],
         )
         .await?;
-    Ok(rows.iter().map(|row| Holder { pid: row.get(0), user: row.get(1), seconds: row.get(2) }).collect())
+    Ok(rows.iter().map(|row| LockHolder { pid: row.get(0), user: row.get(1), seconds: row.get(2) }).collect())
 }
 
 /// What waits for a user.
@@ -174,12 +174,12 @@ pub struct Waiting {
     /// Whether the user's issues are being walked.
     pub walking: bool,
     /// Why the user is set aside.
-    pub held_up: Option<String>,
+    pub set_aside: Option<String>,
 }
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.held_up, self.changes, self.walking) {
+        match (&self.set_aside, self.changes, self.walking) {
             (Some(reason), _, _) => write!(f, "set aside after an error, tried again later: {reason}"),
             (None, 0, false) => f.write_str("nothing"),
             (None, 0, true) => f.write_str("the user's links are being rewritten"),
@@ -199,5 +199,5 @@ pub async fn waiting(tx: &Tx<'_>, telegram_id: i64, issue: Option<i64>) -> Resul
             &[(&telegram_id, Type::INT8), (&issue, Type::INT8)],
         )
         .await?;
-    Ok(Waiting { changes: row.get(0), walking: row.get(1), held_up: row.get(2) })
+    Ok(Waiting { changes: row.get(0), walking: row.get(1), set_aside: row.get(2) })
 }

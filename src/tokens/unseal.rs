@@ -3,7 +3,7 @@
 use crate::db::session::Purpose;
 use crate::db::users::{self, Sealing};
 use crate::db::{Cursor, DbError, Session};
-use crate::envelope::{Keyring, Reason, Stored};
+use crate::envelope::{Keyring, TokenState, UnusableReason};
 use crate::token::{RESERVED_PREFIX, TokenRule};
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub async fn closed(session: &mut Session, keyring: &Keyring) -> Result<Vec<i64>
         tx.commit().await?;
         cursor.pass(&rows, PAGE, |(id, _)| *id);
         closed.extend(rows.iter().filter_map(|(id, value)| {
-            let stored = keyring.read(Some(value), *id, &any);
-            matches!(stored, Stored::Unusable(Reason::Sealed(_))).then_some(*id)
+            let state = keyring.read(Some(value), *id, &any);
+            matches!(state, TokenState::Unusable(UnusableReason::Sealed(_))).then_some(*id)
         }));
     }
     Ok(closed)
@@ -64,8 +64,8 @@ async fn pass(session: &mut Session, keyring: &Keyring) -> Result<(usize, usize)
         let sealings: Vec<Sealing> = rows
             .into_iter()
             .filter_map(|row| {
-                let stored = keyring.read(row.stored.as_ref().map(|s| s.as_str()), row.telegram_id, &any);
-                let Stored::Sealed { token, .. } = stored else { return None };
+                let state = keyring.read(row.value.as_ref().map(|s| s.as_str()), row.telegram_id, &any);
+                let TokenState::Sealed { token, .. } = state else { return None };
                 Some(Sealing {
                     telegram_id: row.telegram_id,
                     place: row.place?,

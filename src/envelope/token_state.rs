@@ -7,7 +7,7 @@ use crate::token::{RESERVED_PREFIX, Token, TokenFault, TokenRule};
 
 /// The meaning of one value of the token column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stored {
+pub enum TokenState {
     /// Null or an empty text: the user has no token.
     None,
     /// A sealed token, and the key that sealed it.
@@ -20,10 +20,10 @@ pub enum Stored {
     /// A token somebody wrote in plaintext.
     Plaintext(Token),
     /// No usable token. The value is left as it is and changes no link.
-    Unusable(Reason),
+    Unusable(UnusableReason),
 }
 
-impl Stored {
+impl TokenState {
     /// The token to use for this user's links, if there is a usable one.
     #[must_use]
     pub fn token(&self) -> Option<&Token> {
@@ -36,7 +36,7 @@ impl Stored {
 
 /// Why a value is unusable: one short text for the operator, never the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum UnusableReason {
     /// It begins as a sealed token and does not open.
     #[error("the sealed value is unusable: {0}")]
     Sealed(OpenFault),
@@ -45,7 +45,7 @@ pub enum Reason {
     Plaintext(TokenFault),
 }
 
-impl Reason {
+impl UnusableReason {
     /// The reason as one stable word, for `--json` and structured log fields.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -78,38 +78,38 @@ impl Keyring {
     /// Judges what stands in the token column of `telegram_id`. Whatever begins with `relinkd:` is taken for sealed;
     /// all else is plaintext and must pass `rule`.
     #[must_use]
-    pub fn read(&self, stored: Option<&str>, telegram_id: i64, rule: &TokenRule) -> Stored {
-        match stored {
-            None | Some("") => Stored::None,
+    pub fn read(&self, value: Option<&str>, telegram_id: i64, rule: &TokenRule) -> TokenState {
+        match value {
+            None | Some("") => TokenState::None,
             Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => match self.open_named(sealed, telegram_id)
             {
-                Ok((token, key)) => Stored::Sealed { token, key },
-                Err(fault) => Stored::Unusable(Reason::Sealed(fault)),
+                Ok((token, key)) => TokenState::Sealed { token, key },
+                Err(fault) => TokenState::Unusable(UnusableReason::Sealed(fault)),
             },
             Some(plaintext) => match rule.admit(plaintext) {
-                Ok(token) => Stored::Plaintext(token),
-                Err(fault) => Stored::Unusable(Reason::Plaintext(fault)),
+                Ok(token) => TokenState::Plaintext(token),
+                Err(fault) => TokenState::Unusable(UnusableReason::Plaintext(fault)),
             },
         }
     }
 }
 
-impl Stored {
+impl TokenState {
     /// As [`Keyring::read`], where there is no keyring: no sealed value opens, and each names the key that it needs.
     #[must_use]
-    pub fn without_keyring(stored: Option<&str>, rule: &TokenRule) -> Self {
-        match stored {
+    pub fn without_keyring(value: Option<&str>, rule: &TokenRule) -> Self {
+        match value {
             None | Some("") => Self::None,
             Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => {
                 let fault = match key_named_by(sealed) {
                     Some(key) => OpenFault::UnknownKey(key),
                     None => OpenFault::Malformed,
                 };
-                Self::Unusable(Reason::Sealed(fault))
+                Self::Unusable(UnusableReason::Sealed(fault))
             }
             Some(plaintext) => match rule.admit(plaintext) {
                 Ok(token) => Self::Plaintext(token),
-                Err(fault) => Self::Unusable(Reason::Plaintext(fault)),
+                Err(fault) => Self::Unusable(UnusableReason::Plaintext(fault)),
             },
         }
     }
@@ -117,8 +117,8 @@ impl Stored {
 
 /// The key that a sealed value names, whether or not the rest of it is sound.
 #[must_use]
-pub fn key_named_by(stored: &str) -> Option<KeyId> {
-    let (id, _) = stored.strip_prefix("relinkd:v1:")?.split_once(':')?;
+pub fn key_named_by(value: &str) -> Option<KeyId> {
+    let (id, _) = value.strip_prefix("relinkd:v1:")?.split_once(':')?;
     KeyId::parse(id).ok()
 }
 
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn null_and_empty_are_no_token() {
         let (ring, rule) = (ring("k"), TokenRule::default());
-        assert_eq!(ring.read(None, 7, &rule), Stored::None);
-        assert_eq!(ring.read(Some(""), 7, &rule), Stored::None);
-        assert_eq!(Stored::None.token(), None);
+        assert_eq!(ring.read(None, 7, &rule), TokenState::None);
+        assert_eq!(ring.read(Some(""), 7, &rule), TokenState::None);
+        assert_eq!(TokenState::None.token(), None);
     }
 
     #[test]
@@ -147,11 +147,11 @@ mod tests {
         let word = Token::parse("word").unwrap();
         let sealed = ring.seal(&word, 7).unwrap();
         let read = ring.read(Some(&sealed), 7, &digits);
-        assert_eq!(read, Stored::Sealed { token: word.clone(), key: KeyId::parse("k").unwrap() });
+        assert_eq!(read, TokenState::Sealed { token: word.clone(), key: KeyId::parse("k").unwrap() });
         assert_eq!(read.token(), Some(&word));
-        let refused = Stored::Unusable(Reason::Plaintext(TokenFault::Pattern));
+        let refused = TokenState::Unusable(UnusableReason::Plaintext(TokenFault::Pattern));
         assert_eq!(ring.read(Some("word"), 7, &digits), refused);
-        assert_eq!(ring.read(Some("word"), 7, &TokenRule::default()), Stored::Plaintext(word));
+        assert_eq!(ring.read(Some("word"), 7, &TokenRule::default()), TokenState::Plaintext(word));
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
             ("secret1".to_owned(), "pattern"),
         ];
         for (value, code) in cases {
-            let Stored::Unusable(reason) = ring.read(Some(&value), 7, &rule) else { panic!("{code}") };
+            let TokenState::Unusable(reason) = ring.read(Some(&value), 7, &rule) else { panic!("{code}") };
             assert_eq!(reason.code(), code);
             let missing = (code == "unknown_key").then(|| KeyId::parse("other").unwrap());
             assert_eq!(reason.unknown_key(), missing.as_ref());

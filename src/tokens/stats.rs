@@ -1,0 +1,79 @@
+//! Counts over the tokens of all users: what `status`, `health`, `check` and the end of `install` say about them.
+
+use crate::db::session::Purpose;
+use crate::db::{Cursor, DbError, Session, users};
+use crate::envelope::{Fingerprint, Keyring, TokenState, key_named_by};
+use crate::token::TokenRule;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Rows a page.
+const PAGE: usize = 5_000;
+
+/// How many users have a token in which state.
+#[derive(Debug, Default)]
+pub struct TokenStats {
+    /// Users with a usable token.
+    pub with_token: u64,
+    /// Of these, sealed.
+    pub sealed: u64,
+    /// Of these, in plaintext.
+    pub plaintext: u64,
+    /// Users whose value is no usable token, with the reason in a word.
+    pub unusable: BTreeMap<i64, &'static str>,
+    /// Users who share their token with another.
+    pub duplicated: BTreeSet<i64>,
+    /// Sealed values, usable or not, by the key they name.
+    pub keys: BTreeMap<String, u64>,
+    /// Of these, the keys that are not in the keyring, for values that are whole but for that.
+    pub missing_keys: BTreeMap<String, u64>,
+}
+
+impl TokenStats {
+    /// Looks at every user's token. Without a keyring none that is sealed is usable.
+    pub async fn gather(
+        session: &mut Session,
+        keyring: Option<&Keyring>,
+        rule: &TokenRule,
+    ) -> Result<Self, DbError> {
+        let mut stats = Self::default();
+        let mut users_of: HashMap<Fingerprint, Vec<i64>> = HashMap::new();
+        let mut cursor = Cursor::start();
+        while cursor.more() {
+            let tx = session.begin(Purpose::Read);
+            let rows = users::with_value_after(&tx, cursor.after(), PAGE).await?;
+            tx.commit().await?;
+            cursor.pass(&rows, PAGE, |(id, _)| *id);
+            for (telegram_id, value) in &rows {
+                if let Some(key) = key_named_by(value) {
+                    *stats.keys.entry(key.to_string()).or_default() += 1;
+                }
+                let state = match keyring {
+                    Some(keyring) => keyring.read(Some(value), *telegram_id, rule),
+                    None => TokenState::without_keyring(Some(value), rule),
+                };
+                if let (Some(keyring), Some(token)) = (keyring, state.token()) {
+                    let (_, fingerprint) = keyring.fingerprint_under_primary(token);
+                    users_of.entry(fingerprint).or_default().push(*telegram_id);
+                }
+                stats.count(*telegram_id, &state);
+            }
+        }
+        stats.duplicated = users_of.into_values().filter(|ids| ids.len() > 1).flatten().collect();
+        Ok(stats)
+    }
+
+    fn count(&mut self, telegram_id: i64, state: &TokenState) {
+        self.with_token += u64::from(state.token().is_some());
+        match state {
+            TokenState::None => {}
+            TokenState::Sealed { .. } => self.sealed += 1,
+            TokenState::Plaintext(_) => self.plaintext += 1,
+            TokenState::Unusable(reason) => {
+                if let Some(key) = reason.unknown_key() {
+                    *self.missing_keys.entry(key.to_string()).or_default() += 1;
+                }
+                self.unusable.insert(telegram_id, reason.code());
+            }
+        }
+    }
+}
