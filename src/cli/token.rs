@@ -233,7 +233,7 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
     drop(tx);
     let row = rows.first().filter(|row| row.place.is_some()).ok_or_else(|| unknown(id))?;
     let rule = &workplace.settings.portal.token_pattern.rule;
-    let state = workplace.keyring.read(row.value.as_ref().map(|s| s.as_str()), id, rule);
+    let state = row.state(&workplace.keyring, rule);
     match state.token() {
         Some(token) if reveal => {
             let tx = workplace.session.begin(Purpose::Assign);

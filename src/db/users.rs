@@ -5,20 +5,29 @@ use super::session::Purpose;
 use super::text::{Lossy, token_column};
 use super::{DbError, Session, Tx, as_i64};
 use crate::config::UsersTable;
-use crate::envelope::KeyId;
+use crate::envelope::{KeyId, Keyring, TokenState};
+use crate::token::TokenRule;
 use std::collections::{BTreeMap, HashSet};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use zeroize::Zeroizing;
 
-/// A user as stored. Not to be printed: it may hold a token.
+/// A user's row as read. Not to be printed: it may hold a token.
 pub struct UserRow {
     /// The user.
     pub telegram_id: i64,
-    /// The column as it is; none for null.
+    /// What stands in the token column; none for null.
     pub value: Option<Zeroizing<String>>,
     /// Where the row was when it was read; none where the bot has no such user.
     pub place: Option<Place>,
+}
+
+impl UserRow {
+    /// The state of the token, under this keyring and rule.
+    #[must_use]
+    pub fn state(&self, keyring: &Keyring, rule: &TokenRule) -> TokenState {
+        keyring.read(self.value.as_ref().map(|value| value.as_str()), self.telegram_id, rule)
+    }
 }
 
 /// What relinkd remembers of a user.

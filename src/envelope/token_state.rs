@@ -1,11 +1,12 @@
-//! What stands in a user's token column, judged once: nothing, a sealed token, a plaintext one, or neither.
+//! What stands in a user's token column, judged once: nothing, a sealed token, a plaintext one, or neither. This one type
+//! goes from the column to every decision about links, statistics and assignments.
 //!
 //! The operator's pattern applies to plaintext only: a token that was sealed under an older pattern stays in force.
 
 use super::{KeyId, Keyring, OpenFault};
 use crate::token::{RESERVED_PREFIX, Token, TokenFault, TokenRule};
 
-/// The meaning of one value of the token column.
+/// The state of a user's token: what one value of the token column means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenState {
     /// Null or an empty text: the user has no token.
@@ -79,18 +80,7 @@ impl Keyring {
     /// all else is plaintext and must pass `rule`.
     #[must_use]
     pub fn read(&self, value: Option<&str>, telegram_id: i64, rule: &TokenRule) -> TokenState {
-        match value {
-            None | Some("") => TokenState::None,
-            Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => match self.open_named(sealed, telegram_id)
-            {
-                Ok((token, key)) => TokenState::Sealed { token, key },
-                Err(fault) => TokenState::Unusable(UnusableReason::Sealed(fault)),
-            },
-            Some(plaintext) => match rule.admit(plaintext) {
-                Ok(token) => TokenState::Plaintext(token),
-                Err(fault) => TokenState::Unusable(UnusableReason::Plaintext(fault)),
-            },
-        }
+        TokenState::of(value, rule, |sealed| self.open_named(sealed, telegram_id))
     }
 }
 
@@ -98,15 +88,22 @@ impl TokenState {
     /// As [`Keyring::read`], where there is no keyring: no sealed value opens, and each names the key that it needs.
     #[must_use]
     pub fn without_keyring(value: Option<&str>, rule: &TokenRule) -> Self {
+        Self::of(value, rule, |sealed| {
+            Err(key_named_by(sealed).map_or(OpenFault::Malformed, OpenFault::UnknownKey))
+        })
+    }
+
+    fn of(
+        value: Option<&str>,
+        rule: &TokenRule,
+        open: impl FnOnce(&str) -> Result<(Token, KeyId), OpenFault>,
+    ) -> Self {
         match value {
             None | Some("") => Self::None,
-            Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => {
-                let fault = match key_named_by(sealed) {
-                    Some(key) => OpenFault::UnknownKey(key),
-                    None => OpenFault::Malformed,
-                };
-                Self::Unusable(UnusableReason::Sealed(fault))
-            }
+            Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => match open(sealed) {
+                Ok((token, key)) => Self::Sealed { token, key },
+                Err(fault) => Self::Unusable(UnusableReason::Sealed(fault)),
+            },
             Some(plaintext) => match rule.admit(plaintext) {
                 Ok(token) => Self::Plaintext(token),
                 Err(fault) => Self::Unusable(UnusableReason::Plaintext(fault)),

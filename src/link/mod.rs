@@ -14,6 +14,7 @@ pub use mask::{mask, mask_text};
 pub use origin::Origin;
 pub use read::NotOurs;
 
+use crate::envelope::TokenState;
 use crate::token::Token;
 use percent::Set;
 use zeroize::Zeroizing;
@@ -73,17 +74,6 @@ pub enum Tokenless {
     Plain,
     /// They are left alone.
     Keep,
-}
-
-/// The user of a link, as far as links are concerned.
-#[derive(Debug, Clone, Copy)]
-pub enum Holder<'a> {
-    /// Has this token.
-    Token(&'a Token),
-    /// Has none, or is no user of the bot's.
-    None,
-    /// Has a value that is no usable token.
-    Unusable,
 }
 
 /// What is to be done with a link.
@@ -156,23 +146,23 @@ impl Portal {
     }
 }
 
-/// What is to be done with the link `written` of this user. `strip`: the link loses a token whatever the setting,
+/// What is to be done with the link `written` of a user whose token is in this state. `strip`: the link loses a token whatever the setting,
 /// for the issue has changed hands or the user's token was removed.
 #[must_use]
 pub fn decide(
     portal: &Portal,
     written: &str,
-    holder: &Holder<'_>,
+    state: &TokenState,
     tokenless: Tokenless,
     strip: bool,
 ) -> Verdict {
     let Some(link) = portal.read(written) else { return Verdict::Leave };
     let strip = strip && link.token.is_some();
-    let right = match (holder, tokenless) {
-        (Holder::Token(token), _) => portal.login(&link, token),
-        (Holder::None, Tokenless::Plain) => portal.plain(&link),
-        (Holder::None | Holder::Unusable, _) if strip => portal.plain(&link),
-        (Holder::None, Tokenless::Keep) | (Holder::Unusable, _) => return Verdict::Leave,
+    let right = match (state, tokenless) {
+        (TokenState::Sealed { token, .. } | TokenState::Plaintext(token), _) => portal.login(&link, token),
+        (TokenState::None, Tokenless::Plain) => portal.plain(&link),
+        (TokenState::None | TokenState::Unusable(_), _) if strip => portal.plain(&link),
+        (TokenState::None, Tokenless::Keep) | (TokenState::Unusable(_), _) => return Verdict::Leave,
     };
     if right == written { Verdict::Leave } else { Verdict::Write(right) }
 }

@@ -1,4 +1,6 @@
 use super::*;
+use crate::envelope::UnusableReason;
+use crate::token::TokenFault;
 use proptest::prelude::*;
 
 const TOKEN: &str = "7812-5733-8392-7092";
@@ -15,14 +17,14 @@ fn token() -> Token {
 }
 
 fn with_token(written: &str) -> String {
-    match decide(&portal(), written, &Holder::Token(&token()), Tokenless::Plain, false) {
+    match decide(&portal(), written, &TokenState::Plaintext(token()), Tokenless::Plain, false) {
         Verdict::Leave => written.to_owned(),
         Verdict::Write(new) => new,
     }
 }
 
 fn without_token(written: &str) -> String {
-    match decide(&portal(), written, &Holder::None, Tokenless::Plain, false) {
+    match decide(&portal(), written, &TokenState::None, Tokenless::Plain, false) {
         Verdict::Leave => written.to_owned(),
         Verdict::Write(new) => new,
     }
@@ -247,15 +249,14 @@ fn keep_and_unusable_leave_links_alone_unless_stripped() {
     let stripped = Verdict::Write("https://yapomogu55.okdesk.ru/issues/1".to_owned());
     let tokenless_login = "https://yapomogu55.okdesk.ru/login?redirect=issues/1";
     let api = "https://yapomogu55.okdesk.ru/api/v1/issues/1";
-    for (holder, tokenless) in [
-        (Holder::None, Tokenless::Keep),
-        (Holder::Unusable, Tokenless::Keep),
-        (Holder::Unusable, Tokenless::Plain),
-    ] {
-        assert!(decide(&portal(), login, &holder, tokenless, false) == Verdict::Leave);
-        assert!(decide(&portal(), login, &holder, tokenless, true) == stripped);
-        assert!(decide(&portal(), tokenless_login, &holder, tokenless, true) == Verdict::Leave);
-        assert!(decide(&portal(), api, &holder, tokenless, true) == Verdict::Leave);
+    let unusable = || TokenState::Unusable(UnusableReason::Plaintext(TokenFault::TooLong));
+    for (state, tokenless) in
+        [(TokenState::None, Tokenless::Keep), (unusable(), Tokenless::Keep), (unusable(), Tokenless::Plain)]
+    {
+        assert!(decide(&portal(), login, &state, tokenless, false) == Verdict::Leave);
+        assert!(decide(&portal(), login, &state, tokenless, true) == stripped);
+        assert!(decide(&portal(), tokenless_login, &state, tokenless, true) == Verdict::Leave);
+        assert!(decide(&portal(), api, &state, tokenless, true) == Verdict::Leave);
     }
 }
 

@@ -23,7 +23,8 @@ pub use worker::{Part, Worker};
 use crate::config::Settings;
 use crate::db::DbError;
 use crate::db::schema::Facts;
-use crate::envelope::{KeyId, Keyring, SealFault};
+use crate::db::users::UserRow;
+use crate::envelope::{KeyId, Keyring, SealFault, TokenState};
 use crate::link::{Portal, Tokenless};
 use crate::token::TokenRule;
 use std::collections::BTreeSet;
@@ -81,10 +82,17 @@ impl RelinkError {
 }
 
 impl Rules {
-    /// Whether the keyring file should be read again for this key, which the ring does not have.
-    #[must_use]
-    pub fn is_not_known_to_be_missing(&self, key: &KeyId) -> bool {
-        self.missing_keys.as_ref().is_some_and(|missing| !missing.contains(key))
+    /// The state of a user's token, judged by `rule`. Fails with the key that it needs where the ring does not have that
+    /// key, nor is it known to be missing: the keyring file should be read again.
+    pub fn state(&self, row: &UserRow, rule: &TokenRule) -> Result<TokenState, KeyId> {
+        let state = row.state(&self.keyring, rule);
+        if let (TokenState::Unusable(reason), Some(missing)) = (&state, &self.missing_keys)
+            && let Some(key) = reason.unknown_key()
+            && !missing.contains(key)
+        {
+            return Err(key.clone());
+        }
+        Ok(state)
     }
 
     /// The rules that follow from the settings, a keyring, and what the database's columns hold. Unknown keys are

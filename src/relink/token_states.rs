@@ -9,7 +9,6 @@ use crate::db::issues::Place;
 use crate::db::users::{self, Remembered, Sealing, UserRow};
 use crate::db::{Tx, fingerprints};
 use crate::envelope::{KeyId, MAX_SEALED_LEN, TokenState, UnusableReason};
-use crate::link::Holder;
 use crate::token::Token;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -29,16 +28,6 @@ pub struct User {
 pub type Users = BTreeMap<i64, User>;
 
 impl User {
-    /// As the link rules want it.
-    #[must_use]
-    pub fn holder(&self) -> Holder<'_> {
-        match &self.state {
-            TokenState::None => Holder::None,
-            TokenState::Sealed { token, .. } | TokenState::Plaintext(token) => Holder::Token(token),
-            TokenState::Unusable(_) => Holder::Unusable,
-        }
-    }
-
     /// Whether what relinkd keeps beside the row disagrees with it: a value to seal, a fingerprint, a report.
     #[must_use]
     pub fn is_stale(&self, rules: &Rules, remembered: &Remembered) -> bool {
@@ -159,14 +148,7 @@ pub async fn read(tx: &Tx<'_>, rules: &Rules, ids: &[i64]) -> Result<Users, Reli
 pub fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<Users, RelinkError> {
     let mut all = Users::new();
     for row in rows {
-        let state =
-            rules.keyring.read(row.value.as_ref().map(|s| s.as_str()), row.telegram_id, &rules.token_rule);
-        if let TokenState::Unusable(reason) = &state
-            && let Some(key) = reason.unknown_key()
-            && rules.is_not_known_to_be_missing(key)
-        {
-            return Err(RelinkError::UnknownKey(key.clone()));
-        }
+        let state = rules.state(&row, &rules.token_rule).map_err(RelinkError::UnknownKey)?;
         let user = all.entry(row.telegram_id).or_insert_with(|| User {
             known: row.place.is_some(),
             state: TokenState::None,

@@ -80,11 +80,7 @@ async fn pass(
         seen(rows.len());
         let (mut sealings, mut tokens) = (Vec::new(), BTreeMap::new());
         for row in rows {
-            let state = rules.keyring.read(
-                row.value.as_ref().map(|s| s.as_str()),
-                row.telegram_id,
-                &rules.token_rule,
-            );
+            let state = row.state(&rules.keyring, &rules.token_rule);
             let token = match state {
                 TokenState::Sealed { token, key } if key != *primary => token,
                 TokenState::Plaintext(token) if rules.seal_plaintext => token,

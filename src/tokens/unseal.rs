@@ -64,7 +64,7 @@ async fn pass(session: &mut Session, keyring: &Keyring) -> Result<(usize, usize)
         let sealings: Vec<Sealing> = rows
             .into_iter()
             .filter_map(|row| {
-                let state = keyring.read(row.value.as_ref().map(|s| s.as_str()), row.telegram_id, &any);
+                let state = row.state(keyring, &any);
                 let TokenState::Sealed { token, .. } = state else { return None };
                 Some(Sealing {
                     telegram_id: row.telegram_id,

@@ -4,7 +4,7 @@ use super::{AssignError, Obstacle, token};
 use crate::db::assigning::{self, Write};
 use crate::db::{Tx, fingerprints, users};
 use crate::drop_file::{Assignment, Refusal};
-use crate::envelope::{Fingerprint, KeyId, Keyring, SealFault, TokenState};
+use crate::envelope::{Fingerprint, KeyId, Keyring, SealFault};
 use crate::relink::Rules;
 use crate::token::{Token, TokenRule};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -121,13 +121,7 @@ impl Holders {
         let any_token = TokenRule::default();
         for chunk in suspects.into_iter().collect::<Vec<_>>().chunks(10_000) {
             for row in users::by_id(tx, chunk).await? {
-                let state = keyring.read(row.value.as_ref().map(|s| s.as_str()), row.telegram_id, &any_token);
-                if let TokenState::Unusable(reason) = &state
-                    && let Some(key) = reason.unknown_key()
-                    && rules.is_not_known_to_be_missing(key)
-                {
-                    return Err(AssignError::UnknownKey(key.clone()));
-                }
+                let state = rules.state(&row, &any_token).map_err(AssignError::UnknownKey)?;
                 if let Some(holders) = state.token().and_then(|token| of_token.get_mut(token)) {
                     holders.insert(row.telegram_id);
                 }
