@@ -66,7 +66,12 @@ impl Forecast {
         ));
         lines.push(format!(
             "  users with an unusable value  {}",
-            ids(self.tokens.unusable.iter().map(|(id, reason)| format!("{id} ({reason})")).collect())
+            ids(self
+                .tokens
+                .unusable
+                .iter()
+                .map(|(id, reason)| format!("{id} ({})", reason.code()))
+                .collect())
         ));
         lines
     }

@@ -40,11 +40,10 @@ pub(super) async fn tokens(
         }
     }
     let mut reasons: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
-    for (user, reason) in stats.unusable {
-        reasons.entry(reason).or_default().push(user);
+    // Those whose key is missing are said above, key by key.
+    for (user, reason) in stats.unusable.iter().filter(|(_, reason)| reason.unknown_key().is_none()) {
+        reasons.entry(reason.code()).or_default().push(*user);
     }
-    // Said above, key by key.
-    reasons.remove("unknown_key");
     for (reason, users) in &reasons {
         report.warning(
             format!("the token column holds no usable token ({reason}) for {}", listed(users)),

@@ -77,10 +77,9 @@ async fn begin(session: &mut Session, since: &Since<'_>, zone: &str) -> Result<S
 }
 
 async fn show(session: &mut Session, wanted: &Wanted<'_>, json: bool) -> Result<Exit, Failure> {
-    let mut cursor = Cursor::start();
+    let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
-        let rows = history::after(session, wanted, cursor.after(), PAGE).await?;
-        cursor.pass(&rows, PAGE, |row| row.id);
+        let rows = history::page(session, wanted, &mut cursor).await?;
         if json {
             rows.iter().for_each(object);
         } else if !rows.is_empty() {

@@ -3,17 +3,17 @@
 use super::database::{self, Workplace};
 use super::output::{self, Exit, Failure};
 use super::progress::Progress;
-use crate::db::presence;
-use crate::tokens::rekey;
+use crate::db::{presence, users};
+use crate::tokens::reseal;
 use std::path::Path;
 
 pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
     database::block_on(async {
         let mut workplace = Workplace::open(config).await?;
         let rules = workplace.rules();
-        let total = rekey::users(&mut workplace.session).await?;
-        let progress = Progress::new("users", total);
-        let rekeyed = rekey::rekey(&mut workplace.session, &rules, |seen| progress.advance(seen)).await?;
+        let total = users::count_with_prefix(&workplace.session, "").await?;
+        let progress = Progress::new("users", usize::try_from(total).unwrap_or(0));
+        let rekeyed = reseal::rekey(&mut workplace.session, &rules, |seen| progress.advance(seen)).await?;
         progress.finish();
         output::line(format!(
             "{} sealed anew under {}",

@@ -210,11 +210,9 @@ async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
     let portal = &workplace.settings.portal.portal();
     let tx = workplace.session.begin(Purpose::Read);
     let (mut ours, mut with_token) = (0_usize, 0_usize);
-    let mut cursor = Cursor::start();
+    let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
-        let stretch = issues::Stretch { telegram_id: id, after: cursor.after() };
-        let issues = issues::of_users(&tx, &[stretch], PAGE).await?;
-        cursor.pass(&issues, PAGE, |issue| issue.id);
+        let issues = issues::page_of_user(&tx, id, &mut cursor).await?;
         for link in issues.iter().filter_map(|issue| portal.read(issue.url.as_deref()?)) {
             ours += 1;
             with_token += usize::from(link.carried_token().is_some());
@@ -269,14 +267,13 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     let rule = &workplace.settings.portal.token_pattern.rule;
     let mut table = Table::new(["TELEGRAM ID", "TOKEN", "STATE"]);
     let mut users: Vec<Value> = Vec::new();
-    let mut cursor = Cursor::start();
+    let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
         let tx = workplace.session.begin(Purpose::Read);
-        let rows = users::with_value_after(&tx, cursor.after(), PAGE).await?;
+        let rows = users::page_with_value(&tx, &mut cursor).await?;
         tx.commit().await?;
-        cursor.pass(&rows, PAGE, |(id, _)| *id);
-        for (id, value) in &rows {
-            let state = workplace.keyring.read(Some(value), *id, rule);
+        for row in &rows {
+            let (id, state) = (row.telegram_id, row.state(&workplace.keyring, rule));
             let masked = state.token().map(Token::masked);
             if json {
                 users.push(json!({

@@ -1,7 +1,7 @@
 //! Who assigned and removed tokens: rows of `relinkd.history`, never a token.
 
 use super::session::Purpose;
-use super::{DbError, Session, Tx, as_i64};
+use super::{Cursor, DbError, Session, Tx, as_i64};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::types::Type;
 
@@ -142,12 +142,11 @@ pub struct Wanted<'a> {
     pub zone: &'a str,
 }
 
-/// A page of rows after the one with this id, the oldest first.
-pub async fn after(
+/// The next rows, the oldest first.
+pub async fn page(
     session: &mut Session,
     wanted: &Wanted<'_>,
-    after: Option<i64>,
-    limit: usize,
+    cursor: &mut Cursor<i64>,
 ) -> Result<Vec<Shown>, DbError> {
     // One statement for each, for a plan that is made once takes the index of one only.
     let sql = if wanted.telegram_id.is_some() {
@@ -164,9 +163,9 @@ pub async fn after(
         .query(
             sql,
             &[
-                (&after.unwrap_or(i64::MIN), Type::INT8),
+                (&cursor.after().unwrap_or(i64::MIN), Type::INT8),
                 (&wanted.since, Type::TIMESTAMPTZ),
-                (&as_i64(limit), Type::INT8),
+                (&as_i64(cursor.limit()), Type::INT8),
                 (&wanted.telegram_id, Type::INT8),
             ],
         )
@@ -181,7 +180,7 @@ pub async fn after(
         by: row.get(5),
         file: row.get(6),
     };
-    Ok(rows.iter().map(shown).collect())
+    Ok(cursor.pass(rows.iter().map(shown).collect(), |row| row.id))
 }
 
 /// The moment that lies so far back.

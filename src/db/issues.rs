@@ -1,7 +1,7 @@
 //! Issues: read by id, by user and in pages, and links written over those that were read.
 
 use super::text::{Link, link_column};
-use super::{DbError, Tx, as_i64};
+use super::{Cursor, DbError, Tx, as_i64};
 use bytes::BytesMut;
 use std::collections::HashSet;
 use std::error::Error;
@@ -46,7 +46,7 @@ impl Place {
 }
 
 /// `tid` in its binary form.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tid([u8; 6]);
 
 /// `xid` in its binary form.
@@ -193,9 +193,20 @@ pub async fn of_users(tx: &Tx<'_>, stretches: &[Stretch], limit: usize) -> Resul
     Ok(rows.iter().map(issue_row).collect())
 }
 
-/// The next `limit` issues after (`telegram_id`, `id`) (none: from the first on), in that order; of nobody's none.
-pub async fn after(tx: &Tx<'_>, after: Option<(i64, i64)>, limit: usize) -> Result<Vec<IssueRow>, DbError> {
-    let (user, issue) = after.unwrap_or((i64::MIN, i64::MIN));
+/// The next issues of this user.
+pub async fn page_of_user(
+    tx: &Tx<'_>,
+    telegram_id: i64,
+    cursor: &mut Cursor<i64>,
+) -> Result<Vec<IssueRow>, DbError> {
+    let stretch = Stretch { telegram_id, after: cursor.after() };
+    let issues = of_users(tx, &[stretch], cursor.limit()).await?;
+    Ok(cursor.pass(issues, |issue| issue.id))
+}
+
+/// The next issues in order of (`telegram_id`, `id`); of nobody's none.
+pub async fn page_by_user(tx: &Tx<'_>, cursor: &mut Cursor<(i64, i64)>) -> Result<Vec<IssueRow>, DbError> {
+    let (user, issue) = cursor.after().unwrap_or((i64::MIN, i64::MIN));
     let rows = tx
         .query(
             concat!(
@@ -204,14 +215,16 @@ pub async fn after(tx: &Tx<'_>, after: Option<(i64, i64)>, limit: usize) -> Resu
                 ", i.place, i.version from relinkd.bot_issue i
               where (i.telegram_id, i.id) > ($1, $2) order by i.telegram_id, i.id limit $3"
             ),
-            &[(&user, Type::INT8), (&issue, Type::INT8), (&as_i64(limit), Type::INT8)],
+            &[(&user, Type::INT8), (&issue, Type::INT8), (&as_i64(cursor.limit()), Type::INT8)],
         )
         .await?;
-    Ok(rows.iter().map(issue_row).collect())
+    let issues = rows.iter().map(issue_row).collect();
+    Ok(cursor.pass(issues, |issue: &IssueRow| (issue.telegram_id.unwrap_or(i64::MIN), issue.id)))
 }
 
-/// The next `limit` issues after this id (none: from the first on), whosever they are.
-pub async fn after_id(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<IssueRow>, DbError> {
+/// The next issues in order of id, whosever they are.
+pub async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<IssueRow>, DbError> {
+    let after = cursor.after();
     let rows = tx
         .query(
             concat!(
@@ -223,11 +236,11 @@ pub async fn after_id(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<V
             &[
                 (&after.unwrap_or(i64::MIN), Type::INT8),
                 (&after.is_none(), Type::BOOL),
-                (&as_i64(limit), Type::INT8),
+                (&as_i64(cursor.limit()), Type::INT8),
             ],
         )
         .await?;
-    Ok(rows.iter().map(issue_row).collect())
+    Ok(cursor.pass(rows.iter().map(issue_row).collect(), |issue| issue.id))
 }
 
 /// About how many issues there are, as the server's statistics say.

@@ -14,6 +14,7 @@ pub(crate) mod fingerprints;
 pub(crate) mod history;
 pub(crate) mod issues;
 pub(crate) mod presence;
+pub(crate) mod retry;
 pub(crate) mod roles;
 pub(crate) mod schema;
 pub(crate) mod session;

@@ -3,7 +3,7 @@
 use super::issues::{Place, Tid, Xid};
 use super::session::Purpose;
 use super::text::{Lossy, token_column};
-use super::{DbError, Session, Tx, as_i64};
+use super::{Cursor, DbError, Session, Tx, as_i64};
 use crate::config::UsersTable;
 use crate::envelope::{KeyId, Keyring, TokenState};
 use crate::token::TokenRule;
@@ -68,51 +68,43 @@ pub async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Users of the bot's table after this `telegram_id` (none: from the first on), in order; never a part of the rows of
-/// one `telegram_id`, unless there are more than a page.
-pub async fn after(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<UserRow>, DbError> {
-    let rows = tx
-        .query(
-            concat!(
-                "select u.telegram_id::int8, ",
-                token_column!("u"),
-                ", u.place, u.version from relinkd.bot_user u
-              where u.telegram_id >= $1 and ($3 or u.telegram_id > $1)
-              order by u.telegram_id fetch first $2 rows with ties"
-            ),
-            &[
-                (&after.unwrap_or(i64::MIN), Type::INT8),
-                (&as_i64(limit), Type::INT8),
-                (&after.is_none(), Type::BOOL),
-            ],
+macro_rules! page {
+    ($filter:literal) => {
+        concat!(
+            "select u.telegram_id::int8, ",
+            token_column!("u"),
+            ", u.place, u.version from relinkd.bot_user u
+              where u.telegram_id >= $1 and ($3 or u.telegram_id > $1)",
+            $filter,
+            " order by u.telegram_id fetch first $2 rows with ties"
         )
-        .await?;
-    Ok(rows.iter().map(user_row).collect())
+    };
 }
 
-/// As [`after`], those who have a value in the token column.
-pub async fn with_value_after(
-    tx: &Tx<'_>,
-    after: Option<i64>,
-    limit: usize,
-) -> Result<Vec<(i64, Zeroizing<String>)>, DbError> {
+/// The next users of the bot's table, in order of `telegram_id`; never a part of the rows of one `telegram_id`, unless
+/// there are more than a page.
+pub async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
+    read_page(tx, cursor, page!("")).await
+}
+
+/// As [`page`], those who have a value in the token column.
+pub async fn page_with_value(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
+    read_page(tx, cursor, page!(" and u.portal_token <> ''")).await
+}
+
+async fn read_page(tx: &Tx<'_>, cursor: &mut Cursor<i64>, sql: &str) -> Result<Vec<UserRow>, DbError> {
+    let after = cursor.after();
     let rows = tx
         .query(
-            concat!(
-                "select u.telegram_id::int8, ",
-                token_column!("u"),
-                " from relinkd.bot_user u
-              where u.telegram_id >= $1 and ($3 or u.telegram_id > $1) and u.portal_token <> ''
-              order by u.telegram_id fetch first $2 rows with ties"
-            ),
+            sql,
             &[
                 (&after.unwrap_or(i64::MIN), Type::INT8),
-                (&as_i64(limit), Type::INT8),
+                (&as_i64(cursor.limit()), Type::INT8),
                 (&after.is_none(), Type::BOOL),
             ],
         )
         .await?;
-    Ok(rows.iter().map(|row| (row.get(0), token(row).unwrap_or_default())).collect())
+    Ok(cursor.pass(rows.iter().map(user_row).collect(), |row| row.telegram_id))
 }
 
 /// How many sealed values name which key; none where that cannot be seen.
@@ -209,7 +201,7 @@ pub async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, D
 }
 
 /// A stored token to be replaced, where the row still is the one that was read.
-pub struct Sealing {
+pub struct Replacement {
     /// The user.
     pub telegram_id: i64,
     /// Where it was read.
@@ -220,10 +212,10 @@ pub struct Sealing {
 
 /// Replaces stored tokens where they still are what was read, passing over rows that are locked. Returns the places of
 /// those that were not done.
-pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<Vec<i64>, DbError> {
-    let tids: Vec<Tid> = sealings.iter().map(|s| s.place.tid()).collect();
-    let xids: Vec<Xid> = sealings.iter().map(|s| s.place.xid()).collect();
-    let values: Vec<&str> = sealings.iter().map(|s| s.value.as_str()).collect();
+pub async fn seal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
+    let tids: Vec<Tid> = replacements.iter().map(|s| s.place.tid()).collect();
+    let xids: Vec<Xid> = replacements.iter().map(|s| s.place.xid()).collect();
+    let values: Vec<&str> = replacements.iter().map(|s| s.value.as_str()).collect();
     let rows = tx
         .write(
             "with wanted as materialized (
@@ -244,17 +236,17 @@ pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<Vec<i64>, DbError
     Ok(rows
         .iter()
         .filter_map(|row| usize::try_from(row.get::<_, i64>(0) - 1).ok())
-        .filter_map(|index| sealings.get(index).map(|sealing| sealing.telegram_id))
+        .filter_map(|index| replacements.get(index).map(|sealing| sealing.telegram_id))
         .collect())
 }
 
 /// As [`seal`], the other way: the values are tokens in plaintext, and so travel in no parameter, which a server may log.
-/// The session must be allowed temporary tables. Returns how many were done.
-pub async fn unseal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<usize, DbError> {
+/// The session must be allowed temporary tables.
+pub async fn unseal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
     tx.batch("create temporary table relinkd_unsealed (place tid, version xid, token text) on commit drop")
         .await?;
-    let places: Vec<(Tid, Xid)> = sealings.iter().map(|s| (s.place.tid(), s.place.xid())).collect();
-    let values: Vec<&str> = sealings.iter().map(|s| s.value.as_str()).collect();
+    let places: Vec<(Tid, Xid)> = replacements.iter().map(|s| (s.place.tid(), s.place.xid())).collect();
+    let values: Vec<&str> = replacements.iter().map(|s| s.value.as_str()).collect();
     let rows: Vec<Vec<&(dyn ToSql + Sync)>> = places
         .iter()
         .zip(&values)
@@ -282,5 +274,5 @@ pub async fn unseal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<usize, DbError>
         &[],
     )
     .await?;
-    Ok(free.len())
+    Ok(replacements.iter().filter(|r| !free.contains(&r.place.tid())).map(|r| r.telegram_id).collect())
 }

@@ -84,11 +84,10 @@ async fn audit_users(
     rest: &mut Rest,
 ) -> Result<usize, RelinkError> {
     let mut found = 0;
-    let mut cursor = Cursor::start();
+    let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
         let tx = session.begin(Purpose::Read);
-        let rows = users::after(&tx, cursor.after(), PAGE).await?;
-        cursor.pass(&rows, PAGE, |row| row.telegram_id);
+        let rows = users::page(&tx, &mut cursor).await?;
         let states = open_users(rows, rules)?;
         let ids: Vec<i64> = states.keys().copied().collect();
         let remembered = users::remembered(&tx, &ids, rules.keyring.primary().as_str()).await?;

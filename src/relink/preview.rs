@@ -2,7 +2,7 @@
 //! of it may be otherwise a moment later.
 
 use super::{Due, Plan, RelinkError, Rules, Strip, plan, read_users};
-use crate::db::issues::{self, IssueRow, Stretch};
+use crate::db::issues::{self, IssueRow};
 use crate::db::session::Purpose;
 use crate::db::{Cursor, Session, Tx, changes};
 use std::collections::{BTreeSet, HashMap};
@@ -19,8 +19,8 @@ pub struct Preview {
 enum Left {
     /// Everybody's issues, in order of user and issue.
     OfEverybody(Cursor<(i64, i64)>),
-    /// Those of these users, each with how far it is done.
-    Of(Vec<Stretch>),
+    /// Those of these users, the last one first.
+    Of(Vec<(i64, Cursor<i64>)>),
 }
 
 /// What one page came to.
@@ -35,14 +35,14 @@ impl Preview {
     /// Over everybody's issues.
     #[must_use]
     pub fn of_everybody() -> Self {
-        Self { left: Left::OfEverybody(Cursor::start()) }
+        Self { left: Left::OfEverybody(Cursor::with_pages_of(PAGE)) }
     }
 
     /// Over the issues of these users.
     #[must_use]
     pub fn of_users(users: &BTreeSet<i64>) -> Self {
-        let stretches = users.iter().rev().map(|user| Stretch { telegram_id: *user, after: None }).collect();
-        Self { left: Left::Of(stretches) }
+        let users = users.iter().rev().map(|user| (*user, Cursor::with_pages_of(PAGE)));
+        Self { left: Left::Of(users.collect()) }
     }
 
     /// The next page; none at the end.
@@ -58,25 +58,22 @@ impl Preview {
     }
 
     async fn page(&mut self, tx: &Tx<'_>) -> Result<Vec<IssueRow>, RelinkError> {
-        let stretches = match &mut self.left {
-            Left::Of(stretches) => stretches,
-            Left::OfEverybody(cursor) if cursor.more() => {
-                let issues = issues::after(tx, cursor.after(), PAGE).await?;
-                cursor.pass(&issues, PAGE, |issue| (issue.telegram_id.unwrap_or(i64::MIN), issue.id));
-                return Ok(issues);
-            }
-            Left::OfEverybody(_) => return Ok(Vec::new()),
-        };
-        while let Some(stretch) = stretches.pop() {
-            let issues = issues::of_users(tx, &[stretch], PAGE).await?;
-            if let Some(last) = issues.last() {
-                if issues.len() == PAGE {
-                    stretches.push(Stretch { after: Some(last.id), ..stretch });
+        match &mut self.left {
+            Left::OfEverybody(cursor) if cursor.more() => Ok(issues::page_by_user(tx, cursor).await?),
+            Left::OfEverybody(_) => Ok(Vec::new()),
+            Left::Of(users) => {
+                while let Some((user, cursor)) = users.last_mut() {
+                    let issues = issues::page_of_user(tx, *user, cursor).await?;
+                    if !cursor.more() {
+                        users.pop();
+                    }
+                    if !issues.is_empty() {
+                        return Ok(issues);
+                    }
                 }
-                return Ok(issues);
+                Ok(Vec::new())
             }
         }
-        Ok(Vec::new())
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{RelinkError, Rules};
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::issues::Place;
-use crate::db::users::{self, Remembered, Sealing, UserRow};
+use crate::db::users::{self, Remembered, Replacement, UserRow};
 use crate::db::{Tx, fingerprints};
 use crate::envelope::{KeyId, MAX_SEALED_LEN, TokenState, UnusableReason};
 use crate::token::Token;
@@ -232,24 +232,24 @@ async fn seal(
         // Somebody may have widened the column since (`check` tells how), in the very transaction that queued this.
         limit = users::token_limit(tx).await?;
     }
-    let mut sealings = Vec::new();
+    let mut replacements = Vec::new();
     for (telegram_id, place, token) in to_seal {
         let sealed = rules.keyring.seal(token, telegram_id)?;
         match limit {
             Some(limit) if sealed.len() > limit => {
                 reconciled.warnings.push(Warning::NoRoomToSeal { telegram_id, limit });
             }
-            _ => sealings.push(Sealing { telegram_id, place: *place, value: Zeroizing::new(sealed) }),
+            _ => replacements.push(Replacement { telegram_id, place: *place, value: Zeroizing::new(sealed) }),
         }
     }
-    if sealings.is_empty() {
+    if replacements.is_empty() {
         return Ok(());
     }
-    reconciled.again = users::seal(tx, &sealings).await?;
+    reconciled.again = users::seal(tx, &replacements).await?;
     reconciled.entries.extend(
-        sealings
+        replacements
             .iter()
-            .map(|sealing| sealing.telegram_id)
+            .map(|replacement| replacement.telegram_id)
             .filter(|id| !reconciled.again.contains(id))
             .map(|telegram_id| Entry::new(telegram_id, Action::Sealed, Via::Bot)),
     );

@@ -2,7 +2,7 @@
 
 use crate::db::session::Purpose;
 use crate::db::{Cursor, DbError, Session, users};
-use crate::envelope::{Fingerprint, Keyring, TokenState, key_named_by};
+use crate::envelope::{Fingerprint, Keyring, TokenState, UnusableReason, key_named_by};
 use crate::token::TokenRule;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,8 +18,8 @@ pub struct TokenStats {
     pub sealed: u64,
     /// Of these, in plaintext.
     pub plaintext: u64,
-    /// Users whose value is no usable token, with the reason in a word.
-    pub unusable: BTreeMap<i64, &'static str>,
+    /// Users whose value is no usable token, and why.
+    pub unusable: BTreeMap<i64, UnusableReason>,
     /// Users who share their token with another.
     pub duplicated: BTreeSet<i64>,
     /// Sealed values, usable or not, by the key they name.
@@ -37,32 +37,32 @@ impl TokenStats {
     ) -> Result<Self, DbError> {
         let mut stats = Self::default();
         let mut users_of: HashMap<Fingerprint, Vec<i64>> = HashMap::new();
-        let mut cursor = Cursor::start();
+        let mut cursor = Cursor::with_pages_of(PAGE);
         while cursor.more() {
             let tx = session.begin(Purpose::Read);
-            let rows = users::with_value_after(&tx, cursor.after(), PAGE).await?;
+            let rows = users::page_with_value(&tx, &mut cursor).await?;
             tx.commit().await?;
-            cursor.pass(&rows, PAGE, |(id, _)| *id);
-            for (telegram_id, value) in &rows {
-                if let Some(key) = key_named_by(value) {
+            for row in &rows {
+                let value = row.value.as_ref().map(|value| value.as_str());
+                if let Some(key) = value.and_then(key_named_by) {
                     *stats.keys.entry(key.to_string()).or_default() += 1;
                 }
                 let state = match keyring {
-                    Some(keyring) => keyring.read(Some(value), *telegram_id, rule),
-                    None => TokenState::without_keyring(Some(value), rule),
+                    Some(keyring) => row.state(keyring, rule),
+                    None => TokenState::without_keyring(value, rule),
                 };
                 if let (Some(keyring), Some(token)) = (keyring, state.token()) {
                     let (_, fingerprint) = keyring.fingerprint_under_primary(token);
-                    users_of.entry(fingerprint).or_default().push(*telegram_id);
+                    users_of.entry(fingerprint).or_default().push(row.telegram_id);
                 }
-                stats.count(*telegram_id, &state);
+                stats.count(row.telegram_id, state);
             }
         }
         stats.duplicated = users_of.into_values().filter(|ids| ids.len() > 1).flatten().collect();
         Ok(stats)
     }
 
-    fn count(&mut self, telegram_id: i64, state: &TokenState) {
+    fn count(&mut self, telegram_id: i64, state: TokenState) {
         self.with_token += u64::from(state.token().is_some());
         match state {
             TokenState::None => {}
@@ -72,7 +72,7 @@ impl TokenStats {
                 if let Some(key) = reason.unknown_key() {
                     *self.missing_keys.entry(key.to_string()).or_default() += 1;
                 }
-                self.unusable.insert(telegram_id, reason.code());
+                self.unusable.insert(telegram_id, reason);
             }
         }
     }

@@ -295,9 +295,8 @@ fn tokens(lines: &mut Lines, commands: &Commands<'_>, stats: &TokenStats) {
         ),
     );
     // Those whose key is missing are told beneath `keys`, key by key.
-    let own: Vec<(&i64, &&str)> =
-        stats.unusable.iter().filter(|(_, reason)| **reason != "unknown_key").collect();
-    lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({reason})"));
+    let own: Vec<_> = stats.unusable.iter().filter(|(_, reason)| reason.unknown_key().is_none()).collect();
+    lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({})", reason.code()));
     if let Some((id, _)) = own.first() {
         lines.mend(commands.relinkd(&format!("token set {id}")));
     }
