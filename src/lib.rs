@@ -10,7 +10,6 @@ mod daemon;
 mod db;
 mod drop_file;
 mod envelope;
-mod forecast;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -10,8 +10,9 @@ use crate::config::{Database, Environment, Settings};
 use crate::db::connect::Role;
 use crate::db::roles::{self, TooMuch};
 use crate::db::{Connector, DbError, Session, schema, setup};
-use crate::forecast;
-use crate::relink::Rules;
+use crate::link::Tokenless;
+use crate::relink::{LinkCounts, Rules};
+use crate::tokens::TokenStats;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,7 +52,8 @@ async fn preview(admin: &mut Session, settings: &Settings) -> Vec<String> {
         let verified = schema::verify(session, &settings.tables).await?;
         verified.warnings.iter().for_each(output::warning);
         let rules = Rules::new(settings, keyring, &verified.facts);
-        Ok::<_, Failure>(forecast::forecast(session, &rules).await?.lines(settings))
+        let stats = TokenStats::gather(session, Some(&rules.keyring), &rules.token_rule).await?;
+        Ok(summary(settings, &LinkCounts::gather(session, &rules).await?, &stats))
     };
     counted.await.unwrap_or_else(|failure: Failure| {
         output::warning(format!(
@@ -61,6 +63,29 @@ async fn preview(admin: &mut Session, settings: &Settings) -> Vec<String> {
         ));
         Vec::new()
     })
+}
+
+fn summary(settings: &Settings, links: &LinkCounts, tokens: &TokenStats) -> Vec<String> {
+    let to_seal = if settings.seal.plaintext { tokens.plaintext } else { 0 };
+    let mut lines = vec![
+        "what will change when the daemon runs:".to_owned(),
+        format!("  links that get a token        {}", links.gets_token + links.stays_login),
+        format!("  login links that become plain {}", links.becomes_plain),
+        format!("  links that change otherwise   {}", links.stays_plain),
+        format!("  tokens to seal                {to_seal}"),
+    ];
+    if links.becomes_plain > 0 && settings.portal.tokenless == Tokenless::Plain {
+        lines.push(
+            "  (to leave login links of users without a token alone, set portal.tokenless = \"keep\")"
+                .to_owned(),
+        );
+    }
+    let ids = |ids: Vec<String>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+    let shared = tokens.duplicated.iter().map(ToString::to_string).collect();
+    let unusable = tokens.unusable.iter().map(|(id, reason)| format!("{id} ({})", reason.code())).collect();
+    lines.push(format!("  users who share a token       {}", ids(shared)));
+    lines.push(format!("  users with an unusable value  {}", ids(unusable)));
+    lines
 }
 
 /// Connects as the admin: with the URL given, else as database.url says. Its password may be typed.

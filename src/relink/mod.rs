@@ -14,7 +14,7 @@ mod token_states;
 mod worker;
 
 pub use plan::{Due, Plan, Strip, plan};
-pub use preview::{Page, Preview, preview};
+pub use preview::{LinkCounts, Page, Preview, preview};
 pub use step::Step;
 pub use sync::{Synced, about_how_many_links, sync};
 pub use token_states::{User, Users, Warning, open as open_users, read as read_users};

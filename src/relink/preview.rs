@@ -5,7 +5,8 @@ use super::{Due, Plan, RelinkError, Rules, Strip, plan, read_users};
 use crate::db::issues::{self, IssueRow};
 use crate::db::session::Purpose;
 use crate::db::{Cursor, Session, Tx, changes};
-use std::collections::{BTreeSet, HashMap};
+use crate::link::{Portal, Shape};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Issues a page.
 const PAGE: usize = 2_000;
@@ -73,6 +74,66 @@ impl Preview {
                 }
                 Ok(Vec::new())
             }
+        }
+    }
+}
+
+/// Links by what would become of them.
+#[derive(Debug, Default)]
+pub struct LinkCounts {
+    /// All that were looked at.
+    pub links: usize,
+    /// Those that get a token.
+    pub gets_token: usize,
+    /// Login links that become plain.
+    pub becomes_plain: usize,
+    /// Login links that get another token, or the form that relinkd writes.
+    pub stays_login: usize,
+    /// Plain links that get the form that relinkd writes.
+    pub stays_plain: usize,
+    /// Those that are as they should be.
+    pub right: usize,
+    /// Left, for they lead to another host.
+    pub another_host: usize,
+    /// Left, for they lead to no issue.
+    pub no_issue_link: usize,
+    /// Issues without a link.
+    pub null: usize,
+}
+
+impl LinkCounts {
+    /// Counts all links.
+    pub async fn gather(session: &mut Session, rules: &Rules) -> Result<Self, RelinkError> {
+        let mut counts = Self::default();
+        let mut preview = Preview::of_everybody();
+        while let Some(page) = preview.next(session, rules).await? {
+            counts.add(&rules.portal, &page);
+        }
+        Ok(counts)
+    }
+
+    /// Counts the links of a page.
+    pub fn add(&mut self, portal: &Portal, page: &Page) {
+        self.links += page.looked_at.len();
+        let mut rewritten = HashSet::new();
+        for rewrite in &page.plan.rewrites {
+            rewritten.insert(rewrite.issue_id);
+            let is_login =
+                |written: &str| portal.read(written).is_some_and(|link| link.shape() == Shape::Login);
+            *match (is_login(&rewrite.old), is_login(&rewrite.new)) {
+                (true, true) => &mut self.stays_login,
+                (true, false) => &mut self.becomes_plain,
+                (false, true) => &mut self.gets_token,
+                (false, false) => &mut self.stays_plain,
+            } += 1;
+        }
+        for issue in page.looked_at.iter().filter(|issue| !rewritten.contains(&issue.id)) {
+            *match issue.url.as_deref() {
+                None => &mut self.null,
+                Some(url) if portal.read(url).is_some() => &mut self.right,
+                Some(url) if portal.is_on(url) => &mut self.no_issue_link,
+                Some(_) => &mut self.another_host,
+            } += 1;
         }
     }
 }
