@@ -1,7 +1,7 @@
 //! Where a byte stands in a text, as a person counts: line and column, both from 1.
 //!
 //! A column counts characters, not bytes, as editors do; `\r\n` is one line end. Whoever needs many places of one text
-//! asks a [`Lines`], which counts the text once.
+//! asks a [`LineIndex`], which counts the text once.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ impl Place {
     /// text's end.
     #[must_use]
     pub fn of(text: &str, byte_offset: usize) -> Self {
-        Lines::of(text).place(byte_offset)
+        LineIndex::of(text).place(byte_offset)
     }
 }
 
@@ -32,13 +32,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// The bytes between two counts of [`Lines`].
+/// The bytes between two counts of [`LineIndex`].
 const STRIDE: usize = 1024;
 
 /// A text with its lines and characters counted, so that a place costs no second walk over the text: a megabyte on a
 /// single line with ten thousand places is no trouble.
 #[derive(Clone)]
-pub struct Lines<'t> {
+pub struct LineIndex<'t> {
     text: &'t str,
     /// The offset at which each line begins.
     starts: Vec<usize>,
@@ -46,7 +46,7 @@ pub struct Lines<'t> {
     counts: Vec<usize>,
 }
 
-impl<'t> Lines<'t> {
+impl<'t> LineIndex<'t> {
     /// Counts `text`.
     #[must_use]
     pub fn of(text: &'t str) -> Self {
@@ -66,14 +66,14 @@ impl<'t> Lines<'t> {
     /// As [`Place::of`].
     #[must_use]
     pub fn place(&self, byte_offset: usize) -> Place {
-        let offset = self.settle(byte_offset);
+        let offset = self.character_start(byte_offset);
         let line = self.starts.partition_point(|start| *start <= offset);
         let column = self.characters_before(offset) - self.characters_before(self.starts[line - 1]) + 1;
         Place { line, column }
     }
 
     /// The offset of the character, or line end, that `offset` falls into.
-    fn settle(&self, offset: usize) -> usize {
+    fn character_start(&self, offset: usize) -> usize {
         let mut offset = offset.min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;

@@ -1,4 +1,4 @@
-//! How things stand: what `status`, `health` and the metrics tell, gathered the same way for all of them.
+//! What `status`, `health` and the metrics tell, gathered the same way for all of them.
 //!
 //! What is local is known whether or not the database answers, and does not wait for it.
 
@@ -41,9 +41,9 @@ pub(crate) struct Remote {
     pub endpoint: String,
     /// The daemons that are connected.
     pub daemons: Vec<Daemon>,
-    /// What waits, what is held up, triggers and audit.
+    /// What waits, what is set aside, triggers and audit.
     pub work: WorkStatus,
-    /// The tokens.
+    /// Counts over all tokens.
     pub token_stats: TokenStats,
     /// Who may be holding rows that changes wait for.
     pub lock_holders: Vec<LockHolder>,

@@ -19,18 +19,18 @@ pub struct IssueRow {
     /// The link; none where there is none, and where it is no text or far too long.
     pub url: Option<String>,
     /// Where the row was when it was read, and in which version.
-    pub place: Place,
+    pub place: RowPlace,
 }
 
 /// A row's place in its table and its version (`ctid`, `xmin`: Postgres manual, 5.5 System Columns). Good within the
 /// transaction that read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct RowPlace {
     tid: [u8; 6],
     xid: u32,
 }
 
-impl Place {
+impl RowPlace {
     /// From the columns `place` and `version` of the views, which stand at this index and the next.
     pub(super) fn of(row: &Row, index: usize) -> Self {
         Self { tid: row.get::<_, Tid>(index).0, xid: row.get::<_, Xid>(index + 1).0 }
@@ -107,7 +107,7 @@ pub struct Rewrite {
     /// Whose it is.
     pub telegram_id: Option<i64>,
     /// Where it was read.
-    pub place: Place,
+    pub place: RowPlace,
     /// The link it had.
     pub old: String,
     /// The link it gets.
@@ -255,7 +255,7 @@ fn issue_row(row: &Row) -> IssueRow {
         id: row.get(0),
         telegram_id: row.get(1),
         url: row.get::<_, Link>(2).0,
-        place: Place::of(row, 3),
+        place: RowPlace::of(row, 3),
     }
 }
 
@@ -306,7 +306,7 @@ macro_rules! write {
                   where i.place operator(pg_catalog.=) w.place and i.version operator(pg_catalog.=) w.version
                     and i.id operator(pg_catalog.=) w.id
                  returning i.id::pg_catalog.int8),
-             held as materialized (
+             deferred as materialized (
                  select w.id, w.back, w.telegram_id, w.strip,
                         coalesce(pg_catalog.to_timestamp(w.at::pg_catalog.float8 operator(pg_catalog./) 1000000.0::pg_catalog.float8),
                                  pg_catalog.clock_timestamp()) as at,
@@ -318,11 +318,11 @@ macro_rules! write {
                     and not w.id operator(pg_catalog.=) any (select d.id from done d)),
              placed as (
                  insert into relinkd.change (id, telegram_id, issue_id, strip, at, due)
-                 select h.back, h.telegram_id, h.id, h.strip, h.at, h.due from held h where h.back is not null),
+                 select d.back, d.telegram_id, d.id, d.strip, d.at, d.due from deferred d where d.back is not null),
              added as (
                  insert into relinkd.change (telegram_id, issue_id, strip, at, due)
-                 select h.telegram_id, h.id, h.strip, h.at, h.due from held h where h.back is null)
-             select h.id from held h"
+                 select d.telegram_id, d.id, d.strip, d.at, d.due from deferred d where d.back is null)
+             select d.id from deferred d"
         )
     };
 }

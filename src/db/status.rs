@@ -1,4 +1,4 @@
-//! How the work stands, in numbers.
+//! What `status` reads of the database: the work in numbers, what is set aside, triggers, and who has rows locked.
 
 use super::{DbError, Session, Tx};
 use std::fmt;
@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 /// How many who are set aside are named.
 const NAMED: i64 = 100;
 
-/// What waits, what is held up, whether triggers are there, and when the last audit was.
+/// What waits, what is set aside, whether triggers are there, and when the last audit was.
 #[derive(Debug)]
 pub struct WorkStatus {
     /// The server's version, as it calls itself.

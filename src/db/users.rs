@@ -1,6 +1,6 @@
 //! Users: their rows as read, and stored tokens replaced where they still are what was read.
 
-use super::issues::{Place, Tid, Xid};
+use super::issues::{RowPlace, Tid, Xid};
 use super::session::Purpose;
 use super::text::{Lossy, token_column};
 use super::{Cursor, DbError, Session, Tx, as_i64};
@@ -19,7 +19,7 @@ pub struct UserRow {
     /// What stands in the token column; none for null.
     pub value: Option<Zeroizing<String>>,
     /// Where the row was when it was read; none where the bot has no such user.
-    pub place: Option<Place>,
+    pub place: Option<RowPlace>,
 }
 
 impl UserRow {
@@ -158,7 +158,7 @@ async fn query_of_table(tx: &Tx<'_>, table: &UsersTable) -> Result<Option<String
 
 fn user_row(row: &Row) -> UserRow {
     let known: bool = row.try_get::<_, Option<Tid>>(2).is_ok_and(|tid| tid.is_some());
-    UserRow { telegram_id: row.get(0), value: token(row), place: known.then(|| Place::of(row, 2)) }
+    UserRow { telegram_id: row.get(0), value: token(row), place: known.then(|| RowPlace::of(row, 2)) }
 }
 
 fn token(row: &Row) -> Option<Zeroizing<String>> {
@@ -205,7 +205,7 @@ pub struct Replacement {
     /// The user.
     pub telegram_id: i64,
     /// Where it was read.
-    pub place: Place,
+    pub place: RowPlace,
     /// What takes its place: the sealed token (or, on the way out, the plaintext one).
     pub value: Zeroizing<String>,
 }

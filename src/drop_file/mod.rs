@@ -34,7 +34,7 @@ pub use fault::{Fault, FaultKind, Key};
 pub use spreadsheet::{Columns, parse as parse_spreadsheet};
 
 use crate::{
-    place::{Lines, Place},
+    place::{LineIndex, Place},
     token::{Token, TokenRule},
 };
 use wipe::wipe;
@@ -182,7 +182,7 @@ pub fn parse(bytes: &[u8], rule: &TokenRule) -> Result<DropFile, Faulty> {
 
 /// What has been read of a file so far, and all that is wrong with it.
 struct Reader<'f> {
-    lines: Lines<'f>,
+    lines: LineIndex<'f>,
     rule: &'f TokenRule,
     users: HashMap<i64, Place>,
     tokens: HashMap<Token, Place>,
@@ -194,7 +194,7 @@ struct Reader<'f> {
 impl<'f> Reader<'f> {
     fn new(text: &'f str, rule: &'f TokenRule) -> Self {
         Self {
-            lines: Lines::of(text),
+            lines: LineIndex::of(text),
             rule,
             users: HashMap::new(),
             tokens: HashMap::new(),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::token::Token;
 
-/// A token's mark under one key: HMAC-SHA-256.
+/// A token's fingerprint under one key: HMAC-SHA-256.
 pub type Fingerprint = [u8; 32];
 
 /// Keeps the subkey apart from every other use of the key (RFC 5869 §3.2).
@@ -31,7 +31,7 @@ impl Keyring {
         of_the_ring.chain(self.fingerprint_keys().iter().map(|subkey| under(subkey, token))).collect()
     }
 
-    /// The mark to store beside what [`Keyring::seal`] writes now.
+    /// The fingerprint to store beside what [`Keyring::seal`] writes now.
     #[must_use]
     pub fn fingerprint_under_primary(&self, token: &Token) -> (KeyId, Fingerprint) {
         (self.primary().clone(), fingerprint(self.primary_key(), token))

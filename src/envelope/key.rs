@@ -93,7 +93,7 @@ impl Key {
         Zeroizing::new(String::from_utf8(text).expect("base64 is ASCII"))
     }
 
-    /// The bytes, for the ciphers of this room.
+    /// The bytes, for the ciphers of this module.
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }

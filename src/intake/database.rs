@@ -17,7 +17,7 @@ pub(super) trait Database {
     async fn assign(
         &mut self,
         requests: &[Request<'_>],
-        held: &HashSet<i64>,
+        waiting: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError>;
 
     /// What the database holds against a file that is faulty: see [`assign::objections`].
@@ -45,9 +45,9 @@ impl Database for Postgres<'_> {
     async fn assign(
         &mut self,
         requests: &[Request<'_>],
-        held: &HashSet<i64>,
+        waiting: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError> {
-        assign::assign(self.session, self.rules, requests, held).await
+        assign::assign(self.session, self.rules, requests, waiting).await
     }
 
     async fn objections(

@@ -188,10 +188,10 @@ impl<D: Database> Batch<'_, D> {
     ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
         let mut fates = Vec::new();
         let mut together = if *self.one_by_one { 1 } else { files.len() };
-        let mut held = self.waiting.users_but_of(claims);
+        let mut waiting = self.waiting.users_but_of(claims);
         while !files.is_empty() {
             let some = &files[..together.min(files.len())];
-            let ended = match self.request(some, &held).await {
+            let ended = match self.request(some, &waiting).await {
                 Ok(outcomes) => {
                     *self.one_by_one = false;
                     self.end(some, outcomes).await?
@@ -212,7 +212,7 @@ impl<D: Database> Batch<'_, D> {
                 Err(error) => vec![(some[0].claim, self.write_refused(&some[0], &error))],
             };
             let (done, rest) = files.split_at(ended.len());
-            held.extend(done.iter().flat_map(|file| self.waiting.users_of(file.claim)));
+            waiting.extend(done.iter().flat_map(|file| self.waiting.users_of(file.claim)));
             fates.extend(ended);
             files = rest;
         }
@@ -222,7 +222,7 @@ impl<D: Database> Batch<'_, D> {
     async fn request(
         &mut self,
         files: &[Ready<'_>],
-        held: &HashSet<i64>,
+        waiting: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError> {
         let names: Vec<_> = files.iter().map(|file| Printable::name(file.claim.name())).collect();
         let request = |(file, name)| {
@@ -235,7 +235,7 @@ impl<D: Database> Batch<'_, D> {
             }
         };
         let requests: Vec<Request<'_>> = files.iter().zip(&names).map(request).collect();
-        self.database.assign(&requests, held).await
+        self.database.assign(&requests, waiting).await
     }
 
     fn write_refused(&mut self, file: &Ready<'_>, error: &AssignError) -> Fate {

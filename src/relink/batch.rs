@@ -55,8 +55,8 @@ impl Batch {
         self.walks.values().chain(self.issues.values()).cloned().collect()
     }
 
-    /// Whether one of these issues was put back already, for its row was held.
-    pub(super) fn was_held(&self) -> bool {
+    /// Whether one of these issues was deferred already, for its row was locked.
+    pub(super) fn was_deferred(&self) -> bool {
         self.issues.values().any(|change| change.age >= HELD_MIN)
     }
 

@@ -44,7 +44,7 @@ pub struct Step {
     /// Links written.
     pub written: usize,
     /// Links that were locked or had changed: back in the queue.
-    pub held: usize,
+    pub deferred: usize,
     /// Users whose tokens were looked at and reconciled.
     pub reconciled: Vec<i64>,
     /// There is more to do of what it began: a walk, or a part of what was due.
@@ -189,8 +189,8 @@ pub(super) async fn step(
     changes::cancel_strips(&tx, &batch.written_afresh()).await?;
     let plan = plan(&tx, rules, &users, due).await?;
     changes::put(&tx, &put).await?;
-    // A row that was held a moment ago may still be: to wait for it would leave a line in the server's log each time.
-    let careful = task.careful || batch.was_held();
+    // A row that was locked a moment ago may still be: to wait for it would leave a line in the server's log each time.
+    let careful = task.careful || batch.was_deferred();
     *at_hand = (plan.rewrites.len() == 1).then(|| about(&batch, &plan));
     finish(tx, &rules.portal, &batch, plan, careful, &mut step).await.map_err(|failed| {
         let error = failed.error.without(tokens(&users));
@@ -230,14 +230,14 @@ async fn finish(
     if plan.rewrites.is_empty() {
         return Ok(tx.commit().await?);
     }
-    let held = issues::write_and_commit(tx, &plan.rewrites, careful).await.map_err(|error| {
+    let deferred = issues::write_and_commit(tx, &plan.rewrites, careful).await.map_err(|error| {
         let former: Vec<_> =
             plan.rewrites.iter().filter_map(|rewrite| portal.carried(&rewrite.old)).collect();
         let error = error.without(former.iter().map(|token| token.as_str()));
         Failed { error: error.into(), at: about(batch, &plan) }
     })?;
-    step.held = held.len();
-    step.written = plan.rewrites.len() - held.len();
+    step.deferred = deferred.len();
+    step.written = plan.rewrites.len() - deferred.len();
     Ok(())
 }
 

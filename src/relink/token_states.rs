@@ -5,7 +5,7 @@
 
 use super::{RelinkError, Rules};
 use crate::db::history::{self, Action, Entry, Via};
-use crate::db::issues::Place;
+use crate::db::issues::RowPlace;
 use crate::db::users::{self, Remembered, Replacement, UserRow};
 use crate::db::{Tx, fingerprints};
 use crate::envelope::{KeyId, MAX_SEALED_LEN, TokenState, UnusableReason};
@@ -21,7 +21,7 @@ pub struct User {
     /// The state of their token. Where the bot has several rows of one `telegram_id`: of the first usable one.
     pub state: TokenState,
     /// The rows with a token in plaintext.
-    plaintext: Vec<(Place, Token)>,
+    plaintext: Vec<(RowPlace, Token)>,
 }
 
 /// Users by `telegram_id`.
@@ -36,7 +36,7 @@ impl User {
             || self.report_differs(remembered)
     }
 
-    fn to_seal(&self, rules: &Rules) -> &[(Place, Token)] {
+    fn to_seal(&self, rules: &Rules) -> &[(RowPlace, Token)] {
         if rules.seal_plaintext { &self.plaintext } else { &[] }
     }
 
@@ -222,7 +222,7 @@ async fn seal(
     unsealable: &HashSet<i64>,
     reconciled: &mut Reconciled,
 ) -> Result<(), RelinkError> {
-    let to_seal: Vec<(i64, &Place, &Token)> = stale
+    let to_seal: Vec<(i64, &RowPlace, &Token)> = stale
         .iter()
         .filter(|(id, _, _)| !unsealable.contains(id))
         .flat_map(|(id, user, _)| user.to_seal(rules).iter().map(|(place, token)| (*id, place, token)))

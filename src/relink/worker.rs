@@ -105,7 +105,7 @@ impl Worker {
         part: Part<'_>,
     ) -> Result<Step, RelinkError> {
         if self.suspect.is_some() {
-            return self.put_off(session).await;
+            return self.set_suspect_aside(session).await;
         }
         let (start, trips) = (Instant::now(), session.trips());
         let busy = self.busy();
@@ -218,11 +218,11 @@ impl Worker {
             error.to_string()
         };
         self.suspect = Some((failed.at, reason));
-        self.put_off(session).await
+        self.set_suspect_aside(session).await
     }
 
     /// Sets aside what a step was about, and that alone. It is remembered until that is done: the session may have ended.
-    async fn put_off(&mut self, session: &mut Session) -> Result<Step, RelinkError> {
+    async fn set_suspect_aside(&mut self, session: &mut Session) -> Result<Step, RelinkError> {
         let mut step = Step { claimed: 1, ..Step::default() };
         let Some((at, reason)) = self.suspect.clone() else { return Ok(step) };
         match at {

@@ -54,7 +54,7 @@ impl Database for &mut Server<'_> {
     async fn assign(
         &mut self,
         requests: &[Request<'_>],
-        _held: &HashSet<i64>,
+        _waiting: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError> {
         let mut tables = self.tables().clone();
         let mut outcomes = Vec::new();

@@ -12,11 +12,11 @@
 
 mod judge;
 
-use self::judge::{Holders, Judge, Verdict};
+use self::judge::{Holders, Judge, Judgement};
 use crate::db::assigning;
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
-use crate::db::{DbError, Session, fingerprints};
+use crate::db::{DbError, Session, Tx, fingerprints};
 use crate::drop_file::{Assignment, Change, Fault, FaultKind, Refusal};
 use crate::envelope::{KeyId, SealFault};
 use crate::place::Place;
@@ -163,9 +163,9 @@ impl<'a> Receipt<'a> {
     }
 }
 
-/// Puts requests in force, in this order, in one transaction. `held` are users whom an earlier request names that waits:
-/// requests for them wait behind it. Should an earlier attempt with the same claim still be committing, this one waits
-/// for it and fails.
+/// Puts requests in force, in this order, in one transaction. `waiting` are users of earlier requests that wait: requests
+/// for them wait behind those. Should an earlier attempt with the same claim still be committing, this one waits for it and
+/// fails.
 ///
 /// Returns the outcomes of the first of them, one at least: what would be accepted after one that is refused is left for
 /// another call.
@@ -173,7 +173,7 @@ pub async fn assign(
     session: &mut Session,
     rules: &Rules,
     requests: &[Request<'_>],
-    held: &HashSet<i64>,
+    waiting: &HashSet<i64>,
 ) -> Result<Vec<Outcome>, AssignError> {
     let tx = session.begin(Purpose::Assign);
     assigning::lock(&tx).await?;
@@ -186,7 +186,7 @@ pub async fn assign(
         token_limit: rules.token_limit,
         holders: Holders::of(&tx, rules, tokens).await?,
         rows,
-        held: held.clone(),
+        waiting: waiting.clone(),
         writes: BTreeMap::new(),
     };
     let at = assigning::now(&tx).await?;
@@ -194,8 +194,8 @@ pub async fn assign(
     let mut accepted = Vec::new();
     for request in requests {
         let outcome = match judge.judge(request.assignments)? {
-            Verdict::Accepted(_) if outcomes.iter().any(|it| matches!(it, Outcome::Refused(_))) => break,
-            Verdict::Accepted(writes) => {
+            Judgement::Accepted(_) if outcomes.iter().any(|it| matches!(it, Outcome::Refused(_))) => break,
+            Judgement::Accepted(writes) => {
                 judge.accept(request.assignments, writes);
                 let receipt = serde_json::to_string_pretty(&Receipt::of(request, &at))
                     .expect("numbers and texts make JSON");
@@ -203,16 +203,25 @@ pub async fn assign(
                 accepted.push((request, receipt.clone()));
                 Outcome::Applied(receipt)
             }
-            Verdict::Refused(refusals) => Outcome::Refused(refusals),
-            Verdict::Waits(obstacle) => Outcome::Waits(obstacle),
+            Judgement::Refused(refusals) => Outcome::Refused(refusals),
+            Judgement::Waits(obstacle) => Outcome::Waits(obstacle),
         };
         outcomes.push(outcome);
     }
-    if judge.writes.is_empty() {
-        return Ok(outcomes);
+    if !judge.writes.is_empty() {
+        put_in_force(tx, judge, &accepted).await?;
     }
-    let (prints, writes): (Vec<_>, Vec<_>) = judge.writes.into_values().unzip();
+    Ok(outcomes)
+}
+
+/// Writes what the judge accepted, with fingerprints, history and ledger, and commits.
+async fn put_in_force(
+    tx: Tx<'_>,
+    judge: Judge<'_>,
+    accepted: &[(&Request<'_>, String)],
+) -> Result<(), AssignError> {
     let rows = judge.rows;
+    let (writes, prints): (Vec<_>, Vec<_>) = judge.writes.into_values().unzip();
     let written = assigning::write(&tx, &writes).await.map_err(|error| error.without(rows.values()))?;
     if written.len() < writes.len() {
         return Err(AssignError::NotWritten);
@@ -225,7 +234,7 @@ pub async fn assign(
     assigning::enter(&tx, &claims).await?;
     tx.commit().await.map_err(|error| error.without(rows.values()))?;
     telemetry::tell(&done);
-    Ok(outcomes)
+    Ok(())
 }
 
 /// What the database would hold, at this moment, against a file that has faults of its own.
