@@ -65,24 +65,24 @@ async fn preview(admin: &mut Session, settings: &Settings) -> Vec<String> {
     })
 }
 
-fn summary(settings: &Settings, links: &LinkCounts, tokens: &TokenStats) -> Vec<String> {
-    let to_seal = if settings.seal.plaintext { tokens.plaintext } else { 0 };
+fn summary(settings: &Settings, counts: &LinkCounts, stats: &TokenStats) -> Vec<String> {
+    let to_seal = if settings.seal.plaintext { stats.plaintext } else { 0 };
     let mut lines = vec![
         "what will change when the daemon runs:".to_owned(),
-        format!("  links that get a token        {}", links.gets_token + links.stays_login),
-        format!("  login links that become plain {}", links.becomes_plain),
-        format!("  links that change otherwise   {}", links.stays_plain),
+        format!("  links that get a token        {}", counts.gets_token + counts.stays_login),
+        format!("  login links that become plain {}", counts.becomes_plain),
+        format!("  links that change otherwise   {}", counts.stays_plain),
         format!("  tokens to seal                {to_seal}"),
     ];
-    if links.becomes_plain > 0 && settings.portal.tokenless == Tokenless::Plain {
+    if counts.becomes_plain > 0 && settings.portal.tokenless == Tokenless::Plain {
         lines.push(
             "  (to leave login links of users without a token alone, set portal.tokenless = \"keep\")"
                 .to_owned(),
         );
     }
     let ids = |ids: Vec<String>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
-    let shared = tokens.duplicated.iter().map(ToString::to_string).collect();
-    let unusable = tokens.unusable.iter().map(|(id, reason)| format!("{id} ({})", reason.code())).collect();
+    let shared = stats.duplicated.iter().map(ToString::to_string).collect();
+    let unusable = stats.unusable.iter().map(|(id, reason)| format!("{id} ({})", reason.code())).collect();
     lines.push(format!("  users who share a token       {}", ids(shared)));
     lines.push(format!("  users with an unusable value  {}", ids(unusable)));
     lines

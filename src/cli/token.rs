@@ -135,7 +135,8 @@ pub(super) async fn assign(
     assignments: &[Assignment],
 ) -> Result<Vec<(usize, Refusal)>, Failure> {
     let (start, login) = (Instant::now(), crate::process::login());
-    let request = Request { assignments, author: Author::Cli { login: &login }, claim: None };
+    let author = Author { via: Via::Cli, by: &login, file: None };
+    let request = Request { assignments, author, claim: None };
     loop {
         let rules = workplace.rules();
         let outcomes = assign::assign(&mut workplace.session, &rules, &[request], &HashSet::new()).await?;

@@ -87,7 +87,7 @@ pub async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>,
     read_page(tx, cursor, page!("")).await
 }
 
-/// As [`page`], those who have a value in the token column.
+/// As [`page()`], those who have a value in the token column.
 pub async fn page_with_value(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
     read_page(tx, cursor, page!(" and u.portal_token <> ''")).await
 }

@@ -21,6 +21,7 @@ mod reading;
 mod tests;
 mod waiting;
 
+use crate::db::history::Via;
 use crate::db::{DbError, Session};
 use crate::drop_file::{DropFile, Fault, FaultKind, Faulty};
 use crate::policy::{self, Trouble};
@@ -230,7 +231,7 @@ impl<D: Database> Batch<'_, D> {
             let name: &Printable = name;
             Request {
                 assignments: file.file.assignments(),
-                author: Author::Spool { owner: &file.owner, file: name.as_str() },
+                author: Author { via: Via::Spool, by: &file.owner, file: Some(name.as_str()) },
                 claim: Some(file.claim.id()),
             }
         };

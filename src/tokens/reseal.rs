@@ -38,7 +38,7 @@ pub async fn rekey(
     let locked = while_locked(async || {
         let seen = |count| {
             if first {
-                seen(count)
+                seen(count);
             }
         };
         let locked = pass(session, Form::Sealed(rules), &mut resealed, seen).await;

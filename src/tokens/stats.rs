@@ -35,7 +35,7 @@ impl TokenStats {
         keyring: Option<&Keyring>,
         rule: &TokenRule,
     ) -> Result<Self, DbError> {
-        let mut stats = Self::default();
+        let mut all = Self::default();
         let mut users_of: HashMap<Fingerprint, Vec<i64>> = HashMap::new();
         let mut cursor = Cursor::with_pages_of(PAGE);
         while cursor.more() {
@@ -45,7 +45,7 @@ impl TokenStats {
             for row in &rows {
                 let value = row.value.as_ref().map(|value| value.as_str());
                 if let Some(key) = value.and_then(key_named_by) {
-                    *stats.keys.entry(key.to_string()).or_default() += 1;
+                    *all.keys.entry(key.to_string()).or_default() += 1;
                 }
                 let state = match keyring {
                     Some(keyring) => row.state(keyring, rule),
@@ -55,11 +55,11 @@ impl TokenStats {
                     let (_, fingerprint) = keyring.fingerprint_under_primary(token);
                     users_of.entry(fingerprint).or_default().push(row.telegram_id);
                 }
-                stats.count(row.telegram_id, state);
+                all.count(row.telegram_id, state);
             }
         }
-        stats.duplicated = users_of.into_values().filter(|ids| ids.len() > 1).flatten().collect();
-        Ok(stats)
+        all.duplicated = users_of.into_values().filter(|ids| ids.len() > 1).flatten().collect();
+        Ok(all)
     }
 
     fn count(&mut self, telegram_id: i64, state: TokenState) {

@@ -70,7 +70,7 @@ impl Database for &mut Server<'_> {
                     tables.tokens.insert(assignment.telegram_id, token.expose().to_owned());
                 }
             }
-            let file = request.author.file().unwrap();
+            let file = request.author.file.unwrap();
             tables.applied.push(file.to_owned());
             let former = tables.ledger.insert(request.claim.unwrap().to_owned(), receipt(file));
             assert_eq!(former, None, "the ledger's key lets no claim in twice");

@@ -29,48 +29,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Who assigns, and by which way: for receipts, and for whoever asks later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Author<'a> {
-    /// Somebody at the command line: who logged in, whoever they became since.
-    Cli {
-        /// The user's name, or its number where it has none.
-        login: &'a str,
-    },
-    /// The owner of a drop file.
-    Spool {
-        /// The user's name, or its number where it has none.
-        owner: &'a str,
-        /// The file's name.
-        file: &'a str,
-    },
-}
-
-impl<'a> Author<'a> {
-    /// The way, in one word.
-    #[must_use]
-    pub fn via(self) -> &'static str {
-        match self {
-            Self::Cli { .. } => "cli",
-            Self::Spool { .. } => "spool",
-        }
-    }
-
-    /// The person.
-    #[must_use]
-    pub fn by(self) -> &'a str {
-        match self {
-            Self::Cli { login } => login,
-            Self::Spool { owner, .. } => owner,
-        }
-    }
-
-    /// The file, where it came by one.
-    #[must_use]
-    pub fn file(self) -> Option<&'a str> {
-        match self {
-            Self::Cli { .. } => None,
-            Self::Spool { file, .. } => Some(file),
-        }
-    }
+pub struct Author<'a> {
+    /// The way.
+    pub via: Via,
+    /// Who logged in at the command line, whoever they became since; or the owner of the drop file. The user's name, or
+    /// its number where it has none.
+    pub by: &'a str,
+    /// The drop file's name.
+    pub file: Option<&'a str>,
 }
 
 /// Assignments that take effect together or not at all. No user and no token stands in two of them.
@@ -153,9 +119,9 @@ impl<'a> Receipt<'a> {
         };
         Self {
             version: 1,
-            file: request.author.file().unwrap_or_default(),
-            owner: request.author.by(),
-            via: request.author.via(),
+            file: request.author.file.unwrap_or_default(),
+            owner: request.author.by,
+            via: request.author.via.name(),
             applied_at,
             set: users(false),
             removed: users(true),
@@ -288,13 +254,10 @@ fn token(assignment: &Assignment) -> Option<&Token> {
 
 /// For the history.
 fn entries<'r>(request: &'r Request<'_>) -> impl Iterator<Item = Entry> + use<'r> {
-    let (via, author) = match request.author {
-        Author::Cli { .. } => (Via::Cli, request.author),
-        Author::Spool { .. } => (Via::Spool, request.author),
-    };
+    let Author { via, by, file } = request.author;
     request.assignments.iter().map(move |assignment| Entry {
-        by: Some(author.by().to_owned()),
-        file: author.file().map(str::to_owned),
+        by: Some(by.to_owned()),
+        file: file.map(str::to_owned),
         ..Entry::new(
             assignment.telegram_id,
             if token(assignment).is_some() { Action::Set } else { Action::Removed },
