@@ -1,6 +1,6 @@
 //! How long to wait before the next try: longer each time up to a limit, and never in step with others.
 //!
-//! It only counts. Waiting is the caller's, who also draws the jitter, so that this module needs neither clock nor chance.
+//! It only counts. Waiting is the caller's, who also draws the jitter, so that neither clock nor chance is needed here.
 
 use std::time::Duration;
 

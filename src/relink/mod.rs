@@ -11,13 +11,15 @@ mod preview;
 mod step;
 mod sync;
 mod token_states;
+mod warning;
 mod worker;
 
 pub use plan::{Due, Plan, Strip, plan};
 pub use preview::{LinkCounts, Page, Preview, preview};
 pub use step::Step;
 pub use sync::{Synced, about_how_many_links, sync};
-pub use token_states::{User, Users, Warning, open as open_users, read as read_users};
+pub use token_states::{User, Users, open as open_users, read as read_users};
+pub use warning::Warning;
 pub use worker::{Part, Worker};
 
 use crate::config::Settings;
