@@ -8,7 +8,7 @@ use crate::survey::{self, Survey};
 
 /// The counts.
 #[derive(Debug, Default)]
-pub struct Forecast {
+pub(crate) struct Forecast {
     /// Links that get a token.
     pub gain: usize,
     /// Login links that become plain.
@@ -20,7 +20,7 @@ pub struct Forecast {
 }
 
 /// Looks at every link and every token.
-pub async fn forecast(session: &mut Session, rules: &Rules) -> Result<Forecast, RelinkError> {
+pub(crate) async fn forecast(session: &mut Session, rules: &Rules) -> Result<Forecast, RelinkError> {
     let mut forecast = Forecast {
         tokens: survey::survey(session, Some(&rules.keyring), &rules.token_rule).await?,
         ..Forecast::default()
@@ -41,8 +41,7 @@ pub async fn forecast(session: &mut Session, rules: &Rules) -> Result<Forecast, 
 
 impl Forecast {
     /// The summary, a line each.
-    #[must_use]
-    pub fn lines(&self, settings: &Settings) -> Vec<String> {
+    pub(crate) fn lines(&self, settings: &Settings) -> Vec<String> {
         let mut lines = vec![
             "what will change when the daemon runs:".to_owned(),
             format!("  links that get a token        {}", self.gain),

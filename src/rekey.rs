@@ -20,7 +20,7 @@ const BETWEEN: Duration = Duration::from_millis(200);
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Rekeyed {
+pub(crate) struct Rekeyed {
     /// Tokens sealed anew.
     pub sealed: usize,
     /// Users whose value could not be: why, in words.
@@ -28,7 +28,7 @@ pub struct Rekeyed {
 }
 
 /// How many users have a value to look at, for a progress bar.
-pub async fn users(session: &mut Session) -> Result<usize, RelinkError> {
+pub(crate) async fn users(session: &mut Session) -> Result<usize, RelinkError> {
     let count = users::count_with_prefix(session, "").await?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
@@ -37,7 +37,7 @@ pub async fn users(session: &mut Session) -> Result<usize, RelinkError> {
 ///
 /// # Errors
 /// The database's, or no randomness; what is done until then stays done.
-pub async fn rekey(
+pub(crate) async fn rekey(
     session: &mut Session,
     rules: &Rules,
     seen: impl Fn(usize),

@@ -30,7 +30,6 @@ pub(crate) struct Local {
 }
 
 /// Looks at the spool, and at who works on it.
-#[must_use]
 pub(crate) fn local(spool: &Path) -> Local {
     Local { daemon: spool::owner(spool), counts: spool::counts(spool), listing: spool::list(spool).ok() }
 }
@@ -68,32 +67,27 @@ pub(crate) async fn remote(
 
 impl Remote {
     /// How the daemons learn of changes; polling, if any of them polls.
-    #[must_use]
     pub(crate) fn mode(&self) -> Option<&str> {
         let polls = |daemon: &&Daemon| daemon.mode == "poll";
         self.daemons.iter().find(polls).or(self.daemons.first()).map(|daemon| daemon.mode.as_str())
     }
 
     /// Why files wait, if they do.
-    #[must_use]
     pub(crate) fn files_wait(&self) -> Option<&str> {
         self.daemons.iter().find_map(|daemon| daemon.files_wait.as_deref())
     }
 
     /// Links that the daemons have written since they started.
-    #[must_use]
     pub(crate) fn links_written(&self) -> i64 {
         self.daemons.iter().fold(0, |sum, daemon| sum.saturating_add(daemon.links_written))
     }
 
     /// Seconds until the next audit.
-    #[must_use]
     pub(crate) fn next_audit_seconds(&self) -> Option<f64> {
         self.daemons.iter().filter_map(|daemon| daemon.next_audit_seconds).min_by(f64::total_cmp)
     }
 
     /// The same as metrics; of the daemons, what all of them say together.
-    #[must_use]
     pub(crate) fn metrics(&self) -> Metrics {
         let Self { survey, .. } = self;
         let least = |moments: Vec<f64>| moments.into_iter().min_by(f64::total_cmp);
@@ -138,7 +132,6 @@ fn work_metrics(standing: &Standing) -> Metrics {
 
 impl Metrics {
     /// With what is known without the database: the files, and of the settings what is told.
-    #[must_use]
     pub(crate) fn with_local(self, settings: &Settings, config: &Path, counts: Option<Counts>) -> Self {
         Self {
             database: instance(config),
@@ -154,7 +147,6 @@ impl Metrics {
 }
 
 /// Seconds since 1970.
-#[must_use]
 pub(crate) fn seconds(moment: SystemTime) -> f64 {
     moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -11,7 +11,7 @@ const PAGE: usize = 5_000;
 
 /// How tokens stand.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// Users with a usable token.
     pub with_token: u64,
     /// Of these, sealed.
@@ -29,7 +29,7 @@ pub struct Survey {
 }
 
 /// Looks at every user's token. Without a keyring none that is sealed is usable.
-pub async fn survey(
+pub(crate) async fn survey(
     session: &mut Session,
     keyring: Option<&Keyring>,
     rule: &TokenRule,

@@ -14,12 +14,12 @@ const ATTEMPTS: usize = 100;
 const BETWEEN: Duration = Duration::from_millis(100);
 
 /// How many values are sealed.
-pub async fn count(session: &Session) -> Result<i64, DbError> {
+pub(crate) async fn count(session: &Session) -> Result<i64, DbError> {
     users::count_with_prefix(session, RESERVED_PREFIX).await
 }
 
 /// The users whose sealed token does not open.
-pub async fn closed(session: &mut Session, keyring: &Keyring) -> Result<Vec<i64>, DbError> {
+pub(crate) async fn closed(session: &mut Session, keyring: &Keyring) -> Result<Vec<i64>, DbError> {
     let any = TokenRule::default();
     let mut closed = Vec::new();
     let mut cursor = Cursor::start();
@@ -36,11 +36,9 @@ pub async fn closed(session: &mut Session, keyring: &Keyring) -> Result<Vec<i64>
     Ok(closed)
 }
 
-/// Writes every sealed token back in plaintext, none over a value that has changed meanwhile. Returns how many.
-///
-/// # Errors
-/// The database's; also when a row stays locked.
-pub async fn unseal(session: &mut Session, keyring: &Keyring) -> Result<usize, DbError> {
+/// Writes every sealed token back in plaintext, none over a value that has changed meanwhile. Returns how many; fails also
+/// when a row stays locked.
+pub(crate) async fn unseal(session: &mut Session, keyring: &Keyring) -> Result<usize, DbError> {
     let mut total = 0;
     for _ in 0..ATTEMPTS {
         let (done, left) = pass(session, keyring).await?;

@@ -29,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Who assigns, and by which way: for receipts, and for whoever asks later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Author<'a> {
+pub(crate) enum Author<'a> {
     /// Somebody at the command line: who logged in, whoever they became since.
     Cli {
         /// The user's name, or its number where it has none.
@@ -46,8 +46,7 @@ pub enum Author<'a> {
 
 impl<'a> Author<'a> {
     /// The way, in one word.
-    #[must_use]
-    pub fn via(self) -> &'static str {
+    pub(crate) fn via(self) -> &'static str {
         match self {
             Self::Cli { .. } => "cli",
             Self::Spool { .. } => "spool",
@@ -55,8 +54,7 @@ impl<'a> Author<'a> {
     }
 
     /// The person.
-    #[must_use]
-    pub fn by(self) -> &'a str {
+    pub(crate) fn by(self) -> &'a str {
         match self {
             Self::Cli { login } => login,
             Self::Spool { owner, .. } => owner,
@@ -64,8 +62,7 @@ impl<'a> Author<'a> {
     }
 
     /// The file, where it came by one.
-    #[must_use]
-    pub fn file(self) -> Option<&'a str> {
+    pub(crate) fn file(self) -> Option<&'a str> {
         match self {
             Self::Cli { .. } => None,
             Self::Spool { file, .. } => Some(file),
@@ -75,7 +72,7 @@ impl<'a> Author<'a> {
 
 /// Assignments that take effect together or not at all. No user and no token stands in two of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// What is to be done.
     pub assignments: &'a [Assignment],
     /// Who wants it.
@@ -86,7 +83,7 @@ pub struct Request<'a> {
 
 /// What became of a request.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It is in force; the receipt says what was done.
     Applied(String),
     /// It is not in force, for what the database holds against assignments, each named by its index.
@@ -97,7 +94,7 @@ pub enum Outcome {
 
 /// What keeps a request waiting, by no fault of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Obstacle {
+pub(crate) enum Obstacle {
     /// Somebody's transaction holds the row of a user.
     #[error("another session holds the row of a user")]
     RowLocked,
@@ -116,7 +113,7 @@ pub enum Obstacle {
 
 /// Why nothing of any request is in force. Trying again later is right.
 #[derive(Debug, thiserror::Error)]
-pub enum AssignError {
+pub(crate) enum AssignError {
     /// The database's.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -169,7 +166,7 @@ impl<'a> Receipt<'a> {
 ///
 /// Returns the outcomes of the first of them, one at least: what would be accepted after one that is refused is left for
 /// another call.
-pub async fn assign(
+pub(crate) async fn assign(
     session: &mut Session,
     rules: &Rules,
     requests: &[Request<'_>],
@@ -230,7 +227,7 @@ pub async fn assign(
 
 /// What the database would hold, at this moment, against a file that has faults of its own.
 #[derive(Debug, Default)]
-pub struct Objections {
+pub(crate) struct Objections {
     /// The users it does not know.
     pub unknown: HashSet<i64>,
     /// The tokens that are held by users whom the file does not name, and by whom.
@@ -239,7 +236,7 @@ pub struct Objections {
 
 impl Objections {
     /// As faults of a file that names these users and tokens at these places.
-    pub fn faults<'a>(
+    pub(crate) fn faults<'a>(
         &'a self,
         users: &'a [(i64, Place)],
         tokens: &'a [(Token, Place)],
@@ -253,7 +250,7 @@ impl Objections {
 }
 
 /// Asks what the database would hold against the users and tokens of a file.
-pub async fn objections(
+pub(crate) async fn objections(
     session: &mut Session,
     rules: &Rules,
     users: &[(i64, Place)],

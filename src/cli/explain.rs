@@ -26,7 +26,7 @@ const LONGEST_LINK: u64 = 1 << 16;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     #[command(flatten)]
     /// What is asked for.
     pub subject: ExplainSubject,
@@ -38,7 +38,7 @@ pub struct ExplainArgs {
 /// What `explain` explains.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub struct ExplainSubject {
+pub(crate) struct ExplainSubject {
     /// The issue's id in the bot's table
     #[arg(value_name = "ISSUE", allow_negative_numbers = true, value_parser = issue_id)]
     pub issue: Option<i64>,

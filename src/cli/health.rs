@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Arguments of `health`.
 #[derive(Debug, clap::Args)]
-pub struct HealthArgs {
+pub(crate) struct HealthArgs {
     /// Warn where a change has waited for longer
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = period)]
     pub backlog_warning: Duration,

@@ -74,7 +74,7 @@ impl From<Exit> for std::process::ExitCode {
 
 /// Why a command failed: one line for the cause, one for what to do next.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit status.
     pub exit: Exit,
     /// What went wrong.
@@ -87,36 +87,34 @@ pub struct Failure {
 
 impl Failure {
     /// A failure with its exit status, and what to do next.
-    pub fn new(exit: Exit, cause: impl Display, next: impl Display) -> Self {
+    pub(crate) fn new(exit: Exit, cause: impl Display, next: impl Display) -> Self {
         Self { exit, cause: Printable::of(cause), more: Vec::new(), next: Printable::of(next) }
     }
 
     /// Something refused or failed: exit status 1.
-    pub fn refused(cause: impl Display, next: impl Display) -> Self {
+    pub(crate) fn refused(cause: impl Display, next: impl Display) -> Self {
         Self::new(Exit::Failed, cause, next)
     }
 
     /// What the database has against it.
-    pub fn from_database(error: &DbError) -> Self {
+    pub(crate) fn from_database(error: &DbError) -> Self {
         let next = policy::advice(error)
             .unwrap_or("try again; if it stays so, `relinkd check` says whether the database is in order");
         Self::new(Exit::Database, error, next)
     }
 
     /// Shows these lines below the cause.
-    #[must_use]
     pub(super) fn with_lines(self, lines: impl IntoIterator<Item = impl Display>) -> Self {
         Self { more: lines.into_iter().map(Printable::of).collect(), ..self }
     }
 
     /// Says better what to do next.
-    #[must_use]
-    pub fn next(self, next: impl Display) -> Self {
+    pub(crate) fn next(self, next: impl Display) -> Self {
         Self { next: Printable::of(next), ..self }
     }
 
     /// Writes cause and next step to standard error.
-    pub fn report(&self) {
+    pub(crate) fn report(&self) {
         let mut stderr = std::io::stderr().lock();
         // Nobody is left to be told when standard error is closed.
         let _ = writeln!(stderr, "relinkd: {}", self.cause);

@@ -38,7 +38,6 @@ pub(super) struct Board {
 
 impl Board {
     /// A board on which everything is starting.
-    #[must_use]
     pub(super) fn new() -> Self {
         let starting = || Line { text: "starting".to_owned(), heard: Instant::now() };
         Self {
@@ -80,25 +79,21 @@ impl Board {
     }
 
     /// Links written since the start.
-    #[must_use]
     pub(super) fn written(&self) -> u64 {
         self.with(|lines| lines.written)
     }
 
     /// When a link was last written.
-    #[must_use]
     pub(super) fn last_write(&self) -> Option<SystemTime> {
         self.with(|lines| lines.last_write)
     }
 
     /// The line for people.
-    #[must_use]
     pub(super) fn status(&self) -> String {
         self.with(|lines| lines.status())
     }
 
     /// Whether all loops have been heard of lately.
-    #[must_use]
     pub(super) fn healthy(&self) -> bool {
         self.with(|lines| lines.links.heard.elapsed() < SILENCE && lines.spool.heard.elapsed() < SILENCE)
     }

@@ -4,29 +4,29 @@
 ///
 /// A page that is not full is the last: rows that others append meanwhile must not keep a reader for ever.
 #[derive(Debug)]
-pub struct Cursor<K> {
+pub(crate) struct Cursor<K> {
     after: Option<K>,
     more: bool,
 }
 
 impl<K: Copy> Cursor<K> {
     /// Before the first row.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { after: None, more: true }
     }
 
     /// The last key that was read; none: nothing was.
-    pub fn after(&self) -> Option<K> {
+    pub(crate) fn after(&self) -> Option<K> {
         self.after
     }
 
     /// Whether there may be another page.
-    pub fn more(&self) -> bool {
+    pub(crate) fn more(&self) -> bool {
         self.more
     }
 
     /// Moves on behind a page that was read with this limit.
-    pub fn pass<R>(&mut self, page: &[R], limit: usize, key: impl Fn(&R) -> K) {
+    pub(crate) fn pass<R>(&mut self, page: &[R], limit: usize, key: impl Fn(&R) -> K) {
         self.after = page.last().map(key).or(self.after);
         self.more = page.len() >= limit;
     }

@@ -12,7 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use zeroize::Zeroizing;
 
 /// A user as stored. Not to be printed: it may hold a token.
-pub struct UserRow {
+pub(crate) struct UserRow {
     /// The user.
     pub telegram_id: i64,
     /// The column as it is; none for null.
@@ -23,7 +23,7 @@ pub struct UserRow {
 
 /// What relinkd remembers of a user.
 #[derive(Debug, Default)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     /// The fingerprints under the primary key of the token that the user had when they were last looked at.
     pub fingerprints: Vec<Vec<u8>>,
     /// The reason recorded in `relinkd.unusable`.
@@ -31,7 +31,7 @@ pub struct Remembered {
 }
 
 /// Users as they are now: of each id that is asked for every row that the bot has, or one without a value.
-pub async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> {
+pub(crate) async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> {
     let rows = tx
         .query(
             concat!(
@@ -47,7 +47,7 @@ pub async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> 
 }
 
 /// Which of these users the bot knows, or has issues of.
-pub async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
+pub(crate) async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
     let rows = tx
         .query(
             "select w.id from unnest($1) w(id)
@@ -61,7 +61,7 @@ pub async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<
 
 /// Users of the bot's table after this `telegram_id` (none: from the first on), in order; never a part of the rows of
 /// one `telegram_id`, unless there are more than a page.
-pub async fn after(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<UserRow>, DbError> {
+pub(crate) async fn after(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<UserRow>, DbError> {
     let rows = tx
         .query(
             concat!(
@@ -82,7 +82,7 @@ pub async fn after(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<
 }
 
 /// As [`after`], those who have a value in the token column.
-pub async fn with_value_after(
+pub(crate) async fn with_value_after(
     tx: &Tx<'_>,
     after: Option<i64>,
     limit: usize,
@@ -107,7 +107,7 @@ pub async fn with_value_after(
 }
 
 /// How many sealed values name which key; none where that cannot be seen.
-pub async fn keys_in_use(
+pub(crate) async fn keys_in_use(
     session: &mut Session,
     table: &UsersTable,
 ) -> Result<Option<BTreeMap<String, u64>>, DbError> {
@@ -165,7 +165,7 @@ fn token(row: &Row) -> Option<Zeroizing<String>> {
 }
 
 /// What relinkd remembers of these users; an entry for each.
-pub async fn remembered(
+pub(crate) async fn remembered(
     tx: &Tx<'_>,
     users: &[i64],
     primary_key: &str,
@@ -187,20 +187,20 @@ pub async fn remembered(
 }
 
 /// How long a stored token may be at this moment, in characters; none where the column is not bounded.
-pub async fn token_limit(tx: &Tx<'_>) -> Result<Option<usize>, DbError> {
+pub(crate) async fn token_limit(tx: &Tx<'_>) -> Result<Option<usize>, DbError> {
     let sql = "select max(b.type_modifier) from relinkd.bound b where b.part = 'users.portal_token'";
     let modifier: Option<i32> = tx.query_one(sql, &[]).await?.get(0);
     Ok(modifier.and_then(|modifier| usize::try_from(modifier - 4).ok()))
 }
 
 /// How many stored tokens begin like this.
-pub async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, DbError> {
+pub(crate) async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, DbError> {
     let sql = "select count(*) from relinkd.bot_user u where starts_with(u.portal_token, $1)";
     Ok(session.query_one(sql, &[(&prefix, Type::TEXT)]).await?.get(0))
 }
 
 /// A stored token to be replaced, where the row still is the one that was read.
-pub struct Sealing {
+pub(crate) struct Sealing {
     /// The user.
     pub telegram_id: i64,
     /// Where it was read.
@@ -211,7 +211,7 @@ pub struct Sealing {
 
 /// Replaces stored tokens where they still are what was read, passing over rows that are locked. Returns the places of
 /// those that were not done.
-pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<Vec<i64>, DbError> {
+pub(crate) async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<Vec<i64>, DbError> {
     let tids: Vec<Tid> = sealings.iter().map(|s| s.place.tid()).collect();
     let xids: Vec<Xid> = sealings.iter().map(|s| s.place.xid()).collect();
     let values: Vec<&str> = sealings.iter().map(|s| s.value.as_str()).collect();
@@ -241,7 +241,7 @@ pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<Vec<i64>, DbError
 
 /// As [`seal`], the other way: the values are tokens in plaintext, and so travel in no parameter, which a server may log.
 /// The session must be allowed temporary tables. Returns how many were done.
-pub async fn unseal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<usize, DbError> {
+pub(crate) async fn unseal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<usize, DbError> {
     tx.batch("create temporary table relinkd_unsealed (place tid, version xid, token text) on commit drop")
         .await?;
     let places: Vec<(Tid, Xid)> = sealings.iter().map(|s| (s.place.tid(), s.place.xid())).collect();

@@ -7,7 +7,7 @@ use crate::token::{RESERVED_PREFIX, Token, TokenFault, TokenRule};
 
 /// The meaning of one value of the token column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stored {
+pub(crate) enum Stored {
     /// Null or an empty text: the user has no token.
     None,
     /// A sealed token, and the key that sealed it.
@@ -25,8 +25,7 @@ pub enum Stored {
 
 impl Stored {
     /// The token to use for this user's links, if there is a usable one.
-    #[must_use]
-    pub fn token(&self) -> Option<&Token> {
+    pub(crate) fn token(&self) -> Option<&Token> {
         match self {
             Self::Sealed { token, .. } | Self::Plaintext(token) => Some(token),
             Self::None | Self::Unusable(_) => None,
@@ -36,7 +35,7 @@ impl Stored {
 
 /// Why a value is unusable: one short text for the operator, never the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// It begins as a sealed token and does not open.
     #[error("the sealed value is unusable: {0}")]
     Sealed(OpenFault),
@@ -47,8 +46,7 @@ pub enum Reason {
 
 impl Reason {
     /// The reason as one stable word, for `--json` and structured log fields.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Sealed(OpenFault::Malformed) => "malformed",
             Self::Sealed(OpenFault::UnknownKey(_)) => "unknown_key",
@@ -65,8 +63,7 @@ impl Reason {
     }
 
     /// The key that is missing, where that is the reason.
-    #[must_use]
-    pub fn unknown_key(&self) -> Option<&KeyId> {
+    pub(crate) fn unknown_key(&self) -> Option<&KeyId> {
         match self {
             Self::Sealed(OpenFault::UnknownKey(key)) => Some(key),
             Self::Sealed(_) | Self::Plaintext(_) => None,
@@ -77,8 +74,7 @@ impl Reason {
 impl Keyring {
     /// Judges what stands in the token column of `telegram_id`. Whatever begins with `relinkd:` is taken for sealed;
     /// all else is plaintext and must pass `rule`.
-    #[must_use]
-    pub fn read(&self, stored: Option<&str>, telegram_id: i64, rule: &TokenRule) -> Stored {
+    pub(crate) fn read(&self, stored: Option<&str>, telegram_id: i64, rule: &TokenRule) -> Stored {
         match stored {
             None | Some("") => Stored::None,
             Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => match self.open_named(sealed, telegram_id)
@@ -96,8 +92,7 @@ impl Keyring {
 
 impl Stored {
     /// As [`Keyring::read`], where there is no keyring: no sealed value opens, and each names the key that it needs.
-    #[must_use]
-    pub fn without_keyring(stored: Option<&str>, rule: &TokenRule) -> Self {
+    pub(crate) fn without_keyring(stored: Option<&str>, rule: &TokenRule) -> Self {
         match stored {
             None | Some("") => Self::None,
             Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => {
@@ -116,8 +111,7 @@ impl Stored {
 }
 
 /// The key that a sealed value names, whether or not the rest of it is sound.
-#[must_use]
-pub fn key_named_by(stored: &str) -> Option<KeyId> {
+pub(crate) fn key_named_by(stored: &str) -> Option<KeyId> {
     let (id, _) = stored.strip_prefix("relinkd:v1:")?.split_once(':')?;
     KeyId::parse(id).ok()
 }

@@ -39,14 +39,12 @@ const WORDS: [&str; 6] = ["sig", "sid", "pass", "pin", "otp", "hash"];
 const DEEPEST: u32 = 16;
 
 /// A link, with the values under names that hint at a secret masked, and passwords before a host.
-#[must_use]
-pub fn mask(link: &str) -> Printable {
+pub(crate) fn mask(link: &str) -> Printable {
     masked_whole(link, false)
 }
 
 /// The same for a sentence that may quote links: a value ends at a space, too.
-#[must_use]
-pub fn mask_text(sentence: &str) -> Printable {
+pub(crate) fn mask_text(sentence: &str) -> Printable {
     masked_whole(sentence, true)
 }
 

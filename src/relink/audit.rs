@@ -18,7 +18,7 @@ const REST: u32 = 19;
 
 /// What an audit found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Links that are not as they should be.
     pub links: usize,
     /// Users whose value is to be sealed, fingerprinted or reported.
@@ -27,7 +27,11 @@ pub struct Found {
 
 /// Looks at every user and every issue, and queues what is not in order; what is set aside is known already. It takes
 /// half of `interval` at the most, whatever its rests.
-pub async fn audit(session: &mut Session, rules: &Rules, interval: Duration) -> Result<Found, RelinkError> {
+pub(crate) async fn audit(
+    session: &mut Session,
+    rules: &Rules,
+    interval: Duration,
+) -> Result<Found, RelinkError> {
     let known: HashSet<(i64, Option<i64>)> = changes::rest(session, None, changes::now(session).await?)
         .await?
         .set_aside

@@ -13,12 +13,12 @@ mod sync;
 mod token_states;
 mod worker;
 
-pub use plan::{Due, Plan, Strip, plan};
-pub use preview::{Page, Preview, preview};
-pub use step::Step;
-pub use sync::{Synced, about_how_many_links, sync};
-pub use token_states::{User, Users, Warning, open as open_users, read as read_users};
-pub use worker::{Part, Worker};
+pub(crate) use plan::{Due, Plan, Strip, plan};
+pub(crate) use preview::{Page, Preview, preview};
+pub(crate) use step::Step;
+pub(crate) use sync::{Synced, about_how_many_links, sync};
+pub(crate) use token_states::{User, Users, Warning, open as open_users, read as read_users};
+pub(crate) use worker::{Part, Worker};
 
 use crate::config::Settings;
 use crate::db::DbError;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 /// Everything that decides what a link should be.
 #[derive(Clone)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Which links are ours, and where they lead.
     pub portal: Portal,
     /// What becomes of links of users without a token.
@@ -54,7 +54,7 @@ pub struct Rules {
 
 /// Why work stopped.
 #[derive(Debug, thiserror::Error)]
-pub enum RelinkError {
+pub(crate) enum RelinkError {
     /// The database's.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -71,8 +71,7 @@ pub enum RelinkError {
 
 impl RelinkError {
     /// As [`DbError::without`].
-    #[must_use]
-    pub fn without<'s>(self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
+    pub(crate) fn without<'s>(self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
         match self {
             Self::Database(error) => Self::Database(error.without(secrets)),
             other => other,
@@ -82,15 +81,13 @@ impl RelinkError {
 
 impl Rules {
     /// Whether the keyring file should be read again for this key, which the ring does not have.
-    #[must_use]
-    pub fn is_not_known_to_be_missing(&self, key: &KeyId) -> bool {
+    pub(crate) fn is_not_known_to_be_missing(&self, key: &KeyId) -> bool {
         self.missing_keys.as_ref().is_some_and(|missing| !missing.contains(key))
     }
 
     /// The rules that follow from the settings, a keyring, and what the database's columns hold. Unknown keys are
     /// taken for missing.
-    #[must_use]
-    pub fn new(settings: &Settings, keyring: Arc<Keyring>, facts: &Facts) -> Self {
+    pub(crate) fn new(settings: &Settings, keyring: Arc<Keyring>, facts: &Facts) -> Self {
         Self {
             portal: settings.portal.portal(),
             tokenless: settings.portal.tokenless,

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 const PAGE: usize = 2_000;
 
 /// A pass over all issues, or over those of some users.
-pub struct Preview {
+pub(crate) struct Preview {
     left: Left,
 }
 
@@ -24,7 +24,7 @@ enum Left {
 }
 
 /// What one page came to.
-pub struct Page {
+pub(crate) struct Page {
     /// Issues looked at.
     pub looked_at: Vec<IssueRow>,
     /// What would be written.
@@ -33,20 +33,22 @@ pub struct Page {
 
 impl Preview {
     /// Over everybody's issues.
-    #[must_use]
-    pub fn of_everybody() -> Self {
+    pub(crate) fn of_everybody() -> Self {
         Self { left: Left::OfEverybody(Cursor::start()) }
     }
 
     /// Over the issues of these users.
-    #[must_use]
-    pub fn of_users(users: &BTreeSet<i64>) -> Self {
+    pub(crate) fn of_users(users: &BTreeSet<i64>) -> Self {
         let stretches = users.iter().rev().map(|user| Stretch { telegram_id: *user, after: None }).collect();
         Self { left: Left::Of(stretches) }
     }
 
     /// The next page; none at the end.
-    pub async fn next(&mut self, session: &mut Session, rules: &Rules) -> Result<Option<Page>, RelinkError> {
+    pub(crate) async fn next(
+        &mut self,
+        session: &mut Session,
+        rules: &Rules,
+    ) -> Result<Option<Page>, RelinkError> {
         let tx = session.begin(Purpose::Read);
         let looked_at = self.page(&tx).await?;
         if looked_at.is_empty() {
@@ -81,7 +83,7 @@ impl Preview {
 }
 
 /// What would be written if these issues were done now.
-pub async fn preview(tx: &Tx<'_>, rules: &Rules, issues: Vec<IssueRow>) -> Result<Plan, RelinkError> {
+pub(crate) async fn preview(tx: &Tx<'_>, rules: &Rules, issues: Vec<IssueRow>) -> Result<Plan, RelinkError> {
     let users: BTreeSet<i64> = issues.iter().filter_map(|issue| issue.telegram_id).collect();
     let users: Vec<i64> = users.into_iter().collect();
     let states = read_users(tx, rules, &users).await?;

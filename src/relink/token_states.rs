@@ -16,7 +16,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// A user, read and opened.
-pub struct User {
+pub(crate) struct User {
     /// Whether the bot has such a user.
     pub known: bool,
     /// The state of their token. Where the bot has several rows of one `telegram_id`: of the first usable one.
@@ -26,12 +26,11 @@ pub struct User {
 }
 
 /// Users by `telegram_id`.
-pub type Users = BTreeMap<i64, User>;
+pub(crate) type Users = BTreeMap<i64, User>;
 
 impl User {
     /// As the link rules want it.
-    #[must_use]
-    pub fn holder(&self) -> Holder<'_> {
+    pub(crate) fn holder(&self) -> Holder<'_> {
         match &self.stored {
             Stored::None => Holder::None,
             Stored::Sealed { token, .. } | Stored::Plaintext(token) => Holder::Token(token),
@@ -40,8 +39,7 @@ impl User {
     }
 
     /// Whether what relinkd keeps beside the row disagrees with it: a value to seal, a fingerprint, a report.
-    #[must_use]
-    pub fn unsettled(&self, rules: &Rules, remembered: &Remembered) -> bool {
+    pub(crate) fn unsettled(&self, rules: &Rules, remembered: &Remembered) -> bool {
         !self.to_seal(rules).is_empty()
             || self.fingerprint_differs(rules, remembered)
             || self.report_differs(remembered)
@@ -71,7 +69,7 @@ impl User {
 
 /// Something an operator should hear of, once the transaction is kept.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Warning {
+pub(crate) enum Warning {
     /// A stored value is no usable token.
     Unusable {
         /// Whose.
@@ -151,12 +149,12 @@ impl fmt::Display for Warning {
 
 /// Reads users by `telegram_id`; there is an entry for each that is asked for. The caller has their locks, if it means to
 /// write.
-pub async fn read(tx: &Tx<'_>, rules: &Rules, ids: &[i64]) -> Result<Users, RelinkError> {
+pub(crate) async fn read(tx: &Tx<'_>, rules: &Rules, ids: &[i64]) -> Result<Users, RelinkError> {
     open(users::by_id(tx, ids).await?, rules)
 }
 
 /// Opens rows that were read. Fails with [`RelinkError::UnknownKey`] for a key that is not yet known to be missing.
-pub fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<Users, RelinkError> {
+pub(crate) fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<Users, RelinkError> {
     let mut all = Users::new();
     for row in rows {
         let stored =
