@@ -236,6 +236,7 @@ pub(super) fn marked(priority: &str, word: &'static str, colour: Option<&'static
 /// Writes a line under a name, the name in a colour if there is one.
 pub(super) fn row(name: &str, colour: Option<&'static str>, text: &Printable, end: &'static str) {
     let (on, off) = colour.map_or(("", ""), |colour| (colour, "\x1b[0m"));
+    let text = config::typed(text.as_str());
     note(writeln!(std::io::stdout().lock(), "{on}{name:<12}{off} {text}{end}"));
 }
 

@@ -42,6 +42,10 @@ pub(super) fn run(config: &Path, args: &StatusArgs, named: bool) -> Result<Exit,
             output::script(place.metrics(&local, &remote).to_string().trim_end());
         } else {
             screen::show(&screen::remote(&place, &remote));
+            // Why the database's part is missing stands there.
+            if remote.is_err() && place.keyring.is_ok() {
+                return Ok(Exit::Database);
+            }
         }
         place.end(&remote)
     })
