@@ -26,7 +26,7 @@ pub(super) async fn run(workplace: &mut Workplace, args: &SyncArgs) -> Result<Ex
         }
     }
     if args.json {
-        output::json(&kinds.as_json());
+        output::json(kinds.as_json());
     } else if args.summary {
         kinds.print();
     } else {
@@ -45,8 +45,8 @@ fn show(page: Page, json: bool) {
     for Rewrite { issue_id, telegram_id, old, new, .. } in rewrites {
         let (old, new) = (link::mask(&old), link::mask(&new));
         if json {
-            output::json(&json!({
-                "version": 1, "issue": issue_id, "telegram_id": telegram_id, "old": old.as_str(), "new": new.as_str(),
+            output::json(json!({
+                "issue": issue_id, "telegram_id": telegram_id, "old": old.as_str(), "new": new.as_str(),
             }));
         } else {
             let user = telegram_id.map_or_else(|| "nobody".to_owned(), |id| format!("user {id}"));
@@ -99,7 +99,7 @@ impl Kinds {
 
     fn as_json(&self) -> serde_json::Value {
         json!({
-            "version": 1, "links": self.links, "changes": self.changes(),
+            "links": self.links, "changes": self.changes(),
             "gets_token": self.gets_token, "becomes_plain": self.becomes_plain, "tidied": self.tidied,
             "as_it_should_be": self.right,
             "left": { "another_host": self.another_host, "no_issue_link": self.no_issue_link, "null": self.null },

@@ -3,7 +3,7 @@
 //! Asked by the id of the issue, by its number in the portal, by a link that somebody sent, or by the user. How it is said is in
 //! `explained`.
 
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::explained::{End, Issue, Person, Written, as_json, merge, row};
 use super::output::{self, Exit, Failure};
 use super::prompt;
@@ -15,14 +15,13 @@ use crate::printable::Printable;
 use crate::relink::{self, Rules};
 use clap::Args;
 use serde_json::json;
-use std::io::{IsTerminal, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
 /// Issues that are shown one by one.
 const SHOWN: usize = 10;
 /// The longest link that is read, in bytes.
-const LONGEST_LINK: u64 = 1 << 16;
+const LONGEST_LINK: usize = 1 << 16;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -56,8 +55,7 @@ pub(crate) struct ExplainSubject {
 pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
     let ExplainSubject { issue, number, link, user } = &args.subject;
     let sent = if *link { Some(read_link()?) } else { None };
-    database::block_on(async {
-        let mut workplace = Workplace::open(config).await?;
+    Workplace::open(config, async |workplace| {
         let rules = workplace.rules();
         let tx = workplace.session.begin(Purpose::Read);
         let desk = Desk { tx, rules, json: args.json };
@@ -91,14 +89,8 @@ pub(super) fn issue_number(text: &str) -> Result<String, &'static str> {
 /// A link from a prompt without echo on a terminal, else from standard input: its token is somebody's.
 fn read_link() -> Result<Zeroizing<String>, Failure> {
     let next = "paste it at the prompt, or pipe it in: relinkd explain --link < link.txt";
-    let failed = |error| Failure::refused(format!("the link cannot be read: {error}"), next);
-    let text = if std::io::stdin().is_terminal() {
-        prompt::secret("Link: ").map_err(failed)?
-    } else {
-        let mut text = Zeroizing::new(String::new());
-        std::io::stdin().lock().take(LONGEST_LINK).read_to_string(&mut text).map_err(failed)?;
-        text
-    };
+    let text = prompt::secret_or_input("Link: ", LONGEST_LINK)
+        .map_err(|error| Failure::refused(format!("the link cannot be read: {error}"), next))?;
     match text.trim() {
         "" => Err(Failure::refused("there is no link on standard input", next)),
         link => Ok(Zeroizing::new(link.to_owned())),
@@ -124,9 +116,9 @@ impl Desk<'_> {
         })?;
         let issue = self.issue(found, None).await?;
         if self.json {
-            let mut document = json!({"version": 1});
+            let mut document = json!({});
             merge(&mut document, issue.as_json());
-            output::json(&document);
+            output::json(document);
         } else {
             issue.print();
         }
@@ -142,7 +134,7 @@ impl Desk<'_> {
             ));
         }
         if self.json {
-            output::json(&json!({"version": 1, "number": number, "issues": as_json(&issues)}));
+            output::json(json!({"number": number, "issues": as_json(&issues)}));
         } else {
             issues.iter().for_each(Issue::print);
         }
@@ -156,9 +148,9 @@ impl Desk<'_> {
             issues.push(self.issue(issue, None).await?);
         }
         if self.json {
-            let mut document = json!({"version": 1, "issues": as_json(&issues)});
+            let mut document = json!({"issues": as_json(&issues)});
             merge(&mut document, person.as_json());
-            output::json(&document);
+            output::json(document);
             return Ok(Exit::Done);
         }
         output::line(format!("user {telegram_id}"));
@@ -185,7 +177,7 @@ impl Desk<'_> {
             Ok(None) | Err(_) => Vec::new(),
         };
         if self.json {
-            output::json(&json!({"version": 1, "link": written.as_json(), "issues": as_json(&issues)}));
+            output::json(json!({"link": written.as_json(), "issues": as_json(&issues)}));
             return Ok(Exit::Done);
         }
         output::line("the link that was sent");

@@ -1,6 +1,6 @@
 //! `relinkd token import`: many tokens at once from a spreadsheet, judged like a drop file: all of them or none.
 
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::output::{self, Exit, Failure};
 use super::table::Table;
 use super::token::{assign, describe, links_follow};
@@ -35,13 +35,12 @@ pub(crate) struct ImportArgs {
 pub(super) fn run(config: &Path, args: &ImportArgs) -> Result<Exit, Failure> {
     // What follows may run as somebody else.
     let (root, bytes) = (nix::unistd::geteuid().is_root(), read(&args.file)?);
-    database::block_on(async {
-        let mut workplace = Workplace::open(config).await?;
+    Workplace::open(config, async |workplace| {
         let rule = &workplace.settings.portal.token_pattern.rule;
         let sheet = drop_file::parse_spreadsheet(&bytes, rule, args.columns.as_ref());
-        let file = judge(&mut workplace, sheet, root).await?;
-        let rows = rows(&mut workplace, &file).await?;
-        if args.dry_run { Ok(show(&rows)) } else { import(&mut workplace, &file, rows).await }
+        let file = judge(workplace, sheet, root).await?;
+        let rows = rows(workplace, &file).await?;
+        if args.dry_run { Ok(show(&rows)) } else { import(workplace, &file, rows).await }
     })
 }
 

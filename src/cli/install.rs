@@ -6,7 +6,7 @@ use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use super::rows;
-use crate::config::{Database, Environment, Settings};
+use crate::config::{self, Database, Environment, Settings};
 use crate::db::connect::Role;
 use crate::db::roles::{self, TooMuch};
 use crate::db::{Connector, DbError, Session, schema, setup};
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit, Failure> {
-    let settings = database::settings(config)?;
+    let settings = config::load(config)?;
     let role = args.role.clone().unwrap_or_else(|| rows::daemon(&settings).user);
     if args.print {
         print(&settings, &role);

@@ -4,10 +4,11 @@ use super::KeyCommand;
 use super::database;
 use super::output::{self, Exit, Failure};
 use super::table::Table;
+use super::{rows, status};
 use crate::config::{self, Environment, Settings};
+use crate::db::{DbError, presence, schema, users};
 use crate::envelope::{Key, KeyId, Keyring};
 use crate::keyring_file::{self, EditFault, KeyringError};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,13 +41,13 @@ impl From<Refusal> for Failure {
 }
 
 pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
-    let settings = database::settings(config)?;
+    let settings = config::load(config)?;
     match command {
         KeyCommand::List => list(&settings),
         KeyCommand::Generate { id, offline, reload } => {
             let path = file(&settings)?;
             let id = id.as_deref().map(key_id).transpose()?;
-            let named = if offline { Named::default() } else { named_for_generate(config)? };
+            let named = if offline { Named::default() } else { named_for_generate(&settings)? };
             generate(&settings, &path, id, &named, Daemon { config, reload })
         }
         KeyCommand::Promote { id, reload } => {
@@ -133,16 +134,16 @@ fn change(
 type Named = BTreeMap<String, u64>;
 
 /// The same for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
-fn named_for_generate(config: &Path) -> Result<Named, Failure> {
-    match look_into_database(config) {
-        Ok(Seen::Keys(named, _)) => Ok(named),
-        Ok(Seen::Refused(reason)) => {
-            log::debug!("the database was not looked into: {reason}");
+fn named_for_generate(settings: &Settings) -> Result<Named, Failure> {
+    match look(settings)? {
+        Ok((named, _)) => Ok(named),
+        Err(error) if status::refuses(&error) => {
+            log::debug!("the database was not looked into: {error}");
             Ok(Named::new())
         }
-        Ok(Seen::Nothing(reason)) | Err(reason) => Err(Failure::new(
+        Err(error) => Err(Failure::new(
             Exit::Database,
-            format!("it cannot be seen whether stored tokens name the new key's id: {reason}"),
+            format!("it cannot be seen whether stored tokens name the new key's id: {error}"),
             "`relinkd status` must reach the database first; where there is none yet: relinkd key generate --offline",
         )),
     }
@@ -223,7 +224,13 @@ fn list(settings: &Settings) -> Result<Exit, Failure> {
 
 fn retire(settings: &Settings, id: &KeyId, destroy: bool, daemon: Daemon<'_>) -> Result<Exit, Failure> {
     file(settings)?;
-    let (named, sealing) = in_use(daemon.config)?;
+    let (named, sealing) = look(settings)?.map_err(|error| {
+        Failure::new(
+            Exit::Database,
+            format!("it cannot be seen whether the key still seals a token: {error}"),
+            "`relinkd status` must work first",
+        )
+    })?;
     let sealed = named.get(id.as_str()).copied().unwrap_or(0);
     if sealed > 0 {
         return Err(Failure::refused(
@@ -253,48 +260,25 @@ fn retire(settings: &Settings, id: &KeyId, destroy: bool, daemon: Daemon<'_>) ->
     daemon.tell()
 }
 
-/// How many values each key seals, which must be known, and the keys that daemons seal with.
-fn in_use(config: &Path) -> Result<(Named, Vec<String>), Failure> {
-    match look_into_database(config) {
-        Ok(Seen::Keys(named, sealing)) => Ok((named, sealing)),
-        Ok(Seen::Refused(reason) | Seen::Nothing(reason)) | Err(reason) => Err(Failure::new(
-            Exit::Database,
-            format!("it cannot be seen whether the key still seals a token: {reason}"),
-            "`relinkd status` must work first",
-        )),
+/// The keys that stored values name, with how many do, and the keys that daemons seal with, where all of relinkd is there:
+/// as the daemon's role sees them.
+async fn in_use(settings: &Settings) -> Result<(Named, Vec<String>), DbError> {
+    let mut session = rows::connect(settings).await?;
+    let named = users::keys_in_use(&mut session, &settings.tables.users).await;
+    match (schema::verify(&session, &settings.tables).await, named) {
+        (Ok(_), named) => {
+            let daemons = presence::daemons(&session).await?;
+            Ok((named?.unwrap_or_default(), daemons.into_iter().filter_map(|it| it.seals_with).collect()))
+        }
+        (Err(_), Ok(Some(named))) => Ok((named, Vec::new())),
+        (Err(error), _) => Err(error),
     }
 }
 
-/// What can be seen of the stored values.
-enum Seen {
-    /// The keys that they name, and those that daemons seal with.
-    Keys(Named, Vec<String>),
-    /// The server refuses, for this reason.
-    Refused(String),
-    /// The server does not answer, for this reason.
-    Nothing(String),
-}
-
-/// What `status` sees: a process of its own, for `status` becomes the spool's owner and this command stays who it is.
-fn look_into_database(config: &Path) -> Result<Seen, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(program)
-        .arg("--config")
-        .arg(config)
-        .args(["status", "--json"])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
-    let Ok(status) = serde_json::from_slice::<Value>(&output.stdout) else {
-        let text = String::from_utf8_lossy(&output.stderr);
-        return Err(text.lines().next().unwrap_or_default().trim_start_matches("relinkd: ").to_owned());
-    };
-    if let Some(keys) = status["keys"]["in_use"].as_object() {
-        let named = keys.iter().map(|(key, values)| (key.clone(), values.as_u64().unwrap_or(0)));
-        let sealing = status["keys"]["daemons_seal_with"].as_array().into_iter().flatten();
-        let sealing = sealing.filter_map(|key| Some(key.as_str()?.to_owned()));
-        return Ok(Seen::Keys(named.collect(), sealing.collect()));
-    }
-    let reason = status["database"]["error"].as_str().unwrap_or_default().to_owned();
-    Ok(if status["database"]["refuses"] == true { Seen::Refused(reason) } else { Seen::Nothing(reason) })
+/// As [`in_use`], within the time that `status` has.
+fn look(settings: &Settings) -> Result<Result<(Named, Vec<String>), DbError>, Failure> {
+    database::block_on(async {
+        let silent = |_| Err(DbError::Silent(status::WITHIN));
+        Ok(tokio::time::timeout(status::WITHIN, in_use(settings)).await.unwrap_or_else(silent))
+    })
 }

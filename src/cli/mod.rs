@@ -97,7 +97,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         Command::Token(command) => token::run(&config, command),
         Command::History(args) => history::run(&config, &args),
         Command::Sync(args) => sync::run(&config, &args),
-        Command::Status(args) => status::run(&config, &args, named),
+        Command::Status(args) => status::run(&config, &args),
         Command::Health(args) => Ok(health::run(&config, &args)),
         Command::Spool(args) => spool::run(&config, args),
         Command::Key(command) => keys::run(&config, command),

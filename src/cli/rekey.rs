@@ -1,6 +1,6 @@
 //! `relinkd rekey`: every token sealed anew under the primary key.
 
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::output::{self, Exit, Failure};
 use super::progress::Progress;
 use crate::db::presence;
@@ -8,8 +8,7 @@ use crate::rekey;
 use std::path::Path;
 
 pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
-    database::block_on(async {
-        let mut workplace = Workplace::open(config).await?;
+    Workplace::open(config, async |workplace| {
         let rules = workplace.rules();
         let total = rekey::users(&mut workplace.session).await?;
         let progress = Progress::new("users", total);

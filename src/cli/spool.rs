@@ -53,7 +53,7 @@ fn directory(config: &Path) -> Result<PathBuf, Failure> {
 fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
     let listing = spool::list(root).map_err(|error| failure(root, error))?;
     if json {
-        output::json(&as_json(root, &listing));
+        output::json(as_json(root, &listing));
         return Ok(Exit::Done);
     }
     let mut table = Table::new(["STATE", "NAME", "WHY"]);
@@ -80,7 +80,6 @@ fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
 fn as_json(root: &Path, listing: &Listing) -> serde_json::Value {
     let lossy = |name: &OsStr| shown(name).to_string();
     json!({
-        "version": 1,
         "directory": root.to_string_lossy(),
         "waiting": listing.waiting.iter().map(|name| json!({"name": lossy(name)})).collect::<Vec<_>>(),
         "claimed": listing.claimed,

@@ -1,7 +1,7 @@
 //! `relinkd sync`: all links, or some users', into form now, in the chunks and under the locks that the daemon uses.
 
 use super::SyncArgs;
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::diff;
 use super::output::{self, Exit, Failure};
 use super::progress::Progress;
@@ -13,10 +13,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
-    database::block_on(async {
-        let mut workplace = Workplace::open(config).await?;
-        somebody(&mut workplace, &args.ids).await?;
-        if args.dry_run { diff::run(&mut workplace, args).await } else { sync(&mut workplace, args).await }
+    Workplace::open(config, async |workplace| {
+        somebody(workplace, &args.ids).await?;
+        if args.dry_run { diff::run(workplace, args).await } else { sync(workplace, args).await }
     })
 }
 
@@ -54,8 +53,7 @@ async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failur
 fn report(total: &Synced, json: bool) {
     if json {
         let left: Vec<i64> = total.left.keys().copied().collect();
-        output::json(&json!({
-            "version": 1,
+        output::json(json!({
             "links": total.looked_at,
             "rewritten": total.written,
             "left": left,

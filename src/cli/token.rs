@@ -1,7 +1,7 @@
 //! `relinkd token`: set, show, list, remove. A token never comes from the arguments, and is shown whole only when asked.
 
 use super::TokenCommand;
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::import;
 use super::output::{self, Exit, Failure};
 use super::prompt;
@@ -16,10 +16,8 @@ use crate::place::Place;
 use crate::token::Token;
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use zeroize::Zeroizing;
 
 /// How long `set` and `remove` wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,9 +39,13 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
             format!("run `relinkd token set {id}` and type the token, or pipe it in; and change this one"),
         )),
         TokenCommand::Set { id, no_wait, token: None } => {
-            let text = read_token()?;
-            database::block_on(async {
-                let mut workplace = Workplace::open(config).await?;
+            let text = prompt::secret_or_input("Token: ", 1024).map_err(|error| {
+                Failure::refused(
+                    format!("the token cannot be read: {error}"),
+                    "type it at the prompt, or pipe it in",
+                )
+            })?;
+            Workplace::open(config, async |workplace| {
                 let token = workplace
                     .settings
                     .portal
@@ -54,35 +56,17 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                         format!("the token {fault}"),
                         "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
                     ))?;
-                put(&mut workplace, id, Change::Set(token), no_wait, root).await
+                put(workplace, id, Change::Set(token), no_wait, root).await
             })
         }
-        TokenCommand::Remove { id, no_wait } => database::block_on(async {
-            let mut workplace = Workplace::open(config).await?;
-            put(&mut workplace, id, Change::Remove, no_wait, root).await
-        }),
-        TokenCommand::Show { id, reveal } => database::block_on(async {
-            let mut workplace = Workplace::open(config).await?;
-            show(&mut workplace, id, reveal).await
-        }),
-        TokenCommand::List { json } => database::block_on(async {
-            let mut workplace = Workplace::open(config).await?;
-            list(&mut workplace, json).await
-        }),
+        TokenCommand::Remove { id, no_wait } => {
+            Workplace::open(config, async |workplace| put(workplace, id, Change::Remove, no_wait, root).await)
+        }
+        TokenCommand::Show { id, reveal } => {
+            Workplace::open(config, async |workplace| show(workplace, id, reveal).await)
+        }
+        TokenCommand::List { json } => Workplace::open(config, async |workplace| list(workplace, json).await),
     }
-}
-
-/// The token, from a prompt without echo on a terminal, else from standard input.
-fn read_token() -> Result<Zeroizing<String>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::refused(format!("the token cannot be read: {error}"), "type it at the prompt, or pipe it in")
-    };
-    if std::io::stdin().is_terminal() {
-        return prompt::secret("Token: ").map_err(failed);
-    }
-    let mut text = Zeroizing::new(String::with_capacity(1024));
-    std::io::stdin().lock().take(1024).read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
 }
 
 async fn put(
@@ -288,7 +272,7 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
         }
     }
     if json {
-        output::json(&json!({"version": 1, "users": users}));
+        output::json(json!({"users": users}));
     } else if table.is_empty() {
         output::line("no user has a token");
     } else {

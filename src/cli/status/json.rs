@@ -12,7 +12,6 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
     let standing = remote.map(|remote| &remote.standing);
     let survey = remote.map(|remote| &remote.survey);
     json!({
-        "version": 1,
         "daemon": local.daemon.map(|owner| json!({
             "pid": owner.pid, "uptime_seconds": owner.uptime.as_secs(),
         })),
@@ -75,7 +74,7 @@ fn database(answer: &Answer) -> Value {
         Err(silence) => {
             let Failure { cause, next, .. } = Failure::from_database(&silence.error);
             json!({
-                "answers": false, "refuses": silence.refuses(), "error": cause.as_str(), "next": next.as_str(),
+                "answers": false, "refuses": super::refuses(&silence.error), "error": cause.as_str(), "next": next.as_str(),
             })
         }
     }

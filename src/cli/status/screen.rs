@@ -2,13 +2,13 @@
 //! Of no list are more than five shown.
 
 use super::{Answer, Place};
-use crate::check::Commands;
 use crate::cli::output::{self, Failure, count, rough, rough_seconds, things};
 use crate::cli::{database, spool};
+use crate::config;
 use crate::db::presence::Daemon;
 use crate::db::standing::{Holder, SetAside, Standing};
 use crate::envelope::KeyId;
-use crate::keyring_file::KeyringError;
+use crate::keyring_file::{KeyringError, shell_word};
 use crate::printable::Printable;
 use crate::status::{Local, Remote};
 use crate::survey::Survey;
@@ -36,18 +36,8 @@ pub(super) struct Line {
     text: Printable,
 }
 
-/// Writes lines.
-pub(super) fn show(lines: &[Line]) {
-    write(lines, "");
-}
-
-/// Writes lines over those that are there.
-pub(super) fn show_in_place(lines: &[Line]) {
-    // Clear what is left of the old line (ECMA-48, 8.3.41).
-    write(lines, "\x1b[K");
-}
-
-fn write(lines: &[Line], end: &'static str) {
+/// Writes lines, each with this at its end.
+pub(super) fn show(lines: &[Line], end: &'static str) {
     let colours = output::has_colour();
     for line in lines {
         let colour = match line.tone {
@@ -56,7 +46,8 @@ fn write(lines: &[Line], end: &'static str) {
             Tone::Wrong => Some("\x1b[31m"),
             Tone::More => None,
         };
-        output::row(line.name, colour.filter(|_| colours), &line.text, end);
+        let word = format!("{:<12}", line.name);
+        output::coloured("", (&word, colour.filter(|_| colours)), &line.text, end);
     }
 }
 
@@ -92,7 +83,6 @@ impl Lines {
 /// What is known without the database.
 pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
     let mut lines = Lines::default();
-    let commands = &place.commands;
     if let Some(owner) = &local.daemon {
         let text = format!("running here for {}, process {}", rough(owner.uptime), owner.pid);
         lines.row("daemon", Tone::Good, text);
@@ -100,10 +90,10 @@ pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
         lines.row("daemon", Tone::Amiss, "none is running here");
         // Without a keyring it would not start.
         if place.keyring.is_ok() {
-            lines.mend(format!("systemctl start {}", commands.unit()));
+            lines.mend("systemctl start relinkd");
         }
     }
-    files(&mut lines, commands, local);
+    files(&mut lines, local);
     match &place.keyring {
         Ok(keyring) => lines.row(
             "keyring",
@@ -115,7 +105,7 @@ pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
     lines.0
 }
 
-fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
+fn files(lines: &mut Lines, local: &Local) {
     let counts = match &local.counts {
         Ok(counts) => counts,
         Err(error) => return lines.row("spool", Tone::Wrong, error.to_string()),
@@ -136,8 +126,8 @@ fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
         format!("rejected: {}: {}", Printable::name(&file.name), spool::summary(file))
     });
     if let Some(file) = listing.rejected.first() {
-        let name = crate::keyring_file::shell_word(Printable::name(&file.name).as_str());
-        lines.mend(commands.relinkd(&format!("spool show {name}")));
+        let name = shell_word(Printable::name(&file.name).as_str());
+        lines.mend(format!("relinkd spool show {name}"));
     }
     lines.some(&listing.not_taken, listing.not_taken.len(), |file| {
         format!("not taken: {}: {}", Printable::name(&file.name), file.reason)
@@ -152,7 +142,6 @@ fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
 /// What the database told, or why it did not.
 pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
     let mut lines = Lines::default();
-    let commands = &place.commands;
     match answer {
         Ok(remote) => {
             lines.row(
@@ -160,11 +149,11 @@ pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
                 Tone::Good,
                 format!("{}, Postgres {}", remote.endpoint, remote.standing.server_version),
             );
-            daemons(&mut lines, commands, &remote.daemons);
+            daemons(&mut lines, place, &remote.daemons);
             links(&mut lines, remote);
             backlog(&mut lines, remote);
-            triggers(&mut lines, commands, &remote.standing);
-            tokens(&mut lines, commands, &remote.survey);
+            triggers(&mut lines, &remote.standing);
+            tokens(&mut lines, &remote.survey);
             keys(&mut lines, place, &remote.survey.keys, &remote.survey.missing_keys);
             audit(&mut lines, place, remote);
         }
@@ -186,7 +175,7 @@ pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
     lines.0
 }
 
-fn daemons(lines: &mut Lines, commands: &Commands<'_>, daemons: &[Daemon]) {
+fn daemons(lines: &mut Lines, place: &Place<'_>, daemons: &[Daemon]) {
     if daemons.is_empty() {
         return lines.row("connected", Tone::Wrong, "no daemon: nothing is brought into links");
     }
@@ -199,11 +188,12 @@ fn daemons(lines: &mut Lines, commands: &Commands<'_>, daemons: &[Daemon]) {
     lines.row("connected", tone, format!("{}, mode {mode}{up}", things(daemons.len(), "daemon")));
     if polls {
         lines.cause("notifications do not come through, as behind a pooler: looks once a second");
-        lines.mend(format!("{} # let database.url name the server itself", commands.edit()));
+        let config = shell_word(&place.config.to_string_lossy());
+        lines.mend(format!("editor {config} && relinkd check # let database.url name the server itself"));
     }
     if waits {
         lines.cause("a daemon has another [portal] than the one that links follow, and writes none");
-        lines.mend(format!("systemctl reload {}", commands.unit()));
+        lines.mend("systemctl reload relinkd");
     }
     let files: Vec<&str> = daemons.iter().filter_map(|daemon| daemon.files_wait.as_deref()).collect();
     if !files.is_empty() {
@@ -269,7 +259,7 @@ fn holders(lines: &mut Lines, holders: &[Holder]) {
     }
 }
 
-fn triggers(lines: &mut Lines, commands: &Commands<'_>, standing: &Standing) {
+fn triggers(lines: &mut Lines, standing: &Standing) {
     let triggers = &standing.triggers;
     let sound = triggers.unsound.is_empty();
     lines.row(
@@ -281,11 +271,11 @@ fn triggers(lines: &mut Lines, commands: &Commands<'_>, standing: &Standing) {
         format!("{name} is missing, disabled, or not as it should be")
     });
     if !sound {
-        lines.mend(format!("{} # says which, and how", commands.relinkd("check")));
+        lines.mend("relinkd check # says which, and how");
     }
 }
 
-fn tokens(lines: &mut Lines, commands: &Commands<'_>, survey: &Survey) {
+fn tokens(lines: &mut Lines, survey: &Survey) {
     let sound = survey.unusable.is_empty() && survey.duplicated.is_empty();
     lines.row(
         "tokens",
@@ -303,11 +293,11 @@ fn tokens(lines: &mut Lines, commands: &Commands<'_>, survey: &Survey) {
         survey.unusable.iter().filter(|(_, reason)| **reason != "unknown_key").collect();
     lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({reason})"));
     if let Some((id, _)) = own.first() {
-        lines.mend(commands.relinkd(&format!("token set {id}")));
+        lines.mend(format!("relinkd token set {id}"));
     }
     if let Some(last) = survey.duplicated.last() {
         lines.cause(format!("these users share tokens with each other: {}", listed(&survey.duplicated)));
-        lines.mend(commands.relinkd(&format!("token set {last}")));
+        lines.mend(format!("relinkd token set {last}"));
     }
 }
 
@@ -350,7 +340,7 @@ fn keys(
     lines.mend(match &place.keyring {
         Ok(_) => database::bring_back_key(&place.settings),
         Err(KeyringError::Absent(path)) => database::bring_back(path),
-        Err(error) => error.mend().unwrap_or_else(|| place.commands.relinkd("check --offline")),
+        Err(error) => error.mend().unwrap_or_else(|| "relinkd check --offline".to_owned()),
     });
 }
 
@@ -374,6 +364,6 @@ fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
     );
     if late {
         lines.cause("late: none came to its end since; the log says why");
-        lines.mend(format!("journalctl -u {} -p warning", place.commands.unit()));
+        lines.mend(format!("journalctl -u {} -p warning", config::unit(place.config)));
     }
 }
