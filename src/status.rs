@@ -7,7 +7,7 @@ use crate::db::presence::{self, Daemon};
 use crate::db::standing::{self, Holder, Standing};
 use crate::db::{DbError, Session};
 use crate::envelope::Keyring;
-use crate::metrics::{Files, Metrics, Users};
+use crate::metrics::Metrics;
 use crate::spool::{self, Counts, Listing, Owner, SpoolError};
 use crate::survey::{self, Survey};
 use crate::token::TokenRule;
@@ -98,17 +98,18 @@ impl Remote {
         Metrics {
             up: some,
             database_connected: true,
-            start_time: least(moments(|daemon| daemon.running_since)),
-            reconnects: some.then(|| self.daemons.iter().map(|daemon| daemon.reconnects).sum()),
-            links_written: some.then(|| self.links_written()),
-            last_write: some.then(|| moments(|daemon| daemon.last_write_at).into_iter().fold(0.0, f64::max)),
-            users: Some(Users {
-                with_token: survey.with_token,
-                sealed: survey.sealed,
-                plaintext: survey.plaintext,
-                unusable: survey.unusable.len(),
-                duplicated: survey.duplicated.len(),
-            }),
+            start_time_seconds: least(moments(|daemon| daemon.running_since)),
+            reconnects_total: some.then(|| self.daemons.iter().map(|daemon| daemon.reconnects).sum()),
+            links_written_total: some.then(|| self.links_written()),
+            last_write_timestamp_seconds: some
+                .then(|| moments(|daemon| daemon.last_write_at).into_iter().fold(0.0, f64::max)),
+            users_with_token: Some(survey.with_token),
+            users: Some([
+                ("sealed", survey.sealed),
+                ("plaintext", survey.plaintext),
+                ("unusable", survey.unusable.len() as u64),
+                ("duplicated", survey.duplicated.len() as u64),
+            ]),
             ..work_metrics(&self.standing)
         }
     }
@@ -122,10 +123,13 @@ pub(crate) async fn work(session: &Session) -> Result<Metrics, DbError> {
 fn work_metrics(standing: &Standing) -> Metrics {
     let audit = standing.audit.as_ref();
     Metrics {
-        backlog: Some((standing.changes, standing.oldest_seconds.unwrap_or(0.0))),
+        backlog_changes: Some(standing.changes),
+        backlog_oldest_seconds: Some(standing.oldest_seconds.unwrap_or(0.0)),
         set_aside: Some(standing.set_aside_count),
-        triggers: Some((standing.triggers.sound(), standing.triggers.wanted)),
-        audit: Some(audit.map_or((0.0, 0), |audit| (seconds(audit.finished), audit.found))),
+        triggers_sound: Some(standing.triggers.sound()),
+        triggers_wanted: Some(standing.triggers.wanted),
+        audit_last_timestamp_seconds: Some(audit.map_or(0.0, |audit| seconds(audit.finished))),
+        audit_found: Some(audit.map_or(0, |audit| audit.found)),
         ..Metrics::default()
     }
 }
@@ -135,11 +139,13 @@ impl Metrics {
     pub(crate) fn with_local(self, settings: &Settings, config: &Path, counts: Option<Counts>) -> Self {
         Self {
             database: instance(config),
-            audit_interval: settings.audit.interval.as_secs_f64(),
-            files: counts.map(|counts| Files {
-                waiting: counts.waiting,
-                rejected: counts.rejected,
-                not_taken: counts.not_taken,
+            audit_interval_seconds: settings.audit.interval.as_secs_f64(),
+            spool_files: counts.map(|counts| {
+                [
+                    ("waiting", counts.waiting as u64),
+                    ("rejected", counts.rejected as u64),
+                    ("not_taken", counts.not_taken as u64),
+                ]
             }),
             ..self
         }
