@@ -10,7 +10,7 @@ use std::fmt::{self, Display, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 
 /// One line without control characters, invisible characters, or characters that change the direction of writing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub(crate) struct Printable(String);
 
 impl Printable {

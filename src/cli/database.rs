@@ -50,13 +50,13 @@ pub(super) fn sealed_under(keys: &BTreeMap<String, u64>) -> String {
     let values = keys.values().fold(0_u64, |sum, values| sum.saturating_add(*values));
     let named: Vec<&str> = keys.keys().take(KEYS_NAMED).map(String::as_str).collect();
     let more = if keys.len() > named.len() { " and others" } else { "" };
-    format!(
-        "{} {} sealed under the {} {}{more}",
-        output::things(values, "token"),
-        if values == 1 { "is" } else { "are" },
-        if keys.len() == 1 { "key" } else { "keys" },
-        named.join(", ")
-    )
+    let keys = if keys.len() == 1 { "key" } else { "keys" };
+    format!("{} under the {keys} {}{more}", sealed(values), named.join(", "))
+}
+
+/// `3 tokens are sealed`.
+pub(super) fn sealed(values: u64) -> String {
+    format!("{} {} sealed", output::things(values, "token"), if values == 1 { "is" } else { "are" })
 }
 
 /// How many keys are named before "and others".

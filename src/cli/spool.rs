@@ -8,8 +8,8 @@ use super::table::Table;
 use super::{SpoolArgs, SpoolCommand, database};
 use crate::config::{self, ConfigError};
 use crate::printable::Printable;
-use crate::spool::{self, Listing, OperateError, Rejected, SpoolError};
-use serde_json::json;
+use crate::spool::{self, Listing, NotTaken, OperateError, Rejected, SpoolError};
+use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -53,7 +53,13 @@ fn directory(config: &Path) -> Result<PathBuf, Failure> {
 fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
     let listing = spool::list(root).map_err(|error| failure(root, error))?;
     if json {
-        output::json(as_json(root, &listing));
+        output::json(json!({
+            "directory": root.to_string_lossy(),
+            "waiting": listing.waiting.iter().map(|name| json!({ "name": shown(name) })).collect::<Vec<_>>(),
+            "claimed": listing.claimed,
+            "not_taken": not_taken_as_json(&listing),
+            "rejected": rejected_as_json(&listing),
+        }));
         return Ok(Exit::Done);
     }
     let mut table = Table::new(["STATE", "NAME", "WHY"]);
@@ -77,21 +83,17 @@ fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn as_json(root: &Path, listing: &Listing) -> serde_json::Value {
-    let lossy = |name: &OsStr| shown(name).to_string();
-    json!({
-        "directory": root.to_string_lossy(),
-        "waiting": listing.waiting.iter().map(|name| json!({"name": lossy(name)})).collect::<Vec<_>>(),
-        "claimed": listing.claimed,
-        "not_taken": listing.not_taken.iter().map(|other| json!({
-            "name": lossy(&other.name), "reason": other.reason.to_string(),
-        })).collect::<Vec<_>>(),
-        "rejected": listing.rejected.iter().map(|rejected| json!({
-            "name": lossy(&rejected.name),
-            "age_seconds": rejected.age().map(|age| age.as_secs()),
-            "reason": rejected.faults().collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
-    })
+pub(super) fn not_taken_as_json(listing: &Listing) -> Vec<Value> {
+    let one = |it: &NotTaken| json!({ "name": shown(&it.name), "reason": it.reason.to_string() });
+    listing.not_taken.iter().map(one).collect()
+}
+
+pub(super) fn rejected_as_json(listing: &Listing) -> Vec<Value> {
+    let one = |it: &Rejected| {
+        let age = it.age().map(|age| age.as_secs());
+        json!({ "name": shown(&it.name), "age_seconds": age, "reason": it.faults().collect::<Vec<_>>() })
+    };
+    listing.rejected.iter().map(one).collect()
 }
 
 /// Why a file was rejected, in a line.

@@ -14,7 +14,8 @@ use crate::drop_file::{Assignment, Change, Refusal};
 use crate::envelope::Stored;
 use crate::place::Place;
 use crate::token::Token;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -252,7 +253,7 @@ pub(super) fn describe(stored: &Stored) -> String {
 async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     let rule = &workplace.settings.portal.token_pattern.rule;
     let mut table = Table::new(["TELEGRAM ID", "TOKEN", "STATE"]);
-    let mut users: Vec<Value> = Vec::new();
+    let mut users = Vec::new();
     let mut cursor = Cursor::start();
     while cursor.more() {
         let tx = workplace.session.begin(Purpose::Read);
@@ -261,13 +262,11 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
         cursor.pass(&rows, PAGE, |(id, _)| *id);
         for (id, value) in &rows {
             let stored = workplace.keyring.read(Some(value), *id, rule);
-            let masked = stored.token().map(Token::masked);
             if json {
-                users.push(json!({
-                    "telegram_id": id, "token": masked, "state": state(&stored), "key": key(&stored),
-                }));
+                users.push(ListedUser { telegram_id: *id, token: Shown::from(&stored) });
             } else {
-                table.row([id.to_string(), masked.unwrap_or_default(), describe(&stored)]);
+                let masked = stored.token().map(Token::masked).unwrap_or_default();
+                table.row([id.to_string(), masked, describe(&stored)]);
             }
         }
     }
@@ -281,20 +280,32 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The state in a word, for JSON.
-pub(super) fn state(stored: &Stored) -> &'static str {
-    match stored {
-        Stored::None => "none",
-        Stored::Sealed { .. } => "sealed",
-        Stored::Plaintext(_) => "plaintext",
-        Stored::Unusable(reason) => reason.code(),
-    }
+/// A user of the list.
+#[derive(Serialize)]
+struct ListedUser {
+    telegram_id: i64,
+    #[serde(flatten)]
+    token: Shown,
 }
 
-/// The key that sealed it.
-pub(super) fn key(stored: &Stored) -> Option<&str> {
-    match stored {
-        Stored::Sealed { key, .. } => Some(key.as_str()),
-        Stored::None | Stored::Plaintext(_) | Stored::Unusable(_) => None,
+/// A stored token as JSON shows it.
+#[derive(Default, Serialize)]
+pub(super) struct Shown {
+    /// In a word.
+    state: Option<&'static str>,
+    token: Option<String>,
+    /// The key that sealed it.
+    key: Option<String>,
+}
+
+impl From<&Stored> for Shown {
+    fn from(stored: &Stored) -> Self {
+        let (state, key) = match stored {
+            Stored::None => ("none", None),
+            Stored::Sealed { key, .. } => ("sealed", Some(key.to_string())),
+            Stored::Plaintext(_) => ("plaintext", None),
+            Stored::Unusable(reason) => (reason.code(), None),
+        };
+        Self { state: Some(state), token: stored.token().map(Token::masked), key }
     }
 }

@@ -166,13 +166,14 @@ pub(crate) async fn holders(session: &Session, limit: i64) -> Result<Vec<Holder>
 }
 
 /// What waits for a user.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize)]
 pub(crate) struct Waiting {
     /// Changes of single issues (of the one asked for, where one was), and of the user.
     pub changes: i64,
     /// Whether the user's issues are being walked.
     pub walking: bool,
     /// Why the user is set aside.
+    #[serde(rename = "set_aside")]
     pub held_up: Option<String>,
 }
 

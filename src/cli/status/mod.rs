@@ -55,7 +55,6 @@ pub(super) struct Place<'a> {
     pub(super) config: &'a Path,
     pub(super) settings: Settings,
     pub(super) keyring: Result<Keyring, KeyringError>,
-    connector: Option<Connector>,
     session: Option<Session>,
 }
 
@@ -88,32 +87,19 @@ impl<'a> Place<'a> {
         let mut settings = config::load(config)?;
         let keyring = keyring_file::load(&settings.keyring.file, database::spool_owner_for_root(&settings));
         database::become_spool_owner(&mut settings)?;
-        Ok(Self { config, settings, keyring, connector: None, session: None })
+        Ok(Self { config, settings, keyring, session: None })
     }
 
     /// Asks the database, within this time; over the same session as the last time, if there is one.
     pub(super) async fn ask(&mut self, within: Duration) -> Answer {
-        match tokio::time::timeout(within, self.try_ask()).await {
-            Ok(Ok(remote)) => Ok(remote),
-            Ok(Err(silence)) => {
-                self.session = None;
-                Err(silence)
-            }
-            Err(_) => {
-                self.session = None;
-                Err(DbError::Silent(within).into())
-            }
-        }
+        let silent = |_| Err(DbError::Silent(within).into());
+        tokio::time::timeout(within, self.try_ask()).await.unwrap_or_else(silent)
     }
 
     async fn try_ask(&mut self) -> Answer {
-        if self.connector.is_none() {
-            self.connector = Some(Connector::new(&self.settings.database)?);
-        }
-        let mut session = match (self.session.take(), &self.connector) {
-            (Some(session), _) if !session.is_closed() => session,
-            (_, Some(connector)) => connector.connect(Role::Command).await?,
-            (_, None) => return Err(DbError::NoRow.into()),
+        let mut session = match self.session.take() {
+            Some(session) if !session.is_closed() => session,
+            _ => Connector::new(&self.settings.database)?.connect(Role::Command).await?,
         };
         if let Err(error) = schema::verify(&session, &self.settings.tables).await {
             let keys = users::keys_in_use(&mut session, &self.settings.tables.users).await.ok().flatten();

@@ -296,18 +296,20 @@ fn tokens(lines: &mut Lines, survey: &Survey) {
         lines.mend(format!("relinkd token set {id}"));
     }
     if let Some(last) = survey.duplicated.last() {
-        lines.cause(format!("these users share tokens with each other: {}", listed(&survey.duplicated)));
+        lines.cause(format!(
+            "these users share tokens with each other: {}",
+            listed(&survey.duplicated, ToString::to_string)
+        ));
         lines.mend(format!("relinkd token set {last}"));
     }
 }
 
-/// The first of these ids, and how many more there are.
-fn listed<'i>(ids: impl IntoIterator<Item = &'i i64>) -> String {
-    let all: Vec<&i64> = ids.into_iter().collect();
-    let some: Vec<String> = all.iter().take(SHOWN).map(ToString::to_string).collect();
-    let more = all.len() - some.len();
-    let rest = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
-    some.join(", ") + &rest
+/// The first of these, and how many more there are.
+fn listed<T>(all: impl IntoIterator<Item = T>, one: impl Fn(T) -> String) -> String {
+    let mut all = all.into_iter();
+    let some: Vec<String> = all.by_ref().take(SHOWN).map(one).collect();
+    let more = all.count();
+    some.join(", ") + &if more > 0 { format!(" and {} more", count(more)) } else { String::new() }
 }
 
 fn keys(
@@ -318,14 +320,11 @@ fn keys(
 ) {
     let ring = place.keyring.as_ref().ok();
     let primary = ring.map_or_else(|| "no keyring".to_owned(), |ring| format!("primary {}", ring.primary()));
-    let uses: Vec<String> =
-        in_use.iter().take(SHOWN).map(|(key, values)| format!("{key}: {}", count(*values))).collect();
-    let more = in_use.len() - uses.len();
-    let more = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
-    let uses = if uses.is_empty() { "none".to_owned() } else { uses.join(", ") };
+    let uses = listed(in_use, |(key, values)| format!("{key}: {}", count(*values)));
+    let uses = if uses.is_empty() { "none" } else { &uses };
     let missing: Vec<(&String, &u64)> = missing.iter().collect();
     let tone = if missing.is_empty() { Tone::Good } else { Tone::Wrong };
-    lines.row("keys", tone, format!("{primary}; in use: {uses}{more}"));
+    lines.row("keys", tone, format!("{primary}; in use: {uses}"));
     if missing.is_empty() {
         return;
     }
@@ -335,18 +334,13 @@ fn keys(
         Err(_) => "and the keyring cannot be used",
     };
     lines.some(&missing, missing.len(), |(key, values)| {
-        format!("{} under the key {key}, {why}", sealed(**values))
+        format!("{} under the key {key}, {why}", database::sealed(**values))
     });
     lines.mend(match &place.keyring {
         Ok(_) => database::bring_back_key(&place.settings),
         Err(KeyringError::Absent(path)) => database::bring_back(path),
         Err(error) => error.mend().unwrap_or_else(|| "relinkd check --offline".to_owned()),
     });
-}
-
-fn sealed(values: u64) -> String {
-    let verb = if values == 1 { "is" } else { "are" };
-    format!("{} {verb} sealed", things(values, "token"))
 }
 
 fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
