@@ -151,16 +151,6 @@ pub(super) fn become_owner(
     Ok(Some((name.unwrap_or_else(|| uid.to_string()), group)))
 }
 
-/// Warns of a password in a URL that was given on the command line as `flag`.
-pub(super) fn warn_of_password(flag: &str, given: &Database) {
-    if given.password.is_some() {
-        output::warning(format!(
-            "the password in {flag} stands in the process list while this runs, and in the shell's history: leave it \
-             out, and it is asked for; or use PGPASSWORD or ~/.pgpass"
-        ));
-    }
-}
-
 /// Everything a command that works on tokens and links needs.
 pub(super) struct Workplace {
     pub(super) settings: Settings,

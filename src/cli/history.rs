@@ -110,15 +110,8 @@ fn object(row: &Shown) {
 fn table(rows: Vec<Shown>) {
     let mut table = Table::new(["TIME", "TELEGRAM ID", "ACTION", "VIA", "BY", "FILE"]);
     for row in rows {
-        let id = row.telegram_id.to_string();
-        table.row([
-            row.at,
-            id,
-            row.action,
-            row.via,
-            row.by.unwrap_or_default(),
-            row.file.unwrap_or_default(),
-        ]);
+        let (by, file) = (row.by.unwrap_or_default(), row.file.unwrap_or_default());
+        table.row([&row.at, &row.telegram_id, &row.action, &row.via, &by, &file]);
     }
     table.print();
 }

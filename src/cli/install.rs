@@ -76,7 +76,12 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
             "write it as postgresql://OWNER@HOST:PORT/DATABASE",
         )
     })?;
-    database::warn_of_password("--admin-url", &database);
+    if database.password.is_some() {
+        output::warning(
+            "the password in --admin-url stands in the process list while this runs, and in the shell's history: leave \
+             it out, and it is asked for; or use PGPASSWORD or ~/.pgpass",
+        );
+    }
     let connector = Connector::new(&database).map_err(of_admin_url)?;
     match connector.connect(Role::Admin).await {
         Err(error)

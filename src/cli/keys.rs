@@ -19,24 +19,9 @@ impl From<KeyringError> for Failure {
     }
 }
 
-/// What keeps a change of the keyring from being made.
-enum Refusal {
-    File(KeyringError),
-    Edit(EditFault),
-}
-
-impl From<KeyringError> for Refusal {
-    fn from(error: KeyringError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::File(error) => error.into(),
-            Refusal::Edit(fault) => Self::refused(fault, "see which keys there are: relinkd key list"),
-        }
+impl From<EditFault> for Failure {
+    fn from(fault: EditFault) -> Self {
+        Self::refused(fault, "see which keys there are: relinkd key list")
     }
 }
 
@@ -123,17 +108,14 @@ fn change(
     settings: &Settings,
     edit: impl FnOnce(&Keyring) -> Result<Keyring, EditFault>,
 ) -> Result<(), Failure> {
-    let path = file(settings)?;
-    keyring_file::edit(&path, database::spool_owner_for_root(settings), |ring| {
-        edit(ring).map_err(Refusal::Edit)
-    })?;
-    Ok(())
+    keyring_file::edit(&file(settings)?, database::spool_owner_for_root(settings), |ring| Ok(edit(ring)?))
+        .map(drop)
 }
 
 /// The keys that stored values name, and how many do.
 type Named = BTreeMap<String, u64>;
 
-/// The same for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
+/// The keys that stored values name, for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
 fn named_for_generate(settings: &Settings) -> Result<Named, Failure> {
     match look(settings)? {
         Ok((named, _)) => Ok(named),
@@ -172,8 +154,7 @@ fn generate(
         )
     })?;
     if !path.exists() {
-        let id =
-            id.map_or_else(|| keyring_file::next_id(None, is_taken, year()), Ok).map_err(Refusal::Edit)?;
+        let id = id.map_or_else(|| keyring_file::next_id(None, is_taken, year()), Ok)?;
         let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new()).map_err(
             |fault| Failure::new(Exit::Key, fault, "name it otherwise: relinkd key generate --id KID"),
         )?;
@@ -216,7 +197,7 @@ fn list(settings: &Settings) -> Result<Exit, Failure> {
             (false, true) => "retired: opens",
             (false, false) => "opens",
         };
-        table.row([id.to_string(), state.to_owned()]);
+        table.row([id, &state]);
     }
     table.print();
     Ok(Exit::Done)

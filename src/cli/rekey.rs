@@ -2,7 +2,7 @@
 
 use super::database::Workplace;
 use super::output::{self, Exit, Failure};
-use super::progress::Progress;
+use super::progress;
 use crate::db::presence;
 use crate::rekey;
 use std::path::Path;
@@ -11,9 +11,9 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
     Workplace::open(config, async |workplace| {
         let rules = workplace.rules();
         let total = rekey::users(&mut workplace.session).await?;
-        let progress = Progress::new("users", total);
-        let rekeyed = rekey::rekey(&mut workplace.session, &rules, |seen| progress.advance(seen)).await?;
-        progress.finish();
+        let progress = progress::bar("users", total);
+        let rekeyed = rekey::rekey(&mut workplace.session, &rules, |seen| progress.inc(seen as u64)).await?;
+        progress.finish_and_clear();
         output::line(format!(
             "{} sealed anew under {}",
             output::things(rekeyed.sealed, "token"),

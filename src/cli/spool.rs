@@ -11,6 +11,7 @@ use crate::printable::Printable;
 use crate::spool::{self, Listing, NotTaken, OperateError, Rejected, SpoolError};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -64,16 +65,16 @@ fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
     }
     let mut table = Table::new(["STATE", "NAME", "WHY"]);
     for name in &listing.waiting {
-        table.row(["waiting".to_owned(), shown(name).to_string(), String::new()]);
+        table.row([&"waiting", &shown(name), &""]);
     }
     for other in &listing.not_taken {
-        table.row(["not taken".to_owned(), shown(&other.name).to_string(), other.reason.to_string()]);
+        table.row([&"not taken", &shown(&other.name), &other.reason]);
     }
     for rejected in &listing.rejected {
-        table.row(["rejected".to_owned(), shown(&rejected.name).to_string(), summary(rejected)]);
+        table.row([&"rejected", &shown(&rejected.name), &summary(rejected)]);
     }
     if let Some(claimed) = listing.claimed.filter(|claimed| *claimed > 0) {
-        table.row(["claimed".to_owned(), output::things(claimed, "file"), "relinkd is at it".to_owned()]);
+        table.row([&"claimed", &output::things(claimed, "file"), &"relinkd is at it"]);
     }
     if table.is_empty() {
         output::line("nothing waits, nothing was rejected");
@@ -110,18 +111,18 @@ pub(super) fn summary(rejected: &Rejected) -> String {
 }
 
 fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
-    let row = |key: &str, value: String| output::line(format!("{key:<9} {value}"));
+    let row = |key: &str, value: &dyn Display| output::line(format!("{key:<9} {value}"));
     let shown_name = shown(&name);
     match spool::rejected(root, name.clone()) {
         Ok(rejected) => {
             let age = rejected.age().map_or_else(String::new, |age| format!(", {} ago", output::rough(age)));
-            row("state", format!("rejected{age}"));
+            row("state", &format_args!("rejected{age}"));
             if let Some(file) = &rejected.file {
-                row("owner", user_name(file.uid()));
-                row("size", output::things(file.size(), "byte"));
+                row("owner", &user_name(file.uid()));
+                row("size", &output::things(file.size(), "byte"));
             }
             let Some(reason) = &rejected.reason else {
-                row("reason", "cannot be read, or is not there".to_owned());
+                row("reason", &"cannot be read, or is not there");
                 return Ok(Exit::Done);
             };
             output::line("reason");
@@ -133,9 +134,9 @@ fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
         Err(OperateError::Absent) => {
             let listing = spool::list(root).map_err(|error| failure(root, error))?;
             if listing.waiting.contains(&name) {
-                row("state", "waiting; if it stays so, `relinkd status` says why".to_owned());
+                row("state", &"waiting; if it stays so, `relinkd status` says why");
             } else if let Some(other) = listing.not_taken.iter().find(|other| other.name == name) {
-                row("state", format!("not taken: {}", other.reason));
+                row("state", &format_args!("not taken: {}", other.reason));
             } else {
                 return Err(Failure::refused(
                     format!("{shown_name}: there is no such file in incoming/ or rejected/"),

@@ -4,7 +4,7 @@ use super::SyncArgs;
 use super::database::Workplace;
 use super::diff;
 use super::output::{self, Exit, Failure};
-use super::progress::Progress;
+use super::progress;
 use crate::db::session::Purpose;
 use crate::db::users;
 use crate::relink::{self, Synced};
@@ -40,12 +40,12 @@ async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failur
     let ids: BTreeSet<i64> = args.ids.iter().copied().collect();
     let ids: Option<Vec<i64>> = (!ids.is_empty()).then(|| ids.into_iter().collect());
     let links = relink::about_how_many_links(&mut workplace.session).await?;
-    let progress = Progress::new("links", if ids.is_some() { 0 } else { links });
+    let progress = progress::bar("links", if ids.is_some() { 0 } else { links });
     let synced = relink::sync(&mut workplace.session, &rules, ids.as_deref(), |step| {
-        progress.advance(step.looked_at);
+        progress.inc(step.looked_at as u64);
     })
     .await?;
-    progress.finish();
+    progress.finish_and_clear();
     report(&synced, args.json);
     Ok(if synced.left.is_empty() { Exit::Done } else { Exit::Partly })
 }

@@ -266,7 +266,7 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
                 users.push(ListedUser { telegram_id: *id, token: Shown::from(&stored) });
             } else {
                 let masked = stored.token().map(Token::masked).unwrap_or_default();
-                table.row([id.to_string(), masked, describe(&stored)]);
+                table.row([id, &masked, &describe(&stored)]);
             }
         }
     }
