@@ -7,7 +7,7 @@ use std::fmt;
 
 /// A line and a column, both counted from 1. It prints as `line:column`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub(crate) struct Place {
     /// The line.
     pub line: usize,
     /// The character in the line.
@@ -16,12 +16,11 @@ pub struct Place {
 
 impl Place {
     /// The beginning of any text: what to cite for a fault of the whole.
-    pub const START: Self = Self { line: 1, column: 1 };
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
 
     /// The place of the byte at `byte_offset`. Inside a character it is that character's place; beyond the text, the
     /// text's end.
-    #[must_use]
-    pub fn of(text: &str, byte_offset: usize) -> Self {
+    pub(crate) fn of(text: &str, byte_offset: usize) -> Self {
         LineIndex::of(text).place(byte_offset)
     }
 }
@@ -38,7 +37,7 @@ const STRIDE: usize = 1024;
 /// A text with its lines and characters counted, so that a place costs no second walk over the text: a megabyte on a
 /// single line with ten thousand places is no trouble.
 #[derive(Clone)]
-pub struct LineIndex<'t> {
+pub(crate) struct LineIndex<'t> {
     text: &'t str,
     /// The offset at which each line begins.
     starts: Vec<usize>,
@@ -48,8 +47,7 @@ pub struct LineIndex<'t> {
 
 impl<'t> LineIndex<'t> {
     /// Counts `text`.
-    #[must_use]
-    pub fn of(text: &'t str) -> Self {
+    pub(crate) fn of(text: &'t str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let counts = text
             .as_bytes()
@@ -64,8 +62,7 @@ impl<'t> LineIndex<'t> {
     }
 
     /// As [`Place::of`].
-    #[must_use]
-    pub fn place(&self, byte_offset: usize) -> Place {
+    pub(crate) fn place(&self, byte_offset: usize) -> Place {
         let offset = self.character_start(byte_offset);
         let line = self.starts.partition_point(|start| *start <= offset);
         let column = self.characters_before(offset) - self.characters_before(self.starts[line - 1]) + 1;

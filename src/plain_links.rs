@@ -11,7 +11,7 @@ const PAGE: usize = 500;
 
 /// Writes the plain form over every link of ours that has another, none over one that has changed meanwhile. One whose
 /// plain form is longer than `limit` stays. Returns how many.
-pub async fn plain_links(
+pub(crate) async fn plain_links(
     session: &mut Session,
     portal: &Portal,
     limit: Option<usize>,

@@ -25,7 +25,7 @@ pub(super) async fn run(workplace: &mut Workplace, args: &SyncArgs) -> Result<Ex
         }
     }
     if args.json {
-        output::json(&as_json(&counts));
+        output::json(as_json(&counts));
     } else if args.summary {
         print(&counts);
     } else {
@@ -44,8 +44,8 @@ fn show(page: Page, json: bool) {
     for Rewrite { issue_id, telegram_id, old, new, .. } in rewrites {
         let (old, new) = (link::mask(&old), link::mask(&new));
         if json {
-            output::json(&json!({
-                "version": 1, "issue": issue_id, "telegram_id": telegram_id, "old": old.as_str(), "new": new.as_str(),
+            output::json(json!({
+                "issue": issue_id, "telegram_id": telegram_id, "old": old.as_str(), "new": new.as_str(),
             }));
         } else {
             let user = telegram_id.map_or_else(|| "nobody".to_owned(), |id| format!("user {id}"));
@@ -66,7 +66,7 @@ fn changes(counts: &LinkCounts) -> usize {
 
 fn as_json(counts: &LinkCounts) -> serde_json::Value {
     json!({
-        "version": 1, "links": counts.links, "changes": changes(counts),
+        "links": counts.links, "changes": changes(counts),
         "gets_token": counts.gets_token, "becomes_plain": counts.becomes_plain, "tidied": tidied(counts),
         "as_it_should_be": counts.right,
         "left": {

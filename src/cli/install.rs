@@ -6,7 +6,7 @@ use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use super::rows;
-use crate::config::{Database, Environment, Settings};
+use crate::config::{self, Database, Environment, Settings};
 use crate::db::connect::Role;
 use crate::db::roles::{self, TooMuch};
 use crate::db::{Connector, DbError, Session, schema, setup};
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit, Failure> {
-    let settings = database::settings(config)?;
+    let settings = config::load(config)?;
     let role = args.role.clone().unwrap_or_else(|| rows::daemon(&settings).user);
     if args.print {
         print(&settings, &role);
@@ -101,7 +101,12 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
             "write it as postgresql://OWNER@HOST:PORT/DATABASE",
         )
     })?;
-    database::warn_of_password("--admin-url", &database);
+    if database.password.is_some() {
+        output::warning(
+            "the password in --admin-url stands in the process list while this runs, and in the shell's history: leave \
+             it out, and it is asked for; or use PGPASSWORD or ~/.pgpass",
+        );
+    }
     let connector = Connector::new(&database).map_err(of_admin_url)?;
     match connector.connect(Role::Admin).await {
         Err(error)

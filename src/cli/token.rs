@@ -1,7 +1,7 @@
 //! `relinkd token`: set, show, list, remove. A token never comes from the arguments, and is shown whole only when asked.
 
 use super::TokenCommand;
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::import;
 use super::output::{self, Exit, Failure};
 use super::prompt;
@@ -14,12 +14,11 @@ use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::token::Token;
 use crate::tokens::assign::{self, Author, Obstacle, Outcome, Request};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use std::collections::HashSet;
-use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use zeroize::Zeroizing;
 
 /// How long `set` and `remove` wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,9 +40,13 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
             format!("run `relinkd token set {id}` and type the token, or pipe it in; and change this one"),
         )),
         TokenCommand::Set { id, no_wait, token: None } => {
-            let text = read_token()?;
-            database::block_on(async {
-                let mut workplace = Workplace::open(config).await?;
+            let text = prompt::secret_or_input("Token: ", 1024).map_err(|error| {
+                Failure::refused(
+                    format!("the token cannot be read: {error}"),
+                    "type it at the prompt, or pipe it in",
+                )
+            })?;
+            Workplace::open(config, async |workplace| {
                 let token = workplace
                     .settings
                     .portal
@@ -54,35 +57,17 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                         format!("the token {fault}"),
                         "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
                     ))?;
-                put(&mut workplace, id, Change::Set(token), no_wait, root).await
+                put(workplace, id, Change::Set(token), no_wait, root).await
             })
         }
-        TokenCommand::Remove { id, no_wait } => database::block_on(async {
-            let mut workplace = Workplace::open(config).await?;
-            put(&mut workplace, id, Change::Remove, no_wait, root).await
-        }),
-        TokenCommand::Show { id, reveal } => database::block_on(async {
-            let mut workplace = Workplace::open(config).await?;
-            show(&mut workplace, id, reveal).await
-        }),
-        TokenCommand::List { json } => database::block_on(async {
-            let mut workplace = Workplace::open(config).await?;
-            list(&mut workplace, json).await
-        }),
+        TokenCommand::Remove { id, no_wait } => {
+            Workplace::open(config, async |workplace| put(workplace, id, Change::Remove, no_wait, root).await)
+        }
+        TokenCommand::Show { id, reveal } => {
+            Workplace::open(config, async |workplace| show(workplace, id, reveal).await)
+        }
+        TokenCommand::List { json } => Workplace::open(config, async |workplace| list(workplace, json).await),
     }
-}
-
-/// The token, from a prompt without echo on a terminal, else from standard input.
-fn read_token() -> Result<Zeroizing<String>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::refused(format!("the token cannot be read: {error}"), "type it at the prompt, or pipe it in")
-    };
-    if std::io::stdin().is_terminal() {
-        return prompt::secret("Token: ").map_err(failed);
-    }
-    let mut text = Zeroizing::new(String::with_capacity(1024));
-    std::io::stdin().lock().take(1024).read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
 }
 
 async fn put(
@@ -267,7 +252,7 @@ pub(super) fn describe(state: &TokenState) -> String {
 async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     let rule = &workplace.settings.portal.token_pattern.rule;
     let mut table = Table::new(["TELEGRAM ID", "TOKEN", "STATE"]);
-    let mut users: Vec<Value> = Vec::new();
+    let mut users = Vec::new();
     let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
         let tx = workplace.session.begin(Purpose::Read);
@@ -275,18 +260,16 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
         tx.commit().await?;
         for row in &rows {
             let (id, state) = (row.telegram_id, row.state(&workplace.keyring, rule));
-            let masked = state.token().map(Token::masked);
             if json {
-                users.push(json!({
-                    "telegram_id": id, "token": masked, "state": self::state(&state), "key": key(&state),
-                }));
+                users.push(ListedUser { telegram_id: id, token: Shown::from(&state) });
             } else {
-                table.row([id.to_string(), masked.unwrap_or_default(), describe(&state)]);
+                let masked = state.token().map(Token::masked).unwrap_or_default();
+                table.row([&id, &masked, &describe(&state)]);
             }
         }
     }
     if json {
-        output::json(&json!({"version": 1, "users": users}));
+        output::json(json!({"users": users}));
     } else if table.is_empty() {
         output::line("no user has a token");
     } else {
@@ -295,20 +278,32 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The state in a word, for JSON.
-pub(super) fn state(state: &TokenState) -> &'static str {
-    match state {
-        TokenState::None => "none",
-        TokenState::Sealed { .. } => "sealed",
-        TokenState::Plaintext(_) => "plaintext",
-        TokenState::Unusable(reason) => reason.code(),
-    }
+/// A user of the list.
+#[derive(Serialize)]
+struct ListedUser {
+    telegram_id: i64,
+    #[serde(flatten)]
+    token: Shown,
 }
 
-/// The key that sealed it.
-pub(super) fn key(state: &TokenState) -> Option<&str> {
-    match state {
-        TokenState::Sealed { key, .. } => Some(key.as_str()),
-        TokenState::None | TokenState::Plaintext(_) | TokenState::Unusable(_) => None,
+/// A stored token as JSON shows it.
+#[derive(Default, Serialize)]
+pub(super) struct Shown {
+    /// In a word.
+    state: Option<&'static str>,
+    token: Option<String>,
+    /// The key that sealed it.
+    key: Option<String>,
+}
+
+impl From<&TokenState> for Shown {
+    fn from(state: &TokenState) -> Self {
+        let (word, key) = match state {
+            TokenState::None => ("none", None),
+            TokenState::Sealed { key, .. } => ("sealed", Some(key.to_string())),
+            TokenState::Plaintext(_) => ("plaintext", None),
+            TokenState::Unusable(reason) => (reason.code(), None),
+        };
+        Self { state: Some(word), token: state.token().map(Token::masked), key }
     }
 }

@@ -5,7 +5,7 @@ use super::database::{self, block_on};
 use super::install;
 use super::output::{self, Exit, Failure};
 use super::rows;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::db::{DbError, Session, presence, roles, schema, setup, users};
 use crate::envelope::{Keyring, UnusableReason};
 use crate::plain_links::plain_links;
@@ -14,7 +14,7 @@ use crate::tokens::{TokenStats, reseal};
 use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> {
-    let settings = database::settings(config)?;
+    let settings = config::load(config)?;
     let keyring = if args.unseal { Some(keyring(&settings)?) } else { None };
     let role = rows::daemon(&settings).user;
     block_on(async {

@@ -35,7 +35,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(45);
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
+pub(crate) enum DaemonError {
     /// The spool.
     #[error(transparent)]
     Spool(#[from] crate::spool::SpoolError),
@@ -278,7 +278,7 @@ impl Shared {
 ///
 /// # Errors
 /// What keeps it from starting; afterwards nothing does.
-pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), DaemonError> {
+pub(crate) fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), DaemonError> {
     let system = |what| move |source| DaemonError::System { what, source };
     let spool = Spool::open(&settings.spool.directory)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

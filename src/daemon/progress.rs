@@ -38,7 +38,6 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Every loop is starting.
-    #[must_use]
     pub(super) fn new() -> Self {
         let starting = || Spoken { text: "starting".to_owned(), heard: Instant::now() };
         Self {
@@ -80,25 +79,21 @@ impl Progress {
     }
 
     /// Links written since the start.
-    #[must_use]
     pub(super) fn written(&self) -> u64 {
         self.with(|state| state.written)
     }
 
     /// When a link was last written.
-    #[must_use]
     pub(super) fn last_write(&self) -> Option<SystemTime> {
         self.with(|state| state.last_write)
     }
 
     /// The line for people.
-    #[must_use]
     pub(super) fn status(&self) -> String {
         self.with(|state| state.status())
     }
 
     /// Whether all loops have been heard of lately.
-    #[must_use]
     pub(super) fn healthy(&self) -> bool {
         self.with(|state| state.links.heard.elapsed() < SILENCE && state.spool.heard.elapsed() < SILENCE)
     }

@@ -4,7 +4,7 @@
 ///
 /// A page that is not full is the last: rows that others append meanwhile must not keep a reader for ever.
 #[derive(Debug)]
-pub struct Cursor<K> {
+pub(crate) struct Cursor<K> {
     limit: usize,
     after: Option<K>,
     more: bool,
@@ -12,17 +12,17 @@ pub struct Cursor<K> {
 
 impl<K: Copy> Cursor<K> {
     /// Before the first row, for pages of so many rows.
-    pub fn with_pages_of(limit: usize) -> Self {
+    pub(crate) fn with_pages_of(limit: usize) -> Self {
         Self { limit, after: None, more: true }
     }
 
     /// The last key that was read; none: nothing was.
-    pub fn after(&self) -> Option<K> {
+    pub(crate) fn after(&self) -> Option<K> {
         self.after
     }
 
     /// Whether there may be another page.
-    pub fn more(&self) -> bool {
+    pub(crate) fn more(&self) -> bool {
         self.more
     }
 

@@ -11,7 +11,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 /// An issue and its link as read. Not to be printed: the link may hold a token.
 #[derive(Clone)]
-pub struct IssueRow {
+pub(crate) struct IssueRow {
     /// The issue.
     pub id: i64,
     /// Whose it is; none where the bot has set that to null.
@@ -25,7 +25,7 @@ pub struct IssueRow {
 /// A row's place in its table and its version (`ctid`, `xmin`: Postgres manual, 5.5 System Columns). Good within the
 /// transaction that read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowPlace {
+pub(crate) struct RowPlace {
     tid: [u8; 6],
     xid: u32,
 }
@@ -101,7 +101,7 @@ impl ToSql for Xid {
 
 /// A link to be written over the one that was read.
 #[derive(Clone)]
-pub struct Rewrite {
+pub(crate) struct Rewrite {
     /// The issue.
     pub issue_id: i64,
     /// Whose it is.
@@ -118,11 +118,11 @@ pub struct Rewrite {
 
 /// A change of one issue, should it not come to be written.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Back {
+pub(crate) struct Back {
     /// Its place in the queue, which it keeps; none for one that goes to the end.
     pub id: Option<i64>,
     /// Under which user it was found.
-    pub user: i64,
+    pub(crate) user: i64,
     /// As in `relinkd.change`.
     pub strip: Option<bool>,
     /// When the change was recorded, in microseconds since 1970; none for now.
@@ -133,7 +133,7 @@ pub struct Back {
 
 /// A user's issues behind a cursor.
 #[derive(Debug, Clone, Copy)]
-pub struct Stretch {
+pub(crate) struct Stretch {
     /// The user.
     pub telegram_id: i64,
     /// Issues up to this id are left out; none: from the first on.
@@ -141,7 +141,7 @@ pub struct Stretch {
 }
 
 /// These issues as they are now.
-pub async fn by_id(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<IssueRow>, DbError> {
+pub(crate) async fn by_id(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<IssueRow>, DbError> {
     let rows = tx
         .query(
             concat!(
@@ -157,7 +157,7 @@ pub async fn by_id(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<IssueRow>, DbError> {
 }
 
 /// Issues whose link may lead to this number (digits) in the portal: all that do, and perhaps others. Reads every link.
-pub async fn that_may_have_number(tx: &Tx<'_>, number: &str) -> Result<Vec<IssueRow>, DbError> {
+pub(crate) async fn that_may_have_number(tx: &Tx<'_>, number: &str) -> Result<Vec<IssueRow>, DbError> {
     let rows = tx
         .query(
             // The caller decodes letters and digits that somebody has encoded without need.
@@ -172,7 +172,11 @@ pub async fn that_may_have_number(tx: &Tx<'_>, number: &str) -> Result<Vec<Issue
 
 /// The next `limit` issues of each of these users, in order of id. Asked for in the order of the index on both columns, for
 /// the planner takes the one on ids wherever most issues are one user's: then each of the others costs the whole table.
-pub async fn of_users(tx: &Tx<'_>, stretches: &[Stretch], limit: usize) -> Result<Vec<IssueRow>, DbError> {
+pub(crate) async fn of_users(
+    tx: &Tx<'_>,
+    stretches: &[Stretch],
+    limit: usize,
+) -> Result<Vec<IssueRow>, DbError> {
     let users: Vec<i64> = stretches.iter().map(|stretch| stretch.telegram_id).collect();
     let after: Vec<i64> = stretches.iter().map(|stretch| stretch.after.unwrap_or(i64::MIN)).collect();
     let rows = tx
@@ -194,7 +198,7 @@ pub async fn of_users(tx: &Tx<'_>, stretches: &[Stretch], limit: usize) -> Resul
 }
 
 /// The next issues of this user.
-pub async fn page_of_user(
+pub(crate) async fn page_of_user(
     tx: &Tx<'_>,
     telegram_id: i64,
     cursor: &mut Cursor<i64>,
@@ -205,7 +209,10 @@ pub async fn page_of_user(
 }
 
 /// The next issues in order of (`telegram_id`, `id`); of nobody's none.
-pub async fn page_by_user(tx: &Tx<'_>, cursor: &mut Cursor<(i64, i64)>) -> Result<Vec<IssueRow>, DbError> {
+pub(crate) async fn page_by_user(
+    tx: &Tx<'_>,
+    cursor: &mut Cursor<(i64, i64)>,
+) -> Result<Vec<IssueRow>, DbError> {
     let (user, issue) = cursor.after().unwrap_or((i64::MIN, i64::MIN));
     let rows = tx
         .query(
@@ -223,7 +230,7 @@ pub async fn page_by_user(tx: &Tx<'_>, cursor: &mut Cursor<(i64, i64)>) -> Resul
 }
 
 /// The next issues in order of id, whosever they are.
-pub async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<IssueRow>, DbError> {
+pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<IssueRow>, DbError> {
     let after = cursor.after();
     let rows = tx
         .query(
@@ -244,7 +251,7 @@ pub async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<IssueRow>
 }
 
 /// About how many issues there are, as the server's statistics say.
-pub async fn about_how_many(tx: &Tx<'_>) -> Result<f64, DbError> {
+pub(crate) async fn about_how_many(tx: &Tx<'_>) -> Result<f64, DbError> {
     let sql = "select coalesce(max(c.reltuples), 0)::float8 from relinkd.bound b
                  join pg_class c on c.oid = b.table_id where b.part = 'issues.id'";
     Ok(tx.query_one(sql, &[]).await?.get(0))
@@ -262,7 +269,7 @@ fn issue_row(row: &Row) -> IssueRow {
 /// Writes links where the row still is the one that was read, and puts a change into the queue for each that was not
 /// written; then commits. A row that somebody has locked is waited for as long as `lock_timeout` says, then it fails:
 /// `careful` passes over such rows. Returns the issues that were not written.
-pub async fn write_and_commit(
+pub(crate) async fn write_and_commit(
     tx: Tx<'_>,
     rewrites: &[Rewrite],
     careful: bool,

@@ -24,10 +24,10 @@ mod text;
 mod tls;
 pub(crate) mod users;
 
-pub use connect::Connector;
-pub use cursor::Cursor;
-pub use error::DbError;
-pub use session::{Session, Tx};
+pub(crate) use connect::Connector;
+pub(crate) use cursor::Cursor;
+pub(crate) use error::DbError;
+pub(crate) use session::{Session, Tx};
 
 fn as_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

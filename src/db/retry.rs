@@ -7,11 +7,13 @@ const ATTEMPTS: u32 = 100;
 /// The pause between two passes.
 const BETWEEN: Duration = Duration::from_millis(100);
 /// How long that is.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Repeats a pass until it leaves out nothing, or for [`PATIENCE`]. A pass returns the ids of the rows that it left out;
 /// those of the last one are returned.
-pub async fn while_locked<E>(mut pass: impl AsyncFnMut() -> Result<Vec<i64>, E>) -> Result<Vec<i64>, E> {
+pub(crate) async fn while_locked<E>(
+    mut pass: impl AsyncFnMut() -> Result<Vec<i64>, E>,
+) -> Result<Vec<i64>, E> {
     let mut attempts = 1;
     loop {
         let locked = pass().await?;

@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use zeroize::Zeroizing;
 
 /// A user's row as read. Not to be printed: it may hold a token.
-pub struct UserRow {
+pub(crate) struct UserRow {
     /// The user.
     pub telegram_id: i64,
     /// What stands in the token column; none for null.
@@ -24,15 +24,14 @@ pub struct UserRow {
 
 impl UserRow {
     /// The state of the token, under this keyring and rule.
-    #[must_use]
-    pub fn state(&self, keyring: &Keyring, rule: &TokenRule) -> TokenState {
+    pub(crate) fn state(&self, keyring: &Keyring, rule: &TokenRule) -> TokenState {
         keyring.read(self.value.as_ref().map(|value| value.as_str()), self.telegram_id, rule)
     }
 }
 
 /// What relinkd remembers of a user.
 #[derive(Debug, Default)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     /// The fingerprints under the primary key of the token that the user had when they were last looked at.
     pub fingerprints: Vec<Vec<u8>>,
     /// The reason recorded in `relinkd.unusable`.
@@ -40,7 +39,7 @@ pub struct Remembered {
 }
 
 /// Users as they are now: of each id that is asked for every row that the bot has, or one without a value.
-pub async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> {
+pub(crate) async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> {
     let rows = tx
         .query(
             concat!(
@@ -56,7 +55,7 @@ pub async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> 
 }
 
 /// Which of these users the bot knows, or has issues of.
-pub async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
+pub(crate) async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
     let rows = tx
         .query(
             "select w.id from unnest($1) w(id)
@@ -83,12 +82,12 @@ macro_rules! page {
 
 /// The next users of the bot's table, in order of `telegram_id`; never a part of the rows of one `telegram_id`, unless
 /// there are more than a page.
-pub async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
+pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
     read_page(tx, cursor, page!("")).await
 }
 
 /// As [`page()`], those who have a value in the token column.
-pub async fn page_with_value(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
+pub(crate) async fn page_with_value(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
     read_page(tx, cursor, page!(" and u.portal_token <> ''")).await
 }
 
@@ -108,7 +107,7 @@ async fn read_page(tx: &Tx<'_>, cursor: &mut Cursor<i64>, sql: &str) -> Result<V
 }
 
 /// How many sealed values name which key; none where that cannot be seen.
-pub async fn keys_in_use(
+pub(crate) async fn keys_in_use(
     session: &mut Session,
     table: &UsersTable,
 ) -> Result<Option<BTreeMap<String, u64>>, DbError> {
@@ -166,7 +165,7 @@ fn token(row: &Row) -> Option<Zeroizing<String>> {
 }
 
 /// What relinkd remembers of these users; an entry for each.
-pub async fn remembered(
+pub(crate) async fn remembered(
     tx: &Tx<'_>,
     users: &[i64],
     primary_key: &str,
@@ -188,20 +187,20 @@ pub async fn remembered(
 }
 
 /// How long a stored token may be at this moment, in characters; none where the column is not bounded.
-pub async fn token_limit(tx: &Tx<'_>) -> Result<Option<usize>, DbError> {
+pub(crate) async fn token_limit(tx: &Tx<'_>) -> Result<Option<usize>, DbError> {
     let sql = "select max(b.type_modifier) from relinkd.bound b where b.part = 'users.portal_token'";
     let modifier: Option<i32> = tx.query_one(sql, &[]).await?.get(0);
     Ok(modifier.and_then(|modifier| usize::try_from(modifier - 4).ok()))
 }
 
 /// How many stored tokens begin like this.
-pub async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, DbError> {
+pub(crate) async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, DbError> {
     let sql = "select count(*) from relinkd.bot_user u where starts_with(u.portal_token, $1)";
     Ok(session.query_one(sql, &[(&prefix, Type::TEXT)]).await?.get(0))
 }
 
 /// A stored token to be replaced, where the row still is the one that was read.
-pub struct Replacement {
+pub(crate) struct Replacement {
     /// The user.
     pub telegram_id: i64,
     /// Where it was read.
@@ -212,7 +211,7 @@ pub struct Replacement {
 
 /// Replaces stored tokens where they still are what was read, passing over rows that are locked. Returns the places of
 /// those that were not done.
-pub async fn seal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
+pub(crate) async fn seal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
     let tids: Vec<Tid> = replacements.iter().map(|s| s.place.tid()).collect();
     let xids: Vec<Xid> = replacements.iter().map(|s| s.place.xid()).collect();
     let values: Vec<&str> = replacements.iter().map(|s| s.value.as_str()).collect();
@@ -242,7 +241,7 @@ pub async fn seal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>,
 
 /// As [`seal`], the other way: the values are tokens in plaintext, and so travel in no parameter, which a server may log.
 /// The session must be allowed temporary tables.
-pub async fn unseal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
+pub(crate) async fn unseal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
     tx.batch("create temporary table relinkd_unsealed (place tid, version xid, token text) on commit drop")
         .await?;
     let places: Vec<(Tid, Xid)> = replacements.iter().map(|s| (s.place.tid(), s.place.xid())).collect();

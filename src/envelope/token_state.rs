@@ -8,7 +8,7 @@ use crate::token::{RESERVED_PREFIX, Token, TokenFault, TokenRule};
 
 /// The state of a user's token: what one value of the token column means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TokenState {
+pub(crate) enum TokenState {
     /// Null or an empty text: the user has no token.
     None,
     /// A sealed token, and the key that sealed it.
@@ -26,8 +26,7 @@ pub enum TokenState {
 
 impl TokenState {
     /// The token to use for this user's links, if there is a usable one.
-    #[must_use]
-    pub fn token(&self) -> Option<&Token> {
+    pub(crate) fn token(&self) -> Option<&Token> {
         match self {
             Self::Sealed { token, .. } | Self::Plaintext(token) => Some(token),
             Self::None | Self::Unusable(_) => None,
@@ -37,7 +36,7 @@ impl TokenState {
 
 /// Why a value is unusable: one short text for the operator, never the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnusableReason {
+pub(crate) enum UnusableReason {
     /// It begins as a sealed token and does not open.
     #[error("the sealed value is unusable: {0}")]
     Sealed(OpenFault),
@@ -48,8 +47,7 @@ pub enum UnusableReason {
 
 impl UnusableReason {
     /// The reason as one stable word, for `--json` and structured log fields.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Sealed(OpenFault::Malformed) => "malformed",
             Self::Sealed(OpenFault::UnknownKey(_)) => "unknown_key",
@@ -66,8 +64,7 @@ impl UnusableReason {
     }
 
     /// The key that is missing, where that is the reason.
-    #[must_use]
-    pub fn unknown_key(&self) -> Option<&KeyId> {
+    pub(crate) fn unknown_key(&self) -> Option<&KeyId> {
         match self {
             Self::Sealed(OpenFault::UnknownKey(key)) => Some(key),
             Self::Sealed(_) | Self::Plaintext(_) => None,
@@ -78,16 +75,14 @@ impl UnusableReason {
 impl Keyring {
     /// Judges what stands in the token column of `telegram_id`. Whatever begins with `relinkd:` is taken for sealed;
     /// all else is plaintext and must pass `rule`.
-    #[must_use]
-    pub fn read(&self, value: Option<&str>, telegram_id: i64, rule: &TokenRule) -> TokenState {
+    pub(crate) fn read(&self, value: Option<&str>, telegram_id: i64, rule: &TokenRule) -> TokenState {
         TokenState::of(value, rule, |sealed| self.open_named(sealed, telegram_id))
     }
 }
 
 impl TokenState {
     /// As [`Keyring::read`], where there is no keyring: no sealed value opens, and each names the key that it needs.
-    #[must_use]
-    pub fn without_keyring(value: Option<&str>, rule: &TokenRule) -> Self {
+    pub(crate) fn without_keyring(value: Option<&str>, rule: &TokenRule) -> Self {
         Self::of(value, rule, |sealed| {
             Err(key_named_by(sealed).map_or(OpenFault::Malformed, OpenFault::UnknownKey))
         })
@@ -113,8 +108,7 @@ impl TokenState {
 }
 
 /// The key that a sealed value names, whether or not the rest of it is sound.
-#[must_use]
-pub fn key_named_by(value: &str) -> Option<KeyId> {
+pub(crate) fn key_named_by(value: &str) -> Option<KeyId> {
     let (id, _) = value.strip_prefix("relinkd:v1:")?.split_once(':')?;
     KeyId::parse(id).ok()
 }

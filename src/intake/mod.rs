@@ -38,7 +38,7 @@ use waiting::{Manner, Put, Waiting};
 
 /// What became of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It is in force.
     Applied,
     /// It was in force already; only the clearing away was left to do.
@@ -57,7 +57,7 @@ pub enum Fate {
 
 /// Why all files have to wait; their claims stay.
 #[derive(Debug, thiserror::Error)]
-pub enum IntakeError {
+pub(crate) enum IntakeError {
     /// The database, or what it holds.
     #[error(transparent)]
     Assign(#[from] AssignError),
@@ -74,7 +74,7 @@ impl From<DbError> for IntakeError {
 
 /// Takes files, and remembers those that wait.
 #[derive(Default)]
-pub struct Intake {
+pub(crate) struct Intake {
     waiting: Waiting,
     /// A session ended over several files: perhaps one of them ended it, and each is taken alone until one went through.
     one_by_one: bool,
@@ -82,19 +82,17 @@ pub struct Intake {
 
 impl Intake {
     /// Of these claims, which are all there are, those that are to be taken now, in their order.
-    pub fn due(&mut self, claims: Vec<Claim>) -> Vec<Claim> {
+    pub(crate) fn due(&mut self, claims: Vec<Claim>) -> Vec<Claim> {
         self.waiting.due(claims, Instant::now())
     }
 
     /// When a file that waits is to be tried again.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Duration> {
+    pub(crate) fn next_due(&self) -> Option<Duration> {
         self.waiting.next_due(Instant::now())
     }
 
     /// Why files wait that do.
-    #[must_use]
-    pub fn why_files_wait(&self) -> Option<String> {
+    pub(crate) fn why_files_wait(&self) -> Option<String> {
         self.waiting.reason()
     }
 
@@ -102,7 +100,7 @@ impl Intake {
     ///
     /// # Errors
     /// Whatever is the fault of none of the files. The same claims may be taken again at any time.
-    pub async fn take(
+    pub(crate) async fn take(
         &mut self,
         session: &mut Session,
         rules: &Rules,

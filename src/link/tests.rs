@@ -363,6 +363,14 @@ fn secrets_are_masked_wherever_they_stand() {
         ("https://x/?\tcode=a\u{1b}[31m", r"https://x/?\tcode=…"),
         ("https://x/?%D1%82%D0%BE%D0%BA%D0%B5%D0%BD=abc", "https://x/?%D1%82%D0%BE%D0%BA%D0%B5%D0%BD=…"),
         ("https://x/?token=", "https://x/?token="),
+        // Readers that pass over control characters see `token`.
+        ("https://x/login?to%00ken=7812-5733-8392", "https://x/login?to%00ken=7812…"),
+        ("https://x/login?to%2509ken=7812-5733-8392", "https://x/login?to%2509ken=7812…"),
+        ("https://x/login?%74o\n%6be\u{200b}n=abc", r"https://x/login?%74o\n%6be\u{200b}n=…"),
+        ("https://x/login?to%E2%80%8Bken=abc", "https://x/login?to%E2%80%8Bken=…"),
+        ("https://x/login/7812-5733-8392-7092?a=1", "https://x/login/7812…?a=1"),
+        ("https://x/api/Login%2F78125733%3Fa=1", "https://x/api/Login%2F…%3Fa=1"),
+        ("https://x/login/1234567/issues/12345678", "https://x/login/1234567/issues/12345678"),
         (
             "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",
             "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",
@@ -517,7 +525,8 @@ proptest! {
     fn a_secret_of_any_kind_survives_no_mask(
         secret in "[0-9A-Za-z]{5,40}",
         place in prop::sample::select(vec![
-            "?token=", "?a=1&Api_Key=", "?a=1;pwd=", "#access_token=", "?a[token][]=", "?%63ode=", "?state=%&sid=", "@",
+            "?token=", "?to%00ken=", "?t%0aoken=", "?to\tken=",
+            "?a=1&Api_Key=", "?a=1;pwd=", "#access_token=", "?a[token][]=", "?%63ode=", "?state=%&sid=", "@",
         ]),
         behind in prop::sample::select(vec!["", "&a=b", "&b=%zz#c", "#d"]),
         depth in 0..=3,
@@ -549,7 +558,8 @@ proptest! {
     fn masking_twice_is_masking_once(
         parts in prop::collection::vec(prop::sample::select(vec![
             "token", "code", "=", "&", "#", ";", "%3D", "%253D", "%26", "%", "2", "5", "://", "//", ":", "@", "a", "\"",
-            "\\", "\t", "\u{1b}", "\u{202e}", "…", " ", "7812-5733-8392", "n", "x", "о", "%25", "%0a", "key", "'", "+",
+            "\\", "\t", "\u{1b}", "\u{202e}", "…", " ",
+            "login", "/", "to%00ken", "7812-5733-8392", "n", "x", "о", "%25", "%0a", "key", "'", "+",
         ]), 0..24),
     ) {
         let link: String = parts.concat();

@@ -18,16 +18,16 @@ const REST: u32 = 19;
 
 /// What an audit found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Discrepancies {
+pub(crate) struct Discrepancies {
     /// Links that are not as they should be.
     pub links: usize,
     /// Users whose value is to be sealed, fingerprinted or reported.
-    pub users: usize,
+    pub(crate) users: usize,
 }
 
 /// Looks at every user and every issue, and queues what is not in order; what is set aside is known already. It takes
 /// half of `interval` at the most, whatever its rests.
-pub async fn audit(
+pub(crate) async fn audit(
     session: &mut Session,
     rules: &Rules,
     interval: Duration,

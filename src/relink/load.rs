@@ -18,7 +18,7 @@ const A_USER: (usize, usize) = (16, 256);
 
 /// What a step takes on.
 #[derive(Debug, Clone, Copy)]
-pub struct Load {
+pub(super) struct Load {
     links: usize,
     a_user: usize,
     /// The last step found more walks than it could take: to lock other changes would be in vain.
@@ -27,7 +27,7 @@ pub struct Load {
 
 /// The walks of a step.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Walks {
+pub(crate) struct Walks {
     /// Changes of whole users that were claimed.
     pub claimed: usize,
     /// Their users.

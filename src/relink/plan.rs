@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Which tokens go from a link, whatever the setting.
 #[derive(Debug, Clone, Default)]
-pub enum Strip {
+pub(crate) enum Strip {
     /// None.
     #[default]
     Nothing,
@@ -25,8 +25,7 @@ pub enum Strip {
 impl Strip {
     /// What a user's change says: `everything`, or the sealed tokens that the user no longer has. One of them that does
     /// not open may be any: then every token goes, which is the safe side.
-    #[must_use]
-    pub fn of_change(rules: &Rules, telegram_id: i64, everything: bool, former: &[String]) -> Self {
+    pub(crate) fn of_change(rules: &Rules, telegram_id: i64, everything: bool, former: &[String]) -> Self {
         if everything {
             return Self::Everything;
         }
@@ -53,7 +52,7 @@ impl Strip {
 }
 
 /// An issue to look at.
-pub struct Due {
+pub(crate) struct Due {
     /// The issue as read.
     pub issue: IssueRow,
     /// Which tokens go from it.
@@ -64,15 +63,14 @@ pub struct Due {
 
 impl Due {
     /// An issue of which nothing is known but how it stands.
-    #[must_use]
-    pub fn as_it_stands(issue: IssueRow) -> Self {
+    pub(crate) fn as_it_stands(issue: IssueRow) -> Self {
         Self { issue, strip: Strip::Nothing, back: Back::default() }
     }
 }
 
 /// What is to be written, and what is to be said.
 #[derive(Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Links to write.
     pub rewrites: Vec<Rewrite>,
     /// What does not fit.
@@ -80,7 +78,12 @@ pub struct Plan {
 }
 
 /// Decides for each issue. An issue whose user is not among `users` is somebody else's by now: left alone.
-pub async fn plan(tx: &Tx<'_>, rules: &Rules, users: &Users, due: Vec<Due>) -> Result<Plan, RelinkError> {
+pub(crate) async fn plan(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    users: &Users,
+    due: Vec<Due>,
+) -> Result<Plan, RelinkError> {
     let mut plan = Plan::default();
     let mut suspects = Vec::new();
     for due in due {

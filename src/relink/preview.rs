@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 const PAGE: usize = 2_000;
 
 /// A pass over all issues, or over those of some users.
-pub struct Preview {
+pub(crate) struct Preview {
     left: Left,
 }
 
@@ -25,7 +25,7 @@ enum Left {
 }
 
 /// What one page came to.
-pub struct Page {
+pub(crate) struct Page {
     /// Issues looked at.
     pub looked_at: Vec<IssueRow>,
     /// What would be written.
@@ -34,20 +34,22 @@ pub struct Page {
 
 impl Preview {
     /// Over everybody's issues.
-    #[must_use]
-    pub fn of_everybody() -> Self {
+    pub(crate) fn of_everybody() -> Self {
         Self { left: Left::OfEverybody(Cursor::with_pages_of(PAGE)) }
     }
 
     /// Over the issues of these users.
-    #[must_use]
-    pub fn of_users(users: &BTreeSet<i64>) -> Self {
+    pub(crate) fn of_users(users: &BTreeSet<i64>) -> Self {
         let users = users.iter().rev().map(|user| (*user, Cursor::with_pages_of(PAGE)));
         Self { left: Left::Of(users.collect()) }
     }
 
     /// The next page; none at the end.
-    pub async fn next(&mut self, session: &mut Session, rules: &Rules) -> Result<Option<Page>, RelinkError> {
+    pub(crate) async fn next(
+        &mut self,
+        session: &mut Session,
+        rules: &Rules,
+    ) -> Result<Option<Page>, RelinkError> {
         let tx = session.begin(Purpose::Read);
         let looked_at = self.page(&tx).await?;
         if looked_at.is_empty() {
@@ -80,7 +82,7 @@ impl Preview {
 
 /// Links by what would become of them.
 #[derive(Debug, Default)]
-pub struct LinkCounts {
+pub(crate) struct LinkCounts {
     /// All that were looked at.
     pub links: usize,
     /// Those that get a token.
@@ -103,7 +105,7 @@ pub struct LinkCounts {
 
 impl LinkCounts {
     /// Counts all links.
-    pub async fn gather(session: &mut Session, rules: &Rules) -> Result<Self, RelinkError> {
+    pub(crate) async fn gather(session: &mut Session, rules: &Rules) -> Result<Self, RelinkError> {
         let mut counts = Self::default();
         let mut preview = Preview::of_everybody();
         while let Some(page) = preview.next(session, rules).await? {
@@ -113,7 +115,7 @@ impl LinkCounts {
     }
 
     /// Counts the links of a page.
-    pub fn add(&mut self, portal: &Portal, page: &Page) {
+    pub(crate) fn add(&mut self, portal: &Portal, page: &Page) {
         self.links += page.looked_at.len();
         let mut rewritten = HashSet::new();
         for rewrite in &page.plan.rewrites {
@@ -139,7 +141,7 @@ impl LinkCounts {
 }
 
 /// What would be written if these issues were done now.
-pub async fn preview(tx: &Tx<'_>, rules: &Rules, issues: Vec<IssueRow>) -> Result<Plan, RelinkError> {
+pub(crate) async fn preview(tx: &Tx<'_>, rules: &Rules, issues: Vec<IssueRow>) -> Result<Plan, RelinkError> {
     let users: BTreeSet<i64> = issues.iter().filter_map(|issue| issue.telegram_id).collect();
     let users: Vec<i64> = users.into_iter().collect();
     let states = read_users(tx, rules, &users).await?;

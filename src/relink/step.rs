@@ -32,7 +32,7 @@ pub(super) struct Task<'a> {
 
 /// What a step did.
 #[derive(Debug, Default)]
-pub struct Step {
+pub(crate) struct Step {
     /// Changes claimed.
     pub claimed: usize,
     /// Users of changes that are due, whom another session is working on.

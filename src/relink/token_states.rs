@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 use zeroize::Zeroizing;
 
 /// A user, read and opened.
-pub struct User {
+pub(crate) struct User {
     /// Whether the bot has such a user.
     pub known: bool,
     /// The state of their token. Where the bot has several rows of one `telegram_id`: of the first usable one.
@@ -24,12 +24,11 @@ pub struct User {
 }
 
 /// Users by `telegram_id`.
-pub type Users = BTreeMap<i64, User>;
+pub(crate) type Users = BTreeMap<i64, User>;
 
 impl User {
     /// Whether what relinkd keeps beside the row disagrees with it: a value to seal, a fingerprint, a report.
-    #[must_use]
-    pub fn is_stale(&self, rules: &Rules, remembered: &Remembered) -> bool {
+    pub(crate) fn is_stale(&self, rules: &Rules, remembered: &Remembered) -> bool {
         !self.to_seal(rules).is_empty()
             || self.fingerprint_differs(rules, remembered)
             || self.report_differs(remembered)
@@ -59,12 +58,12 @@ impl User {
 
 /// Reads users by `telegram_id`; there is an entry for each that is asked for. The caller has their locks, if it means to
 /// write.
-pub async fn read(tx: &Tx<'_>, rules: &Rules, ids: &[i64]) -> Result<Users, RelinkError> {
+pub(crate) async fn read(tx: &Tx<'_>, rules: &Rules, ids: &[i64]) -> Result<Users, RelinkError> {
     open(users::by_id(tx, ids).await?, rules)
 }
 
 /// Opens rows that were read. Fails with [`RelinkError::UnknownKey`] for a key that is not yet known to be missing.
-pub fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<Users, RelinkError> {
+pub(crate) fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<Users, RelinkError> {
     let mut all = Users::new();
     for row in rows {
         let state = rules.state(&row, &rules.token_rule).map_err(RelinkError::UnknownKey)?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Something an operator should hear of, once the transaction is kept.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Warning {
+pub(crate) enum Warning {
     /// A stored value is no usable token.
     Unusable {
         /// Whose.

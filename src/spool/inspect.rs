@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// What there is to say about a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathState {
+pub(crate) struct PathState {
     /// The directory.
     pub path: PathBuf,
     /// How it is.
@@ -22,7 +22,7 @@ pub struct PathState {
 
 /// How a directory is; with the command that mends it, for a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// As it should be, in words.
     Sound(String),
     /// relinkd works, but it should not stay so.
@@ -32,8 +32,7 @@ pub enum State {
 }
 
 /// Looks over a spool's directories, and whether the system reports new files.
-#[must_use]
-pub fn inspect(root: &Path) -> Vec<PathState> {
+pub(crate) fn inspect(root: &Path) -> Vec<PathState> {
     if is_foreign_link(root) {
         return vec![PathState { path: root.to_owned(), state: link(root) }];
     }

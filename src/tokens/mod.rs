@@ -4,4 +4,4 @@ pub(crate) mod assign;
 pub(crate) mod reseal;
 mod stats;
 
-pub use stats::TokenStats;
+pub(crate) use stats::TokenStats;

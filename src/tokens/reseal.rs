@@ -17,7 +17,7 @@ const PAGE: usize = 500;
 
 /// What came of sealing anew.
 #[derive(Debug, Default)]
-pub struct Resealed {
+pub(crate) struct Resealed {
     /// Tokens sealed anew.
     pub sealed: usize,
     /// Users whose value could not be: why, in words.
@@ -28,7 +28,7 @@ pub struct Resealed {
 ///
 /// # Errors
 /// The database's, or no randomness; what is done until then stays done.
-pub async fn rekey(
+pub(crate) async fn rekey(
     session: &mut Session,
     rules: &Rules,
     seen: impl Fn(usize),
@@ -55,7 +55,7 @@ pub async fn rekey(
 ///
 /// # Errors
 /// The database's; also when a row stays locked.
-pub async fn unseal(session: &mut Session, keyring: &Keyring) -> Result<usize, RelinkError> {
+pub(crate) async fn unseal(session: &mut Session, keyring: &Keyring) -> Result<usize, RelinkError> {
     let mut resealed = Resealed::default();
     let locked =
         while_locked(async || pass(session, Form::Plaintext(keyring), &mut resealed, |_| {}).await).await?;

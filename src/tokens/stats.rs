@@ -11,7 +11,7 @@ const PAGE: usize = 5_000;
 
 /// How many users have a token in which state.
 #[derive(Debug, Default)]
-pub struct TokenStats {
+pub(crate) struct TokenStats {
     /// Users with a usable token.
     pub with_token: u64,
     /// Of these, sealed.
@@ -30,7 +30,7 @@ pub struct TokenStats {
 
 impl TokenStats {
     /// Looks at every user's token. Without a keyring none that is sealed is usable.
-    pub async fn gather(
+    pub(crate) async fn gather(
         session: &mut Session,
         keyring: Option<&Keyring>,
         rule: &TokenRule,

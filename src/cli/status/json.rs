@@ -2,8 +2,7 @@
 
 use super::{Answer, Place, keys_in_use};
 use crate::cli::output::Failure;
-use crate::printable::Printable;
-use crate::spool::Listing;
+use crate::cli::spool;
 use crate::status::{Local, Remote};
 use serde_json::{Value, json};
 
@@ -12,11 +11,10 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
     let work = remote.map(|remote| &remote.work);
     let stats = remote.map(|remote| &remote.token_stats);
     json!({
-        "version": 1,
         "daemon": local.daemon.map(|owner| json!({
             "pid": owner.pid, "uptime_seconds": owner.uptime.as_secs(),
         })),
-        "spool": spool(place, local, remote),
+        "spool": files(place, local, remote),
         "keyring": keyring(place),
         "database": database(answer),
         "server": remote.map(|remote| json!({
@@ -75,39 +73,23 @@ fn database(answer: &Answer) -> Value {
         Err(silence) => {
             let Failure { cause, next, .. } = Failure::from_database(&silence.error);
             json!({
-                "answers": false, "refuses": silence.refuses(), "error": cause.as_str(), "next": next.as_str(),
+                "answers": false, "refuses": super::refuses(&silence.error), "error": cause.as_str(), "next": next.as_str(),
             })
         }
     }
 }
 
-fn spool(place: &Place<'_>, local: &Local, remote: Option<&Remote>) -> Value {
+fn files(place: &Place<'_>, local: &Local, remote: Option<&Remote>) -> Value {
     let counts = local.counts.as_ref().ok();
     let listing = local.listing.as_ref();
-    let not_taken = |listing: &Listing| -> Vec<Value> {
-        let one = listing.not_taken.iter();
-        one.map(|it| json!({ "name": Printable::name(&it.name).as_str(), "reason": it.reason.to_string() }))
-            .collect()
-    };
-    let rejected = |listing: &Listing| -> Vec<Value> {
-        let one = listing.rejected.iter();
-        one.map(|it| {
-            json!({
-                "name": Printable::name(&it.name).as_str(),
-                "age_seconds": it.age().map(|age| age.as_secs()),
-                "reason": it.faults().collect::<Vec<_>>(),
-            })
-        })
-        .collect()
-    };
     json!({
         "directory": place.settings.spool.directory.to_string_lossy(),
         "error": local.counts.as_ref().err().map(ToString::to_string),
         "waiting": counts.map(|counts| counts.waiting),
         "rejected": counts.map(|counts| counts.rejected),
         "not_taken": counts.map(|counts| counts.not_taken),
-        "rejected_files": listing.map(rejected),
-        "not_taken_files": listing.map(not_taken),
+        "rejected_files": listing.map(spool::rejected_as_json),
+        "not_taken_files": listing.map(spool::not_taken_as_json),
         "reason": remote.and_then(Remote::files_wait),
     })
 }

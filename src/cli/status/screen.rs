@@ -2,13 +2,13 @@
 //! Of no list are more than five shown.
 
 use super::{Answer, Place};
-use crate::check::Commands;
 use crate::cli::output::{self, Failure, count, rough, rough_seconds, things};
 use crate::cli::{database, spool};
+use crate::config;
 use crate::db::presence::Daemon;
 use crate::db::status::{LockHolder, SetAside, WorkStatus};
 use crate::envelope::KeyId;
-use crate::keyring_file::KeyringError;
+use crate::keyring_file::{KeyringError, shell_word};
 use crate::printable::Printable;
 use crate::status::{Local, Remote};
 use crate::tokens::TokenStats;
@@ -36,18 +36,8 @@ pub(super) struct Line {
     text: Printable,
 }
 
-/// Writes lines.
-pub(super) fn show(lines: &[Line]) {
-    write(lines, "");
-}
-
-/// Writes lines over those that are there.
-pub(super) fn show_in_place(lines: &[Line]) {
-    // Clear what is left of the old line (ECMA-48, 8.3.41).
-    write(lines, "\x1b[K");
-}
-
-fn write(lines: &[Line], end: &'static str) {
+/// Writes lines, each with this at its end.
+pub(super) fn show(lines: &[Line], end: &'static str) {
     let colours = output::has_colour();
     for line in lines {
         let colour = match line.tone {
@@ -56,7 +46,8 @@ fn write(lines: &[Line], end: &'static str) {
             Tone::Wrong => Some("\x1b[31m"),
             Tone::More => None,
         };
-        output::row(line.name, colour.filter(|_| colours), &line.text, end);
+        let word = format!("{:<12}", line.name);
+        output::coloured("", (&word, colour.filter(|_| colours)), &line.text, end);
     }
 }
 
@@ -92,7 +83,6 @@ impl Lines {
 /// What is known without the database.
 pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
     let mut lines = Lines::default();
-    let commands = &place.commands;
     if let Some(owner) = &local.daemon {
         let text = format!("running here for {}, process {}", rough(owner.uptime), owner.pid);
         lines.row("daemon", Tone::Good, text);
@@ -100,10 +90,10 @@ pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
         lines.row("daemon", Tone::Amiss, "none is running here");
         // Without a keyring it would not start.
         if place.keyring.is_ok() {
-            lines.mend(format!("systemctl start {}", commands.unit()));
+            lines.mend("systemctl start relinkd");
         }
     }
-    files(&mut lines, commands, local);
+    files(&mut lines, local);
     match &place.keyring {
         Ok(keyring) => lines.row(
             "keyring",
@@ -115,7 +105,7 @@ pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
     lines.0
 }
 
-fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
+fn files(lines: &mut Lines, local: &Local) {
     let counts = match &local.counts {
         Ok(counts) => counts,
         Err(error) => return lines.row("spool", Tone::Wrong, error.to_string()),
@@ -136,8 +126,8 @@ fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
         format!("rejected: {}: {}", Printable::name(&file.name), spool::summary(file))
     });
     if let Some(file) = listing.rejected.first() {
-        let name = crate::keyring_file::shell_word(Printable::name(&file.name).as_str());
-        lines.mend(commands.relinkd(&format!("spool show {name}")));
+        let name = shell_word(Printable::name(&file.name).as_str());
+        lines.mend(format!("relinkd spool show {name}"));
     }
     lines.some(&listing.not_taken, listing.not_taken.len(), |file| {
         format!("not taken: {}: {}", Printable::name(&file.name), file.reason)
@@ -152,7 +142,6 @@ fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
 /// What the database told, or why it did not.
 pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
     let mut lines = Lines::default();
-    let commands = &place.commands;
     match answer {
         Ok(remote) => {
             lines.row(
@@ -160,11 +149,11 @@ pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
                 Tone::Good,
                 format!("{}, Postgres {}", remote.endpoint, remote.work.server_version),
             );
-            daemons(&mut lines, commands, &remote.daemons);
+            daemons(&mut lines, place, &remote.daemons);
             links(&mut lines, remote);
             backlog(&mut lines, remote);
-            triggers(&mut lines, commands, &remote.work);
-            tokens(&mut lines, commands, &remote.token_stats);
+            triggers(&mut lines, &remote.work);
+            tokens(&mut lines, &remote.token_stats);
             keys(&mut lines, place, &remote.token_stats.keys, &remote.token_stats.missing_keys);
             audit(&mut lines, place, remote);
         }
@@ -186,7 +175,7 @@ pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
     lines.0
 }
 
-fn daemons(lines: &mut Lines, commands: &Commands<'_>, daemons: &[Daemon]) {
+fn daemons(lines: &mut Lines, place: &Place<'_>, daemons: &[Daemon]) {
     if daemons.is_empty() {
         return lines.row("connected", Tone::Wrong, "no daemon: nothing is brought into links");
     }
@@ -199,11 +188,12 @@ fn daemons(lines: &mut Lines, commands: &Commands<'_>, daemons: &[Daemon]) {
     lines.row("connected", tone, format!("{}, mode {mode}{up}", things(daemons.len(), "daemon")));
     if polls {
         lines.cause("notifications do not come through, as behind a pooler: looks once a second");
-        lines.mend(format!("{} # let database.url name the server itself", commands.edit()));
+        let config = shell_word(&place.config.to_string_lossy());
+        lines.mend(format!("editor {config} && relinkd check # let database.url name the server itself"));
     }
     if waits {
         lines.cause("a daemon has another [portal] than the one that links follow, and writes none");
-        lines.mend(format!("systemctl reload {}", commands.unit()));
+        lines.mend("systemctl reload relinkd");
     }
     let files: Vec<&str> = daemons.iter().filter_map(|daemon| daemon.files_wait.as_deref()).collect();
     if !files.is_empty() {
@@ -265,7 +255,7 @@ fn holders(lines: &mut Lines, holders: &[LockHolder]) {
     }
 }
 
-fn triggers(lines: &mut Lines, commands: &Commands<'_>, work: &WorkStatus) {
+fn triggers(lines: &mut Lines, work: &WorkStatus) {
     let triggers = &work.triggers;
     let sound = triggers.unsound.is_empty();
     lines.row(
@@ -277,11 +267,11 @@ fn triggers(lines: &mut Lines, commands: &Commands<'_>, work: &WorkStatus) {
         format!("{name} is missing, disabled, or not as it should be")
     });
     if !sound {
-        lines.mend(format!("{} # says which, and how", commands.relinkd("check")));
+        lines.mend("relinkd check # says which, and how");
     }
 }
 
-fn tokens(lines: &mut Lines, commands: &Commands<'_>, stats: &TokenStats) {
+fn tokens(lines: &mut Lines, stats: &TokenStats) {
     let sound = stats.unusable.is_empty() && stats.duplicated.is_empty();
     lines.row(
         "tokens",
@@ -298,21 +288,23 @@ fn tokens(lines: &mut Lines, commands: &Commands<'_>, stats: &TokenStats) {
     let own: Vec<_> = stats.unusable.iter().filter(|(_, reason)| reason.unknown_key().is_none()).collect();
     lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({})", reason.code()));
     if let Some((id, _)) = own.first() {
-        lines.mend(commands.relinkd(&format!("token set {id}")));
+        lines.mend(format!("relinkd token set {id}"));
     }
     if let Some(last) = stats.duplicated.last() {
-        lines.cause(format!("these users share tokens with each other: {}", listed(&stats.duplicated)));
-        lines.mend(commands.relinkd(&format!("token set {last}")));
+        lines.cause(format!(
+            "these users share tokens with each other: {}",
+            listed(&stats.duplicated, ToString::to_string)
+        ));
+        lines.mend(format!("relinkd token set {last}"));
     }
 }
 
-/// The first of these ids, and how many more there are.
-fn listed<'i>(ids: impl IntoIterator<Item = &'i i64>) -> String {
-    let all: Vec<&i64> = ids.into_iter().collect();
-    let some: Vec<String> = all.iter().take(SHOWN).map(ToString::to_string).collect();
-    let more = all.len() - some.len();
-    let rest = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
-    some.join(", ") + &rest
+/// The first of these, and how many more there are.
+fn listed<T>(all: impl IntoIterator<Item = T>, one: impl Fn(T) -> String) -> String {
+    let mut all = all.into_iter();
+    let some: Vec<String> = all.by_ref().take(SHOWN).map(one).collect();
+    let more = all.count();
+    some.join(", ") + &if more > 0 { format!(" and {} more", count(more)) } else { String::new() }
 }
 
 fn keys(
@@ -323,14 +315,11 @@ fn keys(
 ) {
     let ring = place.keyring.as_ref().ok();
     let primary = ring.map_or_else(|| "no keyring".to_owned(), |ring| format!("primary {}", ring.primary()));
-    let uses: Vec<String> =
-        in_use.iter().take(SHOWN).map(|(key, values)| format!("{key}: {}", count(*values))).collect();
-    let more = in_use.len() - uses.len();
-    let more = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
-    let uses = if uses.is_empty() { "none".to_owned() } else { uses.join(", ") };
+    let uses = listed(in_use, |(key, values)| format!("{key}: {}", count(*values)));
+    let uses = if uses.is_empty() { "none" } else { &uses };
     let missing: Vec<(&String, &u64)> = missing.iter().collect();
     let tone = if missing.is_empty() { Tone::Good } else { Tone::Wrong };
-    lines.row("keys", tone, format!("{primary}; in use: {uses}{more}"));
+    lines.row("keys", tone, format!("{primary}; in use: {uses}"));
     if missing.is_empty() {
         return;
     }
@@ -340,18 +329,13 @@ fn keys(
         Err(_) => "and the keyring cannot be used",
     };
     lines.some(&missing, missing.len(), |(key, values)| {
-        format!("{} under the key {key}, {why}", sealed(**values))
+        format!("{} under the key {key}, {why}", database::sealed(**values))
     });
     lines.mend(match &place.keyring {
         Ok(_) => database::bring_back_key(&place.settings),
         Err(KeyringError::Absent(path)) => database::bring_back(path),
-        Err(error) => error.mend().unwrap_or_else(|| place.commands.relinkd("check --offline")),
+        Err(error) => error.mend().unwrap_or_else(|| "relinkd check --offline".to_owned()),
     });
-}
-
-fn sealed(values: u64) -> String {
-    let verb = if values == 1 { "is" } else { "are" };
-    format!("{} {verb} sealed", things(values, "token"))
 }
 
 fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
@@ -369,6 +353,6 @@ fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
     );
     if late {
         lines.cause("late: none came to its end since; the log says why");
-        lines.mend(format!("journalctl -u {} -p warning", place.commands.unit()));
+        lines.mend(format!("journalctl -u {} -p warning", config::unit(place.config)));
     }
 }

@@ -29,19 +29,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Who assigns, and by which way: for receipts, and for whoever asks later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Author<'a> {
+pub(crate) struct Author<'a> {
     /// The way.
-    pub via: Via,
+    pub(crate) via: Via,
     /// Who logged in at the command line, whoever they became since; or the owner of the drop file. The user's name, or
     /// its number where it has none.
-    pub by: &'a str,
+    pub(crate) by: &'a str,
     /// The drop file's name.
-    pub file: Option<&'a str>,
+    pub(crate) file: Option<&'a str>,
 }
 
 /// Assignments that take effect together or not at all. No user and no token stands in two of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// What is to be done.
     pub assignments: &'a [Assignment],
     /// Who wants it.
@@ -52,7 +52,7 @@ pub struct Request<'a> {
 
 /// What became of a request.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It is in force; the receipt says what was done.
     Applied(String),
     /// It is not in force, for what the database holds against assignments, each named by its index.
@@ -63,7 +63,7 @@ pub enum Outcome {
 
 /// What keeps a request waiting, by no fault of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Obstacle {
+pub(crate) enum Obstacle {
     /// Somebody's transaction holds the row of a user.
     #[error("another session holds the row of a user")]
     RowLocked,
@@ -82,7 +82,7 @@ pub enum Obstacle {
 
 /// Why nothing of any request is in force. Trying again later is right.
 #[derive(Debug, thiserror::Error)]
-pub enum AssignError {
+pub(crate) enum AssignError {
     /// The database's.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -135,7 +135,7 @@ impl<'a> Receipt<'a> {
 ///
 /// Returns the outcomes of the first of them, one at least: what would be accepted after one that is refused is left for
 /// another call.
-pub async fn assign(
+pub(crate) async fn assign(
     session: &mut Session,
     rules: &Rules,
     requests: &[Request<'_>],
@@ -205,7 +205,7 @@ async fn put_in_force(
 
 /// What the database would hold, at this moment, against a file that has faults of its own.
 #[derive(Debug, Default)]
-pub struct Objections {
+pub(crate) struct Objections {
     /// The users it does not know.
     pub unknown: HashSet<i64>,
     /// The tokens that are held by users whom the file does not name, and by whom.
@@ -214,7 +214,7 @@ pub struct Objections {
 
 impl Objections {
     /// As faults of a file that names these users and tokens at these places.
-    pub fn faults<'a>(
+    pub(crate) fn faults<'a>(
         &'a self,
         users: &'a [(i64, Place)],
         tokens: &'a [(Token, Place)],
@@ -228,7 +228,7 @@ impl Objections {
 }
 
 /// Asks what the database would hold against the users and tokens of a file.
-pub async fn objections(
+pub(crate) async fn objections(
     session: &mut Session,
     rules: &Rules,
     users: &[(i64, Place)],
