@@ -1,13 +1,13 @@
 //! How long to wait before the next try: longer each time up to a limit, and never in step with others.
 //!
-//! It only counts. Waiting is the caller's, who also draws the jitter, so that this room needs neither clock nor chance.
+//! It only counts. Waiting is the caller's, who also draws the jitter, so that neither clock nor chance is needed here.
 
 use std::time::Duration;
 
 /// Growing pauses between two bounds. Each lies, by jitter, between the half and the whole of a step, and the steps
 /// double: with the bounds of [`Backoff::default`], 100–200 ms, 200–400 ms, … 2.5–5 s.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     limit: Duration,
     step: Duration,
@@ -16,15 +16,14 @@ pub struct Backoff {
 impl Backoff {
     /// Pauses that begin at `first` and never exceed `limit`. A `limit` below `first` makes every pause `limit`-long
     /// at most.
-    #[must_use]
-    pub fn new(first: Duration, limit: Duration) -> Self {
+    pub(crate) fn new(first: Duration, limit: Duration) -> Self {
         let mut backoff = Self { first, limit, step: first };
         backoff.reset();
         backoff
     }
 
     /// The next pause, for a `jitter` drawn evenly from 0 to 1. Another number, or none, counts as 1.
-    pub fn next(&mut self, jitter: f64) -> Duration {
+    pub(crate) fn next(&mut self, jitter: f64) -> Duration {
         let jitter = if (0.0..=1.0).contains(&jitter) { jitter } else { 1.0 };
         let half = self.step / 2;
         self.step = self.step.saturating_mul(2).min(self.limit);
@@ -32,7 +31,7 @@ impl Backoff {
     }
 
     /// Begins anew: the thing has worked.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.step = self.first.saturating_mul(2).min(self.limit);
     }
 }

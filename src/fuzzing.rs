@@ -13,10 +13,10 @@ use url::Url;
 
 use crate::{
     config, drop_file,
-    envelope::{self, Key, KeyId, Keyring, MAX_SEALED_LEN, Stored},
+    envelope::{self, Key, KeyId, Keyring, MAX_SEALED_LEN, TokenState, UnusableReason},
     keyring_file,
-    link::{self, Holder, Origin, Portal, Tokenless, Verdict},
-    token::{Token, TokenRule},
+    link::{self, Origin, Portal, Tokenless, Verdict},
+    token::{Token, TokenFault, TokenRule},
 };
 
 /// It can be no word of a message and no id of a key.
@@ -44,7 +44,9 @@ pub fn link(input: &[u8]) {
     let (token, written) = text.split_once('\n').unwrap_or(("7812-5733-8392-7092", text));
     let Ok(token) = Token::parse(token) else { return };
     let portal = &*PORTAL;
-    let right = |holder, strip| match link::decide(portal, written, &holder, Tokenless::Plain, strip) {
+    let state = TokenState::Plaintext(token.clone());
+    let unusable = TokenState::Unusable(UnusableReason::Plaintext(TokenFault::TooLong));
+    let right = |state, strip| match link::decide(portal, written, state, Tokenless::Plain, strip) {
         Verdict::Leave => None,
         Verdict::Write(new) => Some(new),
     };
@@ -56,8 +58,8 @@ pub fn link(input: &[u8]) {
     assert_eq!(link::mask(masked.as_str()), masked, "masking twice is masking once");
 
     let Some(read) = portal.read(written) else {
-        for holder in [Holder::Token(&token), Holder::None, Holder::Unusable] {
-            assert_eq!(right(holder, true), None, "what is not ours is left");
+        for state in [&state, &TokenState::None, &unusable] {
+            assert_eq!(right(state, true), None, "what is not ours is left");
         }
         return;
     };
@@ -65,20 +67,20 @@ pub fn link(input: &[u8]) {
     assert!(HOSTS.contains(&url.host_str().unwrap_or_default()), "ours, and elsewhere to others: {url}");
     assert!(url.username().is_empty() && url.password().is_none());
 
-    let login = right(Holder::Token(&token), false).unwrap_or_else(|| written.to_owned());
+    let login = right(&state, false).unwrap_or_else(|| written.to_owned());
     stays_on_the_portal(&login, Some(&token), read.number());
-    let plain = right(Holder::None, false).unwrap_or_else(|| written.to_owned());
+    let plain = right(&TokenState::None, false).unwrap_or_else(|| written.to_owned());
     stays_on_the_portal(&plain, None, read.number());
-    let again = |written: &str, holder| {
-        let verdict = link::decide(portal, written, &holder, Tokenless::Plain, false);
+    let again = |written: &str, state| {
+        let verdict = link::decide(portal, written, state, Tokenless::Plain, false);
         if let Verdict::Write(new) = verdict { new } else { written.to_owned() }
     };
-    assert_eq!(again(&login, Holder::Token(&token)), login, "rewriting twice is rewriting once");
-    assert_eq!(again(&plain, Holder::None), plain);
-    assert_eq!(again(&login, Holder::None), plain, "the plain form comes back");
+    assert_eq!(again(&login, &state), login, "rewriting twice is rewriting once");
+    assert_eq!(again(&plain, &TokenState::None), plain);
+    assert_eq!(again(&login, &TokenState::None), plain, "the plain form comes back");
     let carried = portal.read(&login).and_then(|link| link.carried_token()).expect("a login link carries it");
     assert_eq!(carried.as_str(), token.expose());
-    let stripped = right(Holder::Unusable, true);
+    let stripped = right(&unusable, true);
     assert_eq!(stripped, read.carried_token().is_some().then_some(plain), "a token goes, and nothing else");
 }
 
@@ -178,10 +180,10 @@ pub fn sealed(input: &[u8]) {
     let read = ring.read(Some(&column), telegram_id, &rule);
     hides_the_secret(&format!("{read:?}"));
     match &read {
-        Stored::Unusable(reason) => hides_the_secret(&format!("{reason} {}", reason.code())),
-        Stored::None => assert!(column.is_empty()),
-        Stored::Plaintext(token) => assert_eq!(token.expose(), column),
-        Stored::Sealed { token, .. } => {
+        TokenState::Unusable(reason) => hides_the_secret(&format!("{reason} {}", reason.code())),
+        TokenState::None => assert!(column.is_empty()),
+        TokenState::Plaintext(token) => assert_eq!(token.expose(), column),
+        TokenState::Sealed { token, .. } => {
             let again = ring.seal(token, telegram_id).expect("there is randomness");
             assert_eq!(again.len(), column.len(), "there is one way to write it");
         }

@@ -1,8 +1,7 @@
 //! Keeps helpdesk links in Postgres in step with the portal tokens of their users.
 //!
-//! The floors of the house, and which may know which, are in `docs/architecture.md`.
+//! Which module may know which is in `docs/architecture.md`.
 
-mod assign;
 mod backoff;
 mod check;
 mod cli;
@@ -11,7 +10,6 @@ mod daemon;
 mod db;
 mod drop_file;
 mod envelope;
-mod forecast;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -24,15 +22,13 @@ mod plain_links;
 mod policy;
 mod printable;
 mod process;
-mod rekey;
 mod relink;
 mod spool;
 mod status;
-mod survey;
 mod systemd;
 mod telemetry;
 mod token;
-mod unseal;
+mod tokens;
 
 pub use cli::Cli;
 

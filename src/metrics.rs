@@ -3,133 +3,51 @@
 //! would be worse than none.
 
 use crate::printable::Printable;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-/// What is known at a moment.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Metrics {
-    /// The name of the instance, as a label on each metric; none where there is only one.
-    pub database: Option<String>,
-    /// A daemon is running.
-    pub up: bool,
-    /// When it started, in seconds since 1970, as all moments here.
-    pub start_time: Option<f64>,
-    /// It reaches its database.
-    pub database_connected: bool,
-    /// How often it had to connect again.
-    pub reconnects: Option<i64>,
-    /// Links written since the start.
-    pub links_written: Option<i64>,
-    /// When it last wrote one; 0 where it has written none.
-    pub last_write: Option<f64>,
-    /// Changes that wait, and the age of the oldest in seconds.
-    pub backlog: Option<(i64, f64)>,
-    /// Users and issues that are set aside.
-    pub set_aside: Option<i64>,
-    /// Users by the state of their tokens.
-    pub users: Option<Users>,
-    /// Files in the spool.
-    pub files: Option<Files>,
-    /// Triggers in order, and how many there should be.
-    pub triggers: Option<(i64, i64)>,
-    /// Seconds between audits.
-    pub audit_interval: f64,
-    /// When the last audit ended (0: none yet), and what it found.
-    pub audit: Option<(f64, i64)>,
-}
-
-/// Users by the state of their tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Users {
-    /// Those with a usable token.
-    pub with_token: u64,
-    /// Of these, sealed.
-    pub sealed: u64,
-    /// Of these, in plaintext.
-    pub plaintext: u64,
-    /// Those whose value is no usable token.
-    pub unusable: usize,
-    /// Those who share their token.
-    pub duplicated: usize,
-}
-
-/// Files in the spool.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Files {
-    /// Those that will be taken.
-    pub waiting: usize,
-    /// Those that were rejected.
-    pub rejected: usize,
-    /// Those that are not taken.
-    pub not_taken: usize,
-}
-
-/// A metric: its name, what it is, and its type.
-type Kind = (&'static str, &'static str, &'static str);
-
-impl fmt::Display for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut page = Page { text: String::new(), label: self.label() };
-        page.one(("up", "Whether a relinkd is running.", "gauge"), Some(flag(self.up)));
-        page.one(("start_time_seconds", "When the daemon started.", "gauge"), self.start_time);
-        page.one(
-            ("database_connected", "Whether the database is reached.", "gauge"),
-            Some(flag(self.database_connected)),
-        );
-        page.one(
-            ("reconnects_total", "How often the daemon had to connect again.", "counter"),
-            self.reconnects,
-        );
-        page.one(("links_written_total", "Links written since the start.", "counter"), self.links_written);
-        page.one(
-            ("last_write_timestamp_seconds", "When a link was last written; 0: not yet.", "gauge"),
-            self.last_write,
-        );
-        page.one(
-            ("backlog_changes", "Changes that are not yet wholly in links.", "gauge"),
-            self.backlog.map(|it| it.0),
-        );
-        page.one(
-            ("backlog_oldest_seconds", "How long the oldest of them has waited.", "gauge"),
-            self.backlog.map(|it| it.1),
-        );
-        page.one(("set_aside", "Users and issues whose links cannot be written.", "gauge"), self.set_aside);
-        if let Some(users) = &self.users {
-            page.one(("users_with_token", "Users with a usable token.", "gauge"), Some(users.with_token));
-            page.several(
-                ("users", "Users by the state of their tokens.", "gauge"),
-                &[
-                    ("sealed", users.sealed),
-                    ("plaintext", users.plaintext),
-                    ("unusable", users.unusable as u64),
-                    ("duplicated", users.duplicated as u64),
-                ],
-            );
+/// Declares each metric: its name without `relinkd_`, the type of what is known, its kind, and what it is.
+macro_rules! metrics {
+    ($($name:ident: $type:ty, $kind:ident, $help:literal;)*) => {
+        /// What is known at a moment. Moments are in seconds since 1970.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub(crate) struct Metrics {
+            /// The name of the instance, as a label on each metric; none where there is only one.
+            pub database: Option<String>,
+            $(#[doc = $help] pub $name: $type,)*
         }
-        if let Some(files) = &self.files {
-            page.several(
-                ("spool_files", "Files in the spool.", "gauge"),
-                &[
-                    ("waiting", files.waiting as u64),
-                    ("rejected", files.rejected as u64),
-                    ("not_taken", files.not_taken as u64),
-                ],
-            );
+
+        impl fmt::Display for Metrics {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let label = self.label();
+                $(write(f, label.as_deref(), (stringify!($name), stringify!($kind), $help), &self.$name)?;)*
+                Ok(())
+            }
         }
-        page.one(("triggers_sound", "Triggers that are in order.", "gauge"), self.triggers.map(|it| it.0));
-        page.one(
-            ("triggers_wanted", "How many triggers there should be.", "gauge"),
-            self.triggers.map(|it| it.1),
-        );
-        page.one(
-            ("audit_last_timestamp_seconds", "When the last audit ended; 0: none yet.", "gauge"),
-            self.audit.map(|it| it.0),
-        );
-        page.one(("audit_found", "What the last audit found to mend.", "gauge"), self.audit.map(|it| it.1));
-        page.one(("audit_interval_seconds", "The time between audits.", "gauge"), Some(self.audit_interval));
-        f.write_str(&page.text)
-    }
+    };
 }
+
+metrics! {
+    up: bool, gauge, "Whether a relinkd is running.";
+    start_time_seconds: Option<f64>, gauge, "When the daemon started.";
+    database_connected: bool, gauge, "Whether the database is reached.";
+    reconnects_total: Option<i64>, counter, "How often the daemon had to connect again.";
+    links_written_total: Option<i64>, counter, "Links written since the start.";
+    last_write_timestamp_seconds: Option<f64>, gauge, "When a link was last written; 0: not yet.";
+    backlog_changes: Option<i64>, gauge, "Changes that are not yet wholly in links.";
+    backlog_oldest_seconds: Option<f64>, gauge, "How long the oldest of them has waited.";
+    set_aside: Option<i64>, gauge, "Users and issues whose links cannot be written.";
+    users_with_token: Option<u64>, gauge, "Users with a usable token.";
+    users: Option<States<4>>, gauge, "Users by the state of their tokens.";
+    spool_files: Option<States<3>>, gauge, "Files in the spool.";
+    triggers_sound: Option<i64>, gauge, "Triggers that are in order.";
+    triggers_wanted: Option<i64>, gauge, "How many triggers there should be.";
+    audit_last_timestamp_seconds: Option<f64>, gauge, "When the last audit ended; 0: none yet.";
+    audit_found: Option<i64>, gauge, "What the last audit found to mend.";
+    audit_interval_seconds: f64, gauge, "The time between audits.";
+}
+
+/// How many there are in each state.
+pub(crate) type States<const N: usize> = [(&'static str, u64); N];
 
 impl Metrics {
     /// The label that tells instances apart, as `name="value"`.
@@ -139,40 +57,58 @@ impl Metrics {
     }
 }
 
-fn flag(is: bool) -> u8 {
-    u8::from(is)
+/// A number, or one for each state; none where it is not known.
+trait Samples {
+    fn samples(&self) -> Vec<(Option<&'static str>, String)>;
 }
 
-struct Page {
-    text: String,
-    label: Option<String>,
+macro_rules! numbers {
+    ($($type:ty),*) => {
+        $(impl Samples for $type {
+            fn samples(&self) -> Vec<(Option<&'static str>, String)> {
+                vec![(None, self.to_string())]
+            }
+        })*
+    };
 }
 
-impl Page {
-    fn one(&mut self, kind: Kind, value: Option<impl fmt::Display>) {
-        if let Some(value) = value {
-            self.head(kind);
-            self.sample(kind, None, value);
-        }
-    }
+numbers!(f64, i64, u64);
 
-    fn several(&mut self, kind: Kind, states: &[(&str, u64)]) {
-        self.head(kind);
-        for (state, value) in states {
-            self.sample(kind, Some(state), value);
-        }
+impl Samples for bool {
+    fn samples(&self) -> Vec<(Option<&'static str>, String)> {
+        u64::from(*self).samples()
     }
+}
 
-    fn head(&mut self, (name, help, of): Kind) {
-        let _ = write!(self.text, "# HELP relinkd_{name} {help}\n# TYPE relinkd_{name} {of}\n");
+impl<const N: usize> Samples for States<N> {
+    fn samples(&self) -> Vec<(Option<&'static str>, String)> {
+        self.iter().map(|(state, number)| (Some(*state), number.to_string())).collect()
     }
+}
 
-    fn sample(&mut self, (name, ..): Kind, state: Option<&str>, value: impl fmt::Display) {
+impl<T: Samples> Samples for Option<T> {
+    fn samples(&self) -> Vec<(Option<&'static str>, String)> {
+        self.as_ref().map_or_else(Vec::new, Samples::samples)
+    }
+}
+
+fn write(
+    f: &mut fmt::Formatter<'_>,
+    label: Option<&str>,
+    (name, kind, help): (&str, &str, &str),
+    value: &impl Samples,
+) -> fmt::Result {
+    let samples = value.samples();
+    if !samples.is_empty() {
+        write!(f, "# HELP relinkd_{name} {help}\n# TYPE relinkd_{name} {kind}\n")?;
+    }
+    for (state, number) in samples {
         let state = state.map(|state| format!("state=\"{state}\""));
-        let labels: Vec<&str> = self.label.as_deref().into_iter().chain(state.as_deref()).collect();
+        let labels: Vec<&str> = label.into_iter().chain(state.as_deref()).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        let _ = writeln!(self.text, "relinkd_{name}{labels} {value}");
+        writeln!(f, "relinkd_{name}{labels} {number}")?;
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -181,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_out() {
-        let text = Metrics { up: true, audit_interval: 3600.0, ..Metrics::default() }.to_string();
+        let text = Metrics { up: true, audit_interval_seconds: 3600.0, ..Metrics::default() }.to_string();
         assert_eq!(
             text,
             "# HELP relinkd_up Whether a relinkd is running.\n# TYPE relinkd_up gauge\nrelinkd_up 1\n\
@@ -196,7 +132,7 @@ mod tests {
     fn an_instance_has_a_label_of_its_own() {
         let metrics = Metrics {
             database: Some("a\"b\\c\n".to_owned()),
-            users: Some(Users { unusable: 3, ..Users::default() }),
+            users: Some([("sealed", 0), ("plaintext", 0), ("unusable", 3), ("duplicated", 0)]),
             ..Metrics::default()
         };
         let text = metrics.to_string();

@@ -1,13 +1,13 @@
 //! Where a byte stands in a text, as a person counts: line and column, both from 1.
 //!
 //! A column counts characters, not bytes, as editors do; `\r\n` is one line end. Whoever needs many places of one text
-//! asks a [`Lines`], which counts the text once.
+//! asks a [`LineIndex`], which counts the text once.
 
 use std::fmt;
 
 /// A line and a column, both counted from 1. It prints as `line:column`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub(crate) struct Place {
     /// The line.
     pub line: usize,
     /// The character in the line.
@@ -16,13 +16,12 @@ pub struct Place {
 
 impl Place {
     /// The beginning of any text: what to cite for a fault of the whole.
-    pub const START: Self = Self { line: 1, column: 1 };
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
 
     /// The place of the byte at `byte_offset`. Inside a character it is that character's place; beyond the text, the
     /// text's end.
-    #[must_use]
-    pub fn of(text: &str, byte_offset: usize) -> Self {
-        Lines::of(text).place(byte_offset)
+    pub(crate) fn of(text: &str, byte_offset: usize) -> Self {
+        LineIndex::of(text).place(byte_offset)
     }
 }
 
@@ -32,13 +31,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// The bytes between two counts of [`Lines`].
+/// The bytes between two counts of [`LineIndex`].
 const STRIDE: usize = 1024;
 
 /// A text with its lines and characters counted, so that a place costs no second walk over the text: a megabyte on a
 /// single line with ten thousand places is no trouble.
 #[derive(Clone)]
-pub struct Lines<'t> {
+pub(crate) struct LineIndex<'t> {
     text: &'t str,
     /// The offset at which each line begins.
     starts: Vec<usize>,
@@ -46,10 +45,9 @@ pub struct Lines<'t> {
     counts: Vec<usize>,
 }
 
-impl<'t> Lines<'t> {
+impl<'t> LineIndex<'t> {
     /// Counts `text`.
-    #[must_use]
-    pub fn of(text: &'t str) -> Self {
+    pub(crate) fn of(text: &'t str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let counts = text
             .as_bytes()
@@ -64,16 +62,15 @@ impl<'t> Lines<'t> {
     }
 
     /// As [`Place::of`].
-    #[must_use]
-    pub fn place(&self, byte_offset: usize) -> Place {
-        let offset = self.settle(byte_offset);
+    pub(crate) fn place(&self, byte_offset: usize) -> Place {
+        let offset = self.character_start(byte_offset);
         let line = self.starts.partition_point(|start| *start <= offset);
         let column = self.characters_before(offset) - self.characters_before(self.starts[line - 1]) + 1;
         Place { line, column }
     }
 
     /// The offset of the character, or line end, that `offset` falls into.
-    fn settle(&self, offset: usize) -> usize {
+    fn character_start(&self, offset: usize) -> usize {
         let mut offset = offset.min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;

@@ -1,47 +1,38 @@
 //! Every link back to its plain form: the way out that `uninstall --plain-links` takes.
 
 use crate::db::issues::{self, Back, Rewrite};
+use crate::db::retry::{self, while_locked};
 use crate::db::session::Purpose;
 use crate::db::{Cursor, DbError, Session};
 use crate::link::Portal;
-use std::time::Duration;
 
 /// Issues a page: the bot waits for rows that such a transaction has written.
 const PAGE: usize = 500;
-/// How often rows that the bot holds are tried again, and how long between.
-const ATTEMPTS: usize = 100;
-const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Writes the plain form over every link of ours that has another, none over one that has changed meanwhile. One whose
 /// plain form is longer than `limit` stays. Returns how many.
-pub async fn plain_links(
+pub(crate) async fn plain_links(
     session: &mut Session,
     portal: &Portal,
     limit: Option<usize>,
 ) -> Result<usize, DbError> {
-    let mut total = 0;
-    for _ in 0..ATTEMPTS {
-        let (done, left) = pass(session, portal, limit).await?;
-        total += done;
-        if left == 0 {
-            return Ok(total);
-        }
-        tokio::time::sleep(BETWEEN).await;
-    }
-    Err(DbError::Silent(BETWEEN * u32::try_from(ATTEMPTS).unwrap_or(u32::MAX)))
+    let mut written = 0;
+    let locked = while_locked(async || pass(session, portal, limit, &mut written).await).await?;
+    if locked.is_empty() { Ok(written) } else { Err(DbError::Silent(retry::PATIENCE)) }
 }
 
+/// Once over all issues. Returns those that were locked or have changed meanwhile.
 async fn pass(
     session: &mut Session,
     portal: &Portal,
     limit: Option<usize>,
-) -> Result<(usize, usize), DbError> {
-    let (mut done, mut left) = (0, 0);
-    let mut cursor = Cursor::start();
+    written: &mut usize,
+) -> Result<Vec<i64>, DbError> {
+    let mut all_locked = Vec::new();
+    let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
         let tx = session.begin(Purpose::Relink);
-        let rows = issues::after_id(&tx, cursor.after(), PAGE).await?;
-        cursor.pass(&rows, PAGE, |row| row.id);
+        let rows = issues::page(&tx, &mut cursor).await?;
         let rewrites: Vec<Rewrite> = rows
             .into_iter()
             .filter_map(|row| {
@@ -65,12 +56,11 @@ async fn pass(
         }
         // Those that were not written are queued, for nobody: the queue goes with the schema.
         let tokens: Vec<_> = rewrites.iter().filter_map(|rewrite| portal.carried(&rewrite.old)).collect();
-        let missed = issues::write_and_commit(tx, &rewrites, true)
+        let locked = issues::write_and_commit(tx, &rewrites, true)
             .await
-            .map_err(|error| error.without(tokens.iter().map(|token| token.as_str())))?
-            .len();
-        done += rewrites.len() - missed;
-        left += missed;
+            .map_err(|error| error.without(tokens.iter().map(|token| token.as_str())))?;
+        *written += rewrites.len() - locked.len();
+        all_locked.extend(locked);
     }
-    Ok((done, left))
+    Ok(all_locked)
 }

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 
 /// What an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// The connection, or the server's being there: connect anew, with growing pauses.
     Connection,
     /// The server as a whole, a full disk for one: likewise.
@@ -20,8 +20,7 @@ pub enum Trouble {
 }
 
 /// What an error is about (Postgres manual, appendix A: `SQLSTATE`).
-#[must_use]
-pub fn trouble(error: &DbError) -> Trouble {
+pub(crate) fn trouble(error: &DbError) -> Trouble {
     let Some(code) = error.code() else { return Trouble::Connection };
     match code.code() {
         // A plan that was made before the schema changed, or a rule of the bot's that admits no such statement.
@@ -39,8 +38,7 @@ pub fn trouble(error: &DbError) -> Trouble {
 }
 
 /// The next step for an operator, in one sentence; none where waiting is all there is to do.
-#[must_use]
-pub fn advice(error: &DbError) -> Option<&'static str> {
+pub(crate) fn advice(error: &DbError) -> Option<&'static str> {
     match error {
         DbError::NoSchema => Some("run `relinkd install`"),
         DbError::WrongVersion { found, wanted } if found > wanted => {
@@ -75,8 +73,7 @@ pub fn advice(error: &DbError) -> Option<&'static str> {
 }
 
 /// What happened, and the next step where there is one.
-#[must_use]
-pub fn with_advice(error: &DbError) -> String {
+pub(crate) fn with_advice(error: &DbError) -> String {
     match advice(error) {
         Some(advice) => format!("{error}; {}", config::typed(advice)),
         None => error.to_string(),

@@ -10,27 +10,24 @@ use std::fmt::{self, Display, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 
 /// One line without control characters, invisible characters, or characters that change the direction of writing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Printable(String);
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub(crate) struct Printable(String);
 
 impl Printable {
     /// One line of text. Text that is harmless already does not change.
-    #[must_use]
-    pub fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         let mut line = String::with_capacity(text.len());
         text.chars().for_each(|character| push(&mut line, character));
         Self(line)
     }
 
     /// One line of what a value shows of itself.
-    #[must_use]
-    pub fn of(value: impl Display) -> Self {
+    pub(crate) fn of(value: impl Display) -> Self {
         Self::text(&value.to_string())
     }
 
     /// A name of a file, or a path: no two names look the same.
-    #[must_use]
-    pub fn name(name: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn name(name: impl AsRef<OsStr>) -> Self {
         let mut line = String::new();
         for chunk in name.as_ref().as_bytes().utf8_chunks() {
             for character in chunk.valid().chars() {
@@ -47,14 +44,12 @@ impl Printable {
     }
 
     /// Text of several lines, line by line: for a layout of our own whose parts hold no line break.
-    #[must_use]
-    pub fn lines(text: &str) -> Vec<Self> {
+    pub(crate) fn lines(text: &str) -> Vec<Self> {
         text.lines().map(Self::text).collect()
     }
 
     /// Its first characters and `…`, if it is longer than `max` characters.
-    #[must_use]
-    pub fn shortened(self, max: usize) -> Self {
+    pub(crate) fn shortened(self, max: usize) -> Self {
         if self.0.chars().nth(max).is_none() {
             return self;
         }
@@ -63,8 +58,7 @@ impl Printable {
     }
 
     /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -76,8 +70,7 @@ impl Display for Printable {
 }
 
 /// A JSON document with the escapes that JSON has: whoever reads it gets every string as it was.
-#[must_use]
-pub fn json(document: &str) -> String {
+pub(crate) fn json(document: &str) -> String {
     let mut json = String::with_capacity(document.len());
     for character in document.chars() {
         // A serializer leaves no control character in a string but those from U+007F on; a line break is layout.

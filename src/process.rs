@@ -13,7 +13,7 @@ static FIRST_UID: OnceLock<Uid> = OnceLock::new();
 
 /// Who started this process: its first user, and who logged in, where the system kept that through `su` and `sudo`
 /// (credentials(7), `/proc/self/loginuid` in proc(5)).
-pub fn caller() -> &'static str {
+pub(crate) fn caller() -> &'static str {
     CALLER.get_or_init(|| {
         let uid = Uid::current();
         match login_uid() {
@@ -24,7 +24,7 @@ pub fn caller() -> &'static str {
 }
 
 /// Who logged in, behind `su` and `sudo`: the user's name, or its number where it has none.
-pub fn login() -> String {
+pub(crate) fn login() -> String {
     let uid = login_uid().map_or_else(|| *FIRST_UID.get_or_init(Uid::current), Uid::from_raw);
     let user = nix::unistd::User::from_uid(uid).ok().flatten();
     user.map_or_else(|| uid.to_string(), |user| user.name)
@@ -37,8 +37,7 @@ fn login_uid() -> Option<u32> {
 
 /// The name of this machine's time zone, as in `Europe/Moscow`: of `TZ`, else of what /etc/localtime is a link to
 /// (localtime(5)).
-#[must_use]
-pub fn time_zone() -> Option<String> {
+pub(crate) fn time_zone() -> Option<String> {
     if let Ok(zone) = std::env::var("TZ") {
         return Some(zone.trim_start_matches(':').to_owned());
     }
@@ -47,7 +46,7 @@ pub fn time_zone() -> Option<String> {
 }
 
 /// Switches off core files and tracing by other processes of the user, and keeps values out of panic messages.
-pub fn harden() {
+pub(crate) fn harden() {
     caller();
     FIRST_UID.get_or_init(Uid::current);
     // Both are the best that can be had; a system that refuses them still runs relinkd.

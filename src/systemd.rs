@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 use std::time::Duration;
 
 /// Tells systemd that the service is up.
-pub fn ready() {
+pub(crate) fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
@@ -15,23 +15,22 @@ pub fn ready() {
 const STATUS_MAX: usize = 1_000;
 
 /// Tells systemd what the daemon is doing, in one line: a line break would begin another field of the protocol.
-pub fn status(text: &str) {
+pub(crate) fn status(text: &str) {
     notify(&[NotifyState::Status(Printable::text(text).shortened(STATUS_MAX).as_str())]);
 }
 
 /// Tells systemd that the daemon is on its way out.
-pub fn stopping() {
+pub(crate) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
 /// Feeds the watchdog.
-pub fn alive() {
+pub(crate) fn alive() {
     notify(&[NotifyState::Watchdog]);
 }
 
 /// How often systemd wants to be fed, if the unit has a watchdog: half its `WatchdogSec=`.
-#[must_use]
-pub fn watchdog_interval() -> Option<Duration> {
+pub(crate) fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|timeout| timeout / 2)
 }
 

@@ -12,24 +12,24 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// The longest token, in characters (all of them ASCII).
-pub const MAX_LEN: usize = 128;
+pub(crate) const MAX_LEN: usize = 128;
 
 /// What the sealed form begins with, and a token therefore must not.
-pub const RESERVED_PREFIX: &str = "relinkd:";
+pub(crate) const RESERVED_PREFIX: &str = "relinkd:";
 
 /// The fewest characters a token must have for [`Token::masked`] to show the first ones.
 const MASK_FROM: usize = 12;
 
 /// A personal portal token: 1 to 128 visible ASCII characters, not beginning with `relinkd:`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Zeroizing<String>);
+pub(crate) struct Token(Zeroizing<String>);
 
 impl Token {
     /// Takes a copy of `text` when it keeps the fixed rules.
     ///
     /// # Errors
     /// The first rule that is broken; never [`TokenFault::Pattern`], which only a [`TokenRule`] knows.
-    pub fn parse(text: &str) -> Result<Self, TokenFault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, TokenFault> {
         if text.is_empty() {
             return Err(TokenFault::Empty);
         }
@@ -46,15 +46,13 @@ impl Token {
     }
 
     /// The token itself, for a link, a seal or a person who asked with `--reveal`.
-    #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
     /// What a person may see to tell tokens apart: the first four characters and `…` of a token of 12 or more
     /// characters, else `…` alone.
-    #[must_use]
-    pub fn masked(&self) -> String {
+    pub(crate) fn masked(&self) -> String {
         let shown = if self.0.len() >= MASK_FROM { &self.0[..4] } else { "" };
         format!("{shown}…")
     }
@@ -74,7 +72,7 @@ impl fmt::Debug for Token {
 
 /// Why a text is no token. The messages name the rule, never the text, and complete "the token …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum TokenFault {
+pub(crate) enum TokenFault {
     /// Nothing is there.
     #[error("is empty")]
     Empty,
@@ -94,7 +92,7 @@ pub enum TokenFault {
 
 /// The rules a new or plaintext token must pass: the fixed ones and the operator's pattern, if any.
 #[derive(Debug, Clone, Default)]
-pub struct TokenRule {
+pub(crate) struct TokenRule {
     whole: Option<Regex>,
 }
 
@@ -103,7 +101,7 @@ impl TokenRule {
     ///
     /// # Errors
     /// `pattern` is no regular expression, or none that can stand inside a group.
-    pub fn new(pattern: Option<&str>) -> Result<Self, PatternFault> {
+    pub(crate) fn new(pattern: Option<&str>) -> Result<Self, PatternFault> {
         let Some(pattern) = pattern else { return Ok(Self::default()) };
         // By itself first: `a)|(?:b` is only valid inside the group, where it would escape both anchors.
         Regex::new(pattern).map_err(PatternFault)?;
@@ -115,7 +113,7 @@ impl TokenRule {
     ///
     /// # Errors
     /// The first rule that is broken, the fixed ones before the pattern.
-    pub fn admit(&self, text: &str) -> Result<Token, TokenFault> {
+    pub(crate) fn admit(&self, text: &str) -> Result<Token, TokenFault> {
         let token = Token::parse(text)?;
         match &self.whole {
             Some(whole) if !whole.is_match(text) => Err(TokenFault::Pattern),
@@ -136,7 +134,7 @@ impl Eq for TokenRule {}
 /// A `portal.token_pattern` that is no regular expression; the message says what is wrong with it.
 #[derive(Debug, Clone, Error)]
 #[error("not a regular expression for a whole token: {0}")]
-pub struct PatternFault(regex_lite::Error);
+pub(crate) struct PatternFault(regex_lite::Error);
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ const SESSIONS: usize = 4;
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// What is looked at.
-pub struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     /// How commands are typed.
     pub commands: &'a Commands<'a>,
     /// Where the database is.
@@ -46,7 +46,7 @@ struct Seen {
 
 impl Subject<'_> {
     /// Looks at all of it. An error of the database on the way is one more finding.
-    pub async fn look(&self, report: &mut Report) {
+    pub(crate) async fn look(&self, report: &mut Report) {
         if let Err(error) = self.try_look(report).await {
             report.fault(error.to_string(), self.mend(&error));
         }

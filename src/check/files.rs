@@ -15,7 +15,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The configuration: its faults, who may read it, and how far the connection it asks for can be trusted.
-pub fn config(report: &mut Report, commands: &Commands<'_>, parts: &Parts, fault: Option<&ConfigError>) {
+pub(crate) fn config(
+    report: &mut Report,
+    commands: &Commands<'_>,
+    parts: &Parts,
+    fault: Option<&ConfigError>,
+) {
     match fault {
         None => report.ok(format!("{} is right", commands.config.display())),
         Some(error @ ConfigError::Unreadable { source, .. }) => {
@@ -104,7 +109,7 @@ fn leaves_the_machine(endpoint: &Endpoint) -> bool {
 }
 
 /// The keyring, judged as the daemon judges it. What cannot be used is told by [`no_keyring`].
-pub fn keyring(
+pub(crate) fn keyring(
     report: &mut Report,
     source: &FileSource,
     accept_owner: Option<u32>,
@@ -121,7 +126,7 @@ pub fn keyring(
 
 /// A keyring that cannot be used. Where it is gone and stored values name keys, no new one may be made: `keys_needed`
 /// says which; none where nobody could look.
-pub fn no_keyring(
+pub(crate) fn no_keyring(
     report: &mut Report,
     commands: &Commands<'_>,
     source: &FileSource,
@@ -183,7 +188,7 @@ fn place(source: &FileSource) -> String {
 }
 
 /// Whether this process, which is the daemon's user by now, can read the file; systemd sees to a credential.
-pub fn readable(report: &mut Report, source: &FileSource, user: &str, group: &str) {
+pub(crate) fn readable(report: &mut Report, source: &FileSource, user: &str, group: &str) {
     let FileSource::Path(path) = source else { return };
     if let Err(error) = File::open(path) {
         let word = shell_word(&path.to_string_lossy());
@@ -195,7 +200,7 @@ pub fn readable(report: &mut Report, source: &FileSource, user: &str, group: &st
 }
 
 /// The spool, as this process sees it.
-pub fn spool(report: &mut Report, commands: &Commands<'_>, directory: &Path) {
+pub(crate) fn spool(report: &mut Report, commands: &Commands<'_>, directory: &Path) {
     if fs::symlink_metadata(directory).is_ok_and(|it| !it.is_symlink() && !it.is_dir()) {
         let what = format!("{} is no directory (spool.directory)", directory.display());
         return report.fault(what, commands.edit());

@@ -6,8 +6,8 @@ mod database;
 mod files;
 mod tokens;
 
-pub use database::Subject;
-pub use files::{config, keyring, no_keyring, readable, spool};
+pub(crate) use database::Subject;
+pub(crate) use files::{config, keyring, no_keyring, readable, spool};
 
 use crate::config::{self, Database, Endpoint, Host};
 use crate::keyring_file::shell_word;
@@ -18,7 +18,7 @@ use std::path::Path;
 
 /// The groups, in the order in which they are shown and decide the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Group {
+pub(crate) enum Group {
     /// The configuration.
     Config,
     /// The keyring.
@@ -31,8 +31,7 @@ pub enum Group {
 
 impl Group {
     /// Its heading.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
             Self::Keyring => "keyring",
@@ -44,7 +43,7 @@ impl Group {
 
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// As it should be.
     Ok,
     /// relinkd works, but something should be otherwise.
@@ -55,7 +54,7 @@ pub enum Severity {
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Where it belongs.
     pub group: Group,
     /// How grave it is.
@@ -70,7 +69,7 @@ pub struct Finding {
 
 /// The findings of one group, as they come.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     group: Group,
     /// Whoever reads this needs root for what is outside relinkd and the database.
     root_needed: bool,
@@ -79,34 +78,32 @@ pub struct Report {
 
 impl Report {
     /// An empty one.
-    #[must_use]
-    pub fn new(group: Group, commands: &Commands<'_>) -> Self {
+    pub(crate) fn new(group: Group, commands: &Commands<'_>) -> Self {
         Self { group, root_needed: commands.root_needed, findings: Vec::new() }
     }
 
     /// The findings.
-    #[must_use]
-    pub fn into_findings(self) -> Vec<Finding> {
+    pub(crate) fn into_findings(self) -> Vec<Finding> {
         self.findings
     }
 
     /// Something is as it should be.
-    pub fn ok(&mut self, what: impl Into<String>) {
+    pub(crate) fn ok(&mut self, what: impl Into<String>) {
         self.add(Severity::Ok, &what.into(), None);
     }
 
     /// Something should be otherwise.
-    pub fn warning(&mut self, what: impl Into<String>, mend: impl Into<String>) {
+    pub(crate) fn warning(&mut self, what: impl Into<String>, mend: impl Into<String>) {
         self.add(Severity::Warning, &what.into(), Some(&mend.into()));
     }
 
     /// Something is wrong.
-    pub fn fault(&mut self, what: impl Into<String>, mend: impl Into<String>) {
+    pub(crate) fn fault(&mut self, what: impl Into<String>, mend: impl Into<String>) {
         self.add(Severity::Fault, &what.into(), Some(&mend.into()));
     }
 
     /// Something is wrong in a file, and its lines are shown.
-    pub fn fault_in_lines(&mut self, what: &str, mend: impl Into<String>) {
+    pub(crate) fn fault_in_lines(&mut self, what: &str, mend: impl Into<String>) {
         let mut lines = Printable::lines(what).into_iter();
         let what = lines.next().unwrap_or_default();
         self.fault(what.as_str(), mend);
@@ -137,7 +134,7 @@ fn as_root(mend: String) -> String {
 
 /// How commands are typed here: those of relinkd for this configuration.
 #[derive(Debug)]
-pub struct Commands<'a> {
+pub(crate) struct Commands<'a> {
     /// The configuration.
     pub config: &'a Path,
     /// Whether it has to be named: it was, on the command line.
@@ -148,16 +145,14 @@ pub struct Commands<'a> {
 
 impl<'a> Commands<'a> {
     /// For this configuration, typed by whoever runs this process.
-    #[must_use]
-    pub fn new(config: &'a Path, named: bool) -> Self {
+    pub(crate) fn new(config: &'a Path, named: bool) -> Self {
         let user = nix::unistd::geteuid();
         let owner = fs::metadata(config).map_or(0, |metadata| metadata.uid());
         Self { config, named, root_needed: !user.is_root() && user.as_raw() != owner }
     }
 
     /// A command of relinkd's.
-    #[must_use]
-    pub fn relinkd(&self, command: &str) -> String {
+    pub(crate) fn relinkd(&self, command: &str) -> String {
         if self.named {
             format!("relinkd --config {} {command}", self.config_word())
         } else {
@@ -166,20 +161,17 @@ impl<'a> Commands<'a> {
     }
 
     /// Changing the configuration, and seeing whether that was right.
-    #[must_use]
-    pub fn edit(&self) -> String {
+    pub(crate) fn edit(&self) -> String {
         format!("editor {} && {}", self.config_word(), self.relinkd("check"))
     }
 
     /// The unit that runs with this configuration.
-    #[must_use]
-    pub fn unit(&self) -> String {
+    pub(crate) fn unit(&self) -> String {
         config::unit(self.config)
     }
 
     /// `install`, by this role: the owner of the tables, or a superuser.
-    #[must_use]
-    pub fn install(&self, database: &Database, admin: &str) -> String {
+    pub(crate) fn install(&self, database: &Database, admin: &str) -> String {
         if admin == database.user {
             return self.relinkd("install");
         }

@@ -5,8 +5,8 @@ use crate::config::FileSource;
 use crate::db::{DbError, Session};
 use crate::envelope::Keyring;
 use crate::keyring_file::shell_word;
-use crate::survey;
 use crate::token::TokenRule;
+use crate::tokens::TokenStats;
 use std::collections::BTreeMap;
 
 /// How many ids are named before a finding says "and more".
@@ -21,13 +21,13 @@ pub(super) async fn tokens(
     source: Option<&FileSource>,
     rule: &TokenRule,
 ) -> Result<(), DbError> {
-    let survey = survey::survey(session, keyring, rule).await?;
+    let stats = TokenStats::gather(session, keyring, rule).await?;
     let file = match source {
         Some(FileSource::Path(path)) => shell_word(&path.to_string_lossy()),
         _ => "KEYRING".to_owned(),
     };
-    let missing = !survey.missing_keys.is_empty();
-    for (key, count) in &survey.missing_keys {
+    let missing = !stats.missing_keys.is_empty();
+    for (key, count) in &stats.missing_keys {
         match keyring {
             Some(_) => report.fault(
                 format!("{count} tokens are sealed under the key {key}, which is not in the keyring: no other key opens them"),
@@ -40,18 +40,17 @@ pub(super) async fn tokens(
         }
     }
     let mut reasons: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
-    for (user, reason) in survey.unusable {
-        reasons.entry(reason).or_default().push(user);
+    // Those whose key is missing are said above, key by key.
+    for (user, reason) in stats.unusable.iter().filter(|(_, reason)| reason.unknown_key().is_none()) {
+        reasons.entry(reason.code()).or_default().push(*user);
     }
-    // Said above, key by key.
-    reasons.remove("unknown_key");
     for (reason, users) in &reasons {
         report.warning(
             format!("the token column holds no usable token ({reason}) for {}", listed(users)),
             commands.relinkd(&format!("token set {}", users[0])),
         );
     }
-    let shared: Vec<i64> = survey.duplicated.into_iter().collect();
+    let shared: Vec<i64> = stats.duplicated.into_iter().collect();
     if let Some(last) = shared.last() {
         report.warning(
             format!("users who share their token with another: {}", listed(&shared)),
@@ -59,7 +58,7 @@ pub(super) async fn tokens(
         );
     }
     if !missing && keyring.is_some() && reasons.is_empty() && shared.is_empty() {
-        report.ok(format!("users with a token: {}, each of their own, and all open", survey.with_token));
+        report.ok(format!("users with a token: {}, each of their own, and all open", stats.with_token));
     }
     Ok(())
 }

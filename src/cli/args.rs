@@ -32,16 +32,16 @@ pub struct Cli {
         env = "RELINKD_CONFIG",
         hide_env = true
     )]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Say more; twice for everything
     #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
     /// Say only what is wrong
     #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "verbose")]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// What to do
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// Above the options that every command has.
@@ -67,7 +67,7 @@ fn exit_status_help() -> String {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run the daemon in the foreground
     #[command(after_help = "Example:\n  relinkd run")]
     Run,
@@ -170,7 +170,7 @@ pub enum Command {
 
 /// Arguments of `man`.
 #[derive(Debug, Args)]
-pub struct ManArgs {
+pub(crate) struct ManArgs {
     /// Write relinkd(1), a page for each command and those of the formats into this directory
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
@@ -178,7 +178,7 @@ pub struct ManArgs {
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// Leave the database out
     #[arg(long)]
     pub offline: bool,
@@ -186,7 +186,7 @@ pub struct CheckArgs {
 
 /// Who speaks to the database, where that is not the daemon's role.
 #[derive(Debug, Args)]
-pub struct AdminArgs {
+pub(crate) struct AdminArgs {
     /// Connect as the tables' owner, or a superuser, instead of with database.url
     #[arg(long, value_name = "URL")]
     pub admin_url: Option<String>,
@@ -194,7 +194,7 @@ pub struct AdminArgs {
 
 /// Arguments of `install`.
 #[derive(Debug, Args)]
-pub struct InstallArgs {
+pub(crate) struct InstallArgs {
     #[command(flatten)]
     /// The admin.
     pub admin: AdminArgs,
@@ -209,7 +209,7 @@ pub struct InstallArgs {
 /// Arguments of `uninstall`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub struct UninstallArgs {
+pub(crate) struct UninstallArgs {
     #[command(flatten)]
     /// The admin.
     pub admin: AdminArgs,
@@ -229,7 +229,7 @@ pub struct UninstallArgs {
 
 /// The `token` commands.
 #[derive(Debug, Subcommand)]
-pub enum TokenCommand {
+pub(crate) enum TokenCommand {
     /// Set a user's token, read from standard input or a prompt
     #[command(
         long_about = "Sets a user's token. The token is read from standard input or, on a terminal, from a prompt without \
@@ -292,7 +292,7 @@ pub enum TokenCommand {
 
 /// Arguments of `history`.
 #[derive(Debug, Args)]
-pub struct HistoryArgs {
+pub(crate) struct HistoryArgs {
     /// The user's `telegram_id`; all users when there is none
     #[arg(value_name = "ID", value_hint = ValueHint::Other, allow_negative_numbers = true)]
     pub id: Option<i64>,
@@ -306,7 +306,7 @@ pub struct HistoryArgs {
 
 /// Arguments of `sync`.
 #[derive(Debug, Args)]
-pub struct SyncArgs {
+pub(crate) struct SyncArgs {
     /// The users' `telegram_ids`; all users when there are none
     #[arg(value_name = "ID", value_hint = ValueHint::Other, allow_negative_numbers = true)]
     pub ids: Vec<i64>,
@@ -323,7 +323,7 @@ pub struct SyncArgs {
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// Write JSON
     #[arg(long, conflicts_with_all = ["prometheus", "watch"])]
     pub json: bool,
@@ -337,7 +337,7 @@ pub struct StatusArgs {
 
 /// Arguments of `spool`.
 #[derive(Debug, Args)]
-pub struct SpoolArgs {
+pub(crate) struct SpoolArgs {
     /// The spool's directory [default: the configuration's]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: Option<PathBuf>,
@@ -346,12 +346,12 @@ pub struct SpoolArgs {
     pub json: bool,
     /// What to do; `list` where nothing is said
     #[command(subcommand)]
-    pub command: Option<SpoolCommand>,
+    pub(crate) command: Option<SpoolCommand>,
 }
 
 /// The `spool` commands.
 #[derive(Debug, Subcommand)]
-pub enum SpoolCommand {
+pub(crate) enum SpoolCommand {
     /// List what waits, was rejected, or is not taken
     #[command(after_help = "Examples:\n  relinkd spool list\n  relinkd spool list --json")]
     List {
@@ -388,7 +388,7 @@ pub enum SpoolCommand {
 
 /// The `key` commands.
 #[derive(Debug, Subcommand)]
-pub enum KeyCommand {
+pub(crate) enum KeyCommand {
     /// Make a new key; makes the keyring file when there is none
     #[command(
         long_about = "Makes a new key, and the keyring file when there is none. No id is used that a stored token names, for \

@@ -136,7 +136,8 @@ impl Screen {
             Severity::Fault => ("fault", "\x1b[31m"),
         };
         let priority = if self.journal && finding.severity != Severity::Ok { "<4>" } else { "" };
-        output::marked(priority, name, self.colour.then_some(colour), &finding.what);
+        let word = (&*format!("{name:<7}"), self.colour.then_some(colour));
+        output::coloured(&format!("{priority}  "), word, format!(" {}", finding.what), "");
         for more in &finding.more {
             output::line(format!("{priority}           {more}"));
         }

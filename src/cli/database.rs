@@ -15,11 +15,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The settings, or the first fault, shown with its place.
-pub(super) fn settings(config: &Path) -> Result<Settings, Failure> {
-    Ok(config::load(config)?)
-}
-
 /// The keyring. A command that root runs accepts one that the spool's owner owns.
 pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
     Ok(keyring_file::load(&settings.keyring.file, spool_owner_for_root(settings))?)
@@ -55,13 +50,13 @@ pub(super) fn sealed_under(keys: &BTreeMap<String, u64>) -> String {
     let values = keys.values().fold(0_u64, |sum, values| sum.saturating_add(*values));
     let named: Vec<&str> = keys.keys().take(KEYS_NAMED).map(String::as_str).collect();
     let more = if keys.len() > named.len() { " and others" } else { "" };
-    format!(
-        "{} {} sealed under the {} {}{more}",
-        output::things(values, "token"),
-        if values == 1 { "is" } else { "are" },
-        if keys.len() == 1 { "key" } else { "keys" },
-        named.join(", ")
-    )
+    let keys = if keys.len() == 1 { "key" } else { "keys" };
+    format!("{} under the {keys} {}{more}", sealed(values), named.join(", "))
+}
+
+/// `3 tokens are sealed`.
+pub(super) fn sealed(values: u64) -> String {
+    format!("{} {} sealed", output::things(values, "token"), if values == 1 { "is" } else { "are" })
 }
 
 /// How many keys are named before "and others".
@@ -156,16 +151,6 @@ pub(super) fn become_owner(
     Ok(Some((name.unwrap_or_else(|| uid.to_string()), group)))
 }
 
-/// Warns of a password in a URL that was given on the command line as `flag`.
-pub(super) fn warn_of_password(flag: &str, given: &Database) {
-    if given.password.is_some() {
-        output::warning(format!(
-            "the password in {flag} stands in the process list while this runs, and in the shell's history: leave it \
-             out, and it is asked for; or use PGPASSWORD or ~/.pgpass"
-        ));
-    }
-}
-
 /// Everything a command that works on tokens and links needs.
 pub(super) struct Workplace {
     pub(super) settings: Settings,
@@ -175,22 +160,32 @@ pub(super) struct Workplace {
 }
 
 impl Workplace {
-    /// Reads what there is to read as whoever runs the command, then becomes the spool's owner and connects.
-    pub(super) async fn open(config: &Path) -> Result<Self, Failure> {
-        let mut settings = settings(config)?;
+    /// Reads what there is to read as whoever runs the command, then becomes the spool's owner and connects; works there.
+    pub(super) fn open<T>(
+        config: &Path,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut settings = config::load(config)?;
         let keyring = Arc::new(keyring(&settings)?);
-        become_spool_owner(&mut settings)?;
-        let connector = Connector::new(&settings.database)?;
-        let session = connector.connect(Role::Command).await?;
-        let schema::Verified { facts, warnings } = schema::verify(&session, &settings.tables).await?;
-        warnings.iter().for_each(output::warning);
-        Ok(Self { settings, keyring, session, facts })
+        block_on(async {
+            let (session, facts) = connect(&mut settings).await?;
+            work(&mut Self { settings, keyring, session, facts }).await
+        })
     }
 
     /// The rules of this moment. A key that is missing is missing: a command has read the file just now.
     pub(super) fn rules(&self) -> Rules {
         Rules::new(&self.settings, Arc::clone(&self.keyring), &self.facts)
     }
+}
+
+/// Becomes the spool's owner, and connects to a database whose schema fits.
+pub(super) async fn connect(settings: &mut Settings) -> Result<(Session, schema::Facts), Failure> {
+    become_spool_owner(settings)?;
+    let session = Connector::new(&settings.database)?.connect(Role::Command).await?;
+    let schema::Verified { facts, warnings } = schema::verify(&session, &settings.tables).await?;
+    warnings.iter().for_each(output::warning);
+    Ok((session, facts))
 }
 
 /// Runs a command's asynchronous part.

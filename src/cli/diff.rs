@@ -4,10 +4,9 @@ use super::SyncArgs;
 use super::database::Workplace;
 use super::output::{self, Exit, Failure};
 use crate::db::issues::Rewrite;
-use crate::link::{self, Portal, Shape};
-use crate::relink::{Page, Preview};
+use crate::link;
+use crate::relink::{LinkCounts, Page, Preview};
 use serde_json::json;
-use std::collections::HashSet;
 
 /// Shows the changes; exit status 3 when there are any. In JSON: an object a line, the sums last, so that memory does not
 /// grow with them.
@@ -18,25 +17,25 @@ pub(super) async fn run(workplace: &mut Workplace, args: &SyncArgs) -> Result<Ex
     } else {
         Preview::of_users(&args.ids.iter().copied().collect())
     };
-    let mut kinds = Kinds::default();
+    let mut counts = LinkCounts::default();
     while let Some(page) = preview.next(&mut workplace.session, &rules).await? {
-        kinds.count(&rules.portal, &page);
+        counts.add(&rules.portal, &page);
         if !args.summary {
             show(page, args.json);
         }
     }
     if args.json {
-        output::json(&kinds.as_json());
+        output::json(as_json(&counts));
     } else if args.summary {
-        kinds.print();
+        print(&counts);
     } else {
         output::line(format!(
             "{} of {} would be rewritten",
-            output::count(kinds.changes()),
-            output::things(kinds.links, "link")
+            output::count(changes(&counts)),
+            output::things(counts.links, "link")
         ));
     }
-    Ok(if kinds.changes() == 0 { Exit::Done } else { Exit::Changes })
+    Ok(if changes(&counts) == 0 { Exit::Done } else { Exit::Changes })
 }
 
 fn show(page: Page, json: bool) {
@@ -45,8 +44,8 @@ fn show(page: Page, json: bool) {
     for Rewrite { issue_id, telegram_id, old, new, .. } in rewrites {
         let (old, new) = (link::mask(&old), link::mask(&new));
         if json {
-            output::json(&json!({
-                "version": 1, "issue": issue_id, "telegram_id": telegram_id, "old": old.as_str(), "new": new.as_str(),
+            output::json(json!({
+                "issue": issue_id, "telegram_id": telegram_id, "old": old.as_str(), "new": new.as_str(),
             }));
         } else {
             let user = telegram_id.map_or_else(|| "nobody".to_owned(), |id| format!("user {id}"));
@@ -57,66 +56,35 @@ fn show(page: Page, json: bool) {
     }
 }
 
-/// Links by what would become of them.
-#[derive(Default)]
-struct Kinds {
-    links: usize,
-    gets_token: usize,
-    becomes_plain: usize,
-    tidied: usize,
-    right: usize,
-    another_host: usize,
-    no_issue_link: usize,
-    null: usize,
+fn tidied(counts: &LinkCounts) -> usize {
+    counts.stays_login + counts.stays_plain
 }
 
-impl Kinds {
-    fn count(&mut self, portal: &Portal, page: &Page) {
-        self.links += page.looked_at.len();
-        let mut rewritten = HashSet::new();
-        for rewrite in &page.plan.rewrites {
-            rewritten.insert(rewrite.issue_id);
-            let shape = |written: &str| portal.read(written).map(|link| link.shape());
-            match (shape(&rewrite.old), shape(&rewrite.new)) {
-                (Some(Shape::Login), Some(Shape::Plain)) => self.becomes_plain += 1,
-                (Some(Shape::Plain | Shape::Api), Some(Shape::Login)) => self.gets_token += 1,
-                _ => self.tidied += 1,
-            }
-        }
-        for issue in page.looked_at.iter().filter(|issue| !rewritten.contains(&issue.id)) {
-            match issue.url.as_deref() {
-                None => self.null += 1,
-                Some(url) if portal.read(url).is_some() => self.right += 1,
-                Some(url) if portal.is_on(url) => self.no_issue_link += 1,
-                Some(_) => self.another_host += 1,
-            }
-        }
-    }
+fn changes(counts: &LinkCounts) -> usize {
+    counts.gets_token + counts.becomes_plain + tidied(counts)
+}
 
-    fn changes(&self) -> usize {
-        self.gets_token + self.becomes_plain + self.tidied
-    }
+fn as_json(counts: &LinkCounts) -> serde_json::Value {
+    json!({
+        "links": counts.links, "changes": changes(counts),
+        "gets_token": counts.gets_token, "becomes_plain": counts.becomes_plain, "tidied": tidied(counts),
+        "as_it_should_be": counts.right,
+        "left": {
+            "another_host": counts.another_host, "no_issue_link": counts.no_issue_link, "null": counts.null,
+        },
+    })
+}
 
-    fn as_json(&self) -> serde_json::Value {
-        json!({
-            "version": 1, "links": self.links, "changes": self.changes(),
-            "gets_token": self.gets_token, "becomes_plain": self.becomes_plain, "tidied": self.tidied,
-            "as_it_should_be": self.right,
-            "left": { "another_host": self.another_host, "no_issue_link": self.no_issue_link, "null": self.null },
-        })
-    }
-
-    fn print(&self) {
-        for (kind, count) in [
-            ("gets a token", self.gets_token),
-            ("becomes plain", self.becomes_plain),
-            ("is tidied", self.tidied),
-            ("is as it should be", self.right),
-            ("left: another host", self.another_host),
-            ("left: no issue link", self.no_issue_link),
-            ("left: null", self.null),
-        ] {
-            output::line(format!("{kind:<20} {}", output::count(count)));
-        }
+fn print(counts: &LinkCounts) {
+    for (kind, count) in [
+        ("gets a token", counts.gets_token),
+        ("becomes plain", counts.becomes_plain),
+        ("is tidied", tidied(counts)),
+        ("is as it should be", counts.right),
+        ("left: another host", counts.another_host),
+        ("left: no issue link", counts.no_issue_link),
+        ("left: null", counts.null),
+    ] {
+        output::line(format!("{kind:<20} {}", output::count(count)));
     }
 }

@@ -3,30 +3,30 @@
 //! Asked by the id of the issue, by its number in the portal, by a link that somebody sent, or by the user. How it is said is in
 //! `explained`.
 
-use super::database::{self, Workplace};
-use super::explained::{End, Issue, Person, Written, as_json, merge, row};
+use super::database::Workplace;
+use super::explained::{Issue, Person, Written, row};
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use crate::db::issues::{self, IssueRow, Stretch};
 use crate::db::session::Purpose;
-use crate::db::{Tx, findings, standing};
-use crate::link::{self, NotOurs};
-use crate::printable::Printable;
+use crate::db::{Tx, findings, status};
+use crate::link;
 use crate::relink::{self, Rules};
+use crate::token::Token;
 use clap::Args;
+use serde::Serialize;
 use serde_json::json;
-use std::io::{IsTerminal, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
 /// Issues that are shown one by one.
 const SHOWN: usize = 10;
 /// The longest link that is read, in bytes.
-const LONGEST_LINK: u64 = 1 << 16;
+const LONGEST_LINK: usize = 1 << 16;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     #[command(flatten)]
     /// What is asked for.
     pub subject: ExplainSubject,
@@ -38,7 +38,7 @@ pub struct ExplainArgs {
 /// What `explain` explains.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub struct ExplainSubject {
+pub(crate) struct ExplainSubject {
     /// The issue's id in the bot's table
     #[arg(value_name = "ISSUE", allow_negative_numbers = true, value_parser = issue_id)]
     pub issue: Option<i64>,
@@ -56,8 +56,7 @@ pub struct ExplainSubject {
 pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
     let ExplainSubject { issue, number, link, user } = &args.subject;
     let sent = if *link { Some(read_link()?) } else { None };
-    database::block_on(async {
-        let mut workplace = Workplace::open(config).await?;
+    Workplace::open(config, async |workplace| {
         let rules = workplace.rules();
         let tx = workplace.session.begin(Purpose::Read);
         let desk = Desk { tx, rules, json: args.json };
@@ -91,18 +90,20 @@ pub(super) fn issue_number(text: &str) -> Result<String, &'static str> {
 /// A link from a prompt without echo on a terminal, else from standard input: its token is somebody's.
 fn read_link() -> Result<Zeroizing<String>, Failure> {
     let next = "paste it at the prompt, or pipe it in: relinkd explain --link < link.txt";
-    let failed = |error| Failure::refused(format!("the link cannot be read: {error}"), next);
-    let text = if std::io::stdin().is_terminal() {
-        prompt::secret("Link: ").map_err(failed)?
-    } else {
-        let mut text = Zeroizing::new(String::new());
-        std::io::stdin().lock().take(LONGEST_LINK).read_to_string(&mut text).map_err(failed)?;
-        text
-    };
+    let text = prompt::secret_or_input("Link: ", LONGEST_LINK)
+        .map_err(|error| Failure::refused(format!("the link cannot be read: {error}"), next))?;
     match text.trim() {
         "" => Err(Failure::refused("there is no link on standard input", next)),
         link => Ok(Zeroizing::new(link.to_owned())),
     }
+}
+
+/// A user, with some of their issues.
+#[derive(Serialize)]
+struct OfUser {
+    #[serde(flatten)]
+    person: Person,
+    issues: Vec<Issue>,
 }
 
 /// What answers need.
@@ -124,9 +125,7 @@ impl Desk<'_> {
         })?;
         let issue = self.issue(found, None).await?;
         if self.json {
-            let mut document = json!({"version": 1});
-            merge(&mut document, issue.as_json());
-            output::json(&document);
+            output::json(issue);
         } else {
             issue.print();
         }
@@ -142,7 +141,7 @@ impl Desk<'_> {
             ));
         }
         if self.json {
-            output::json(&json!({"version": 1, "number": number, "issues": as_json(&issues)}));
+            output::json(json!({"number": number, "issues": issues}));
         } else {
             issues.iter().for_each(Issue::print);
         }
@@ -150,15 +149,13 @@ impl Desk<'_> {
     }
 
     async fn of_user(&self, telegram_id: i64) -> Result<Exit, Failure> {
-        let person = self.person(telegram_id, None).await?;
+        let (person, _) = self.person(telegram_id, None).await?;
         let mut issues = Vec::new();
         for issue in issues::of_users(&self.tx, &[Stretch { telegram_id, after: None }], SHOWN).await? {
             issues.push(self.issue(issue, None).await?);
         }
         if self.json {
-            let mut document = json!({"version": 1, "issues": as_json(&issues)});
-            merge(&mut document, person.as_json());
-            output::json(&document);
+            output::json(OfUser { person, issues });
             return Ok(Exit::Done);
         }
         output::line(format!("user {telegram_id}"));
@@ -168,29 +165,25 @@ impl Desk<'_> {
         }
         for issue in &issues {
             output::line(format!("issue {}", issue.id));
-            issue.print_link();
+            issue.written.print();
             issue.print_end();
         }
         Ok(Exit::Done)
     }
 
     async fn of_link(&self, sent: &str) -> Result<Exit, Failure> {
-        let mut written = Written::of(&self.rules, Some(sent));
-        if matches!(written.shape, Err(NotOurs::NoUrl | NotOurs::Character)) {
-            // It may be a token itself, put in by mistake.
-            written.shown = Some(Printable::text("…"));
-        }
-        let issues = match &written.shape {
-            Ok(Some((_, number))) => self.with_number(number, Some(sent)).await?,
-            Ok(None) | Err(_) => Vec::new(),
+        let written = Written::sent(&self.rules, sent);
+        let issues = match &written.number {
+            Some(number) => self.with_number(number, Some(sent)).await?,
+            None => Vec::new(),
         };
         if self.json {
-            output::json(&json!({"version": 1, "link": written.as_json(), "issues": as_json(&issues)}));
+            output::json(json!({"link": written, "issues": issues}));
             return Ok(Exit::Done);
         }
         output::line("the link that was sent");
         written.print();
-        if let Ok(Some((_, number))) = &written.shape {
+        if let Some(number) = &written.number {
             row("number", number);
             if issues.is_empty() {
                 row("issues", "no link of the bot's leads to that number");
@@ -217,31 +210,28 @@ impl Desk<'_> {
 
     async fn issue(&self, row: IssueRow, sent: Option<&str>) -> Result<Issue, Failure> {
         let (id, written) = (row.id, Written::of(&self.rules, row.url.as_deref()));
-        let person = match row.telegram_id {
-            None => None,
-            Some(telegram_id) => Some(self.person(telegram_id, Some(id)).await?),
+        let (person, token) = match row.telegram_id {
+            None => (Person::default(), None),
+            Some(telegram_id) => self.person(telegram_id, Some(id)).await?,
         };
         let token_sent = sent.and_then(|sent| self.rules.portal.read(sent)?.carried_token());
-        let carries = token_sent.map(|sent| {
-            let token = person.as_ref().and_then(|person| person.user.as_ref()?.stored.token());
-            token.is_some_and(|token| token.expose() == *sent)
-        });
+        let carries_users_token =
+            token_sent.map(|sent| token.as_ref().is_some_and(|token| token.expose() == *sent));
         let plan = relink::preview(&self.tx, &self.rules, vec![row]).await?;
-        let end = match (plan.rewrites.first(), plan.warnings.first()) {
-            (Some(rewrite), _) => End::Writes(link::mask(&rewrite.new)),
-            (None, Some(warning)) => End::Leaves(Some(warning.to_string())),
-            (None, None) => End::Leaves(None),
-        };
-        let waits = person.as_ref().is_some_and(|person| person.waiting.changes > 0);
+        let would_write = plan.rewrites.first().map(|rewrite| link::mask(&rewrite.new));
+        let left_because = plan.warnings.first().filter(|_| would_write.is_none()).map(ToString::to_string);
         let triggers =
-            if matches!(end, End::Writes(_)) && !waits { self.triggers().await? } else { Vec::new() };
-        Ok(Issue { id, written, person, carries, end, triggers })
+            if would_write.is_some() && !person.waits() { self.triggers().await? } else { Vec::new() };
+        Ok(Issue { id, written, person, carries_users_token, would_write, left_because, triggers })
     }
 
-    async fn person(&self, telegram_id: i64, issue: Option<i64>) -> Result<Person, Failure> {
-        let mut users = relink::read_users(&self.tx, &self.rules, &[telegram_id]).await?;
-        let waiting = standing::waiting(&self.tx, telegram_id, issue).await?;
-        Ok(Person { telegram_id, user: users.remove(&telegram_id), waiting })
+    /// The user, and their token.
+    async fn person(&self, telegram_id: i64, issue: Option<i64>) -> Result<(Person, Option<Token>), Failure> {
+        let users = relink::read_users(&self.tx, &self.rules, &[telegram_id]).await?;
+        let waiting = status::waiting(&self.tx, telegram_id, issue).await?;
+        let user = users.get(&telegram_id);
+        let token = user.and_then(|user| user.state.token()).cloned();
+        Ok((Person::new(telegram_id, user, waiting), token))
     }
 
     /// What is wrong with the triggers: why nothing waits where a link is wrong.

@@ -1,88 +1,89 @@
-//! What `relinkd explain` says of links, issues and users, in lines and in JSON.
+//! What `relinkd explain` says of links, issues and users: in lines, and by the same names in JSON.
 
 use super::output;
-use super::token::{describe, key, state};
-use crate::db::standing::Waiting;
+use super::token::{Shown, describe};
+use crate::db::status::Waiting;
 use crate::link::{self, NotOurs, Shape};
 use crate::printable::Printable;
 use crate::relink::{Rules, User};
-use crate::token::Token;
-use serde_json::{Value, json};
+use serde::Serialize;
+use std::fmt::Display;
 
-pub(super) fn row(name: &str, value: &str) {
+pub(super) fn row(name: &str, value: impl Display) {
     output::line(format!("  {name:<9} {value}"));
 }
 
-pub(super) fn merge(document: &mut Value, more: Value) {
-    if let (Value::Object(document), Value::Object(more)) = (document, more) {
-        document.extend(more);
-    }
-}
-
-pub(super) fn as_json(issues: &[Issue]) -> Value {
-    issues.iter().map(Issue::as_json).collect()
-}
-
 /// A link as it is written.
+#[derive(Serialize)]
 pub(super) struct Written {
-    pub(super) shown: Option<Printable>,
-    /// Its shape and number; none where there is no link.
-    pub(super) shape: Result<Option<(Shape, String)>, NotOurs>,
+    pub(super) link: Option<Printable>,
+    shape: &'static str,
+    /// The issue that it leads to.
+    pub(super) number: Option<String>,
+    rule: Option<Rule>,
+    #[serde(skip)]
+    in_words: &'static str,
+}
+
+/// The rule by which a link is none of the portal's issue links.
+#[derive(Serialize)]
+struct Rule {
+    id: &'static str,
+    text: String,
 }
 
 impl Written {
+    /// None: the column is null.
     pub(super) fn of(rules: &Rules, url: Option<&str>) -> Self {
-        let read = |url| rules.portal.judge(url).map(|link| Some((link.shape(), link.number().to_owned())));
-        Self { shown: url.map(link::mask), shape: url.map_or(Ok(None), read) }
+        let judged = url.map(|url| rules.portal.judge(url));
+        let (shape, in_words) = match &judged {
+            None => ("none", "no link"),
+            Some(Ok(link)) => match link.shape() {
+                Shape::Plain => ("plain", "plain link of the portal"),
+                Shape::Api => ("api", "API link of the portal"),
+                Shape::Login => ("login", "login link of the portal"),
+            },
+            Some(Err(_)) => ("not_ours", "not an issue link of the portal: left as it is"),
+        };
+        let (number, rule) = match judged {
+            None => (None, None),
+            Some(Ok(link)) => (Some(link.number().to_owned()), None),
+            Some(Err(rule)) => (None, Some(Rule { id: rule.code(), text: rule.to_string() })),
+        };
+        Self { link: url.map(link::mask), shape, number, rule, in_words }
+    }
+
+    /// As it was sent: what is no link may be a token, put in by mistake.
+    pub(super) fn sent(rules: &Rules, text: &str) -> Self {
+        let written = Self::of(rules, Some(text));
+        let no_link = matches!(rules.portal.judge(text), Err(NotOurs::NoUrl | NotOurs::Character));
+        if no_link { Self { link: Some(Printable::text("…")), ..written } } else { written }
     }
 
     pub(super) fn print(&self) {
-        row("link", self.shown.as_ref().map_or("null", Printable::as_str));
-        match &self.shape {
-            Ok(None) => row("shape", "no link"),
-            Ok(Some((Shape::Plain, _))) => row("shape", "plain link of the portal"),
-            Ok(Some((Shape::Api, _))) => row("shape", "API link of the portal"),
-            Ok(Some((Shape::Login, _))) => row("shape", "login link of the portal"),
-            Err(rule) => {
-                row("shape", "not an issue link of the portal: left as it is");
-                row("rule", &rule.to_string());
-            }
+        row("link", self.link.as_ref().map_or("null", Printable::as_str));
+        row("shape", self.in_words);
+        if let Some(rule) = &self.rule {
+            row("rule", &rule.text);
         }
     }
-
-    pub(super) fn as_json(&self) -> Value {
-        let shape = match &self.shape {
-            Ok(None) => "none",
-            Ok(Some((Shape::Plain, _))) => "plain",
-            Ok(Some((Shape::Api, _))) => "api",
-            Ok(Some((Shape::Login, _))) => "login",
-            Err(_) => "not_ours",
-        };
-        json!({
-            "link": self.shown.as_ref().map(Printable::as_str),
-            "shape": shape,
-            "number": self.shape.as_ref().ok().and_then(|read| read.as_ref()).map(|(_, number)| number),
-            "rule": self.shape.as_ref().err().map(|rule| json!({"id": rule.code(), "text": rule.to_string()})),
-        })
-    }
-}
-
-/// What becomes of a link.
-pub(super) enum End {
-    Writes(Printable),
-    /// And why, where that is not plain to see.
-    Leaves(Option<String>),
 }
 
 /// An issue, explained.
+#[derive(Serialize)]
 pub(super) struct Issue {
+    #[serde(rename = "issue")]
     pub(super) id: i64,
+    #[serde(flatten)]
     pub(super) written: Written,
-    /// None where the column is null.
-    pub(super) person: Option<Person>,
+    #[serde(flatten)]
+    pub(super) person: Person,
     /// Whether the link that was sent carries the token of this issue's user; none where it carries none.
-    pub(super) carries: Option<bool>,
-    pub(super) end: End,
+    pub(super) carries_users_token: Option<bool>,
+    /// None where the link is left.
+    pub(super) would_write: Option<Printable>,
+    /// Why it is left, where that is not plain to see.
+    pub(super) left_because: Option<String>,
     /// What is wrong with the triggers, where the link is wrong and nothing waits.
     pub(super) triggers: Vec<String>,
 }
@@ -90,12 +91,9 @@ pub(super) struct Issue {
 impl Issue {
     pub(super) fn print(&self) {
         output::line(format!("issue {}", self.id));
-        self.print_link();
-        match &self.person {
-            None => row("user", "none: the column is null"),
-            Some(person) => person.print(),
-        }
-        match self.carries {
+        self.written.print();
+        self.person.print();
+        match self.carries_users_token {
             None => {}
             Some(true) => row("sent", "the link that was sent carries this user's token"),
             Some(false) => {
@@ -105,90 +103,67 @@ impl Issue {
         self.print_end();
     }
 
-    pub(super) fn print_link(&self) {
-        self.written.print();
-    }
-
     pub(super) fn print_end(&self) {
-        match &self.end {
-            End::Writes(new) => row("relinkd", &format!("would write {new}")),
-            End::Leaves(Some(why)) => row("relinkd", &format!("leaves it: {why}")),
-            End::Leaves(None) => row("relinkd", "leaves it as it is"),
+        match (&self.would_write, &self.left_because) {
+            (Some(new), _) => row("relinkd", format!("would write {new}")),
+            (None, Some(why)) => row("relinkd", format!("leaves it: {why}")),
+            (None, None) => row("relinkd", "leaves it as it is"),
         }
         for trigger in &self.triggers {
             row(
                 "triggers",
-                &format!("{trigger}: relinkd does not hear of every change; run `relinkd install`"),
+                format!("{trigger}: relinkd does not hear of every change; run `relinkd install`"),
             );
         }
-        if self.triggers.is_empty() && matches!(self.end, End::Writes(_)) && self.nothing_waits() {
+        if self.triggers.is_empty() && self.would_write.is_some() && !self.person.waits() {
             row(
                 "why",
                 "no trigger told of the change that made it so: the next audit mends it, or `relinkd sync`",
             );
         }
     }
-
-    fn nothing_waits(&self) -> bool {
-        self.person.as_ref().is_none_or(|person| person.waiting.changes == 0)
-    }
-
-    pub(super) fn as_json(&self) -> Value {
-        let (would_write, left) = match &self.end {
-            End::Writes(new) => (Some(new.as_str()), None),
-            End::Leaves(why) => (None, why.as_deref()),
-        };
-        let mut document = json!({
-            "issue": self.id,
-            "would_write": would_write,
-            "left_because": left,
-            "carries_users_token": self.carries,
-            "triggers": self.triggers,
-        });
-        merge(&mut document, self.written.as_json());
-        let nobody = || json!({"telegram_id": null, "user": null, "waiting": null});
-        merge(&mut document, self.person.as_ref().map_or_else(nobody, Person::as_json));
-        document
-    }
 }
 
-/// A user, and what waits for them.
+/// A user, and what waits for them; all is none where an issue has none.
+#[derive(Default, Serialize)]
 pub(super) struct Person {
-    pub(super) telegram_id: i64,
-    pub(super) user: Option<User>,
-    pub(super) waiting: Waiting,
+    telegram_id: Option<i64>,
+    user: Option<Known>,
+    waiting: Option<Waiting>,
+    #[serde(skip)]
+    token_in_words: String,
+}
+
+/// What the bot knows of a user.
+#[derive(Serialize)]
+struct Known {
+    known: bool,
+    #[serde(flatten)]
+    token: Shown,
 }
 
 impl Person {
-    pub(super) fn print(&self) {
-        let id = self.telegram_id;
-        match self.user.as_ref().filter(|user| user.known) {
-            Some(_) => row("user", &id.to_string()),
-            None => row("user", &format!("{id}, whom the bot does not know")),
-        }
-        let token = |user: &User| {
-            let state = describe(&user.stored);
-            user.stored.token().map_or(state.clone(), |token| format!("{} ({state})", token.masked()))
-        };
-        row("token", &self.user.as_ref().map_or_else(String::new, token));
-        row("waiting", &self.waiting.to_string());
+    /// Whom the bot does not know is no `user`.
+    pub(super) fn new(telegram_id: i64, user: Option<&User>, waiting: Waiting) -> Self {
+        let token_in_words = user.map_or_else(String::new, |user| {
+            let state = describe(&user.state);
+            user.state.token().map_or(state.clone(), |token| format!("{} ({state})", token.masked()))
+        });
+        let token = user.map(|user| Shown::from(&user.state)).unwrap_or_default();
+        let user = Some(Known { known: user.is_some_and(|user| user.known), token });
+        Self { telegram_id: Some(telegram_id), user, waiting: Some(waiting), token_in_words }
     }
 
-    pub(super) fn as_json(&self) -> Value {
-        let stored = self.user.as_ref().map(|user| &user.stored);
-        json!({
-            "telegram_id": self.telegram_id,
-            "user": {
-                "known": self.user.as_ref().is_some_and(|user| user.known),
-                "state": stored.map(state),
-                "token": stored.and_then(|stored| stored.token()).map(Token::masked),
-                "key": stored.and_then(key),
-            },
-            "waiting": {
-                "changes": self.waiting.changes,
-                "walking": self.waiting.walking,
-                "set_aside": self.waiting.held_up,
-            },
-        })
+    pub(super) fn waits(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.changes > 0)
+    }
+
+    pub(super) fn print(&self) {
+        let (Some(id), Some(user), Some(waiting)) = (self.telegram_id, &self.user, &self.waiting) else {
+            return row("user", "none: the column is null");
+        };
+        row("user", format!("{id}{}", if user.known { "" } else { ", whom the bot does not know" }));
+        row("token", &self.token_in_words);
+        row("waiting", waiting);
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Arguments of `health`.
 #[derive(Debug, clap::Args)]
-pub struct HealthArgs {
+pub(crate) struct HealthArgs {
     /// Warn where a change has waited for longer
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = period)]
     pub backlog_warning: Duration,
@@ -88,12 +88,12 @@ pub(super) fn wrong_usage(error: &clap::Error) -> ! {
 }
 
 fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
-    let mut place = Place::open(config, true)?;
+    let mut place = Place::open(config)?;
     let local = status::local(&place.settings.spool.directory);
     let answer = database::block_on(async { Ok(place.ask(args.timeout).await) })?;
     let mut verdict = Verdict::default();
     if let Err(error) = &place.keyring {
-        verdict.problem(Level::Critical, error.to_string());
+        verdict.say(Level::Critical, error.to_string());
     }
     verdict.database(&answer);
     if let Ok(remote) = &answer {
@@ -107,23 +107,22 @@ fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
     Ok(verdict)
 }
 
-/// What was found, and the performance data.
+/// What was found, and how well each of it is, and the performance data.
 #[derive(Default)]
 struct Verdict {
-    problems: Vec<(Level, String)>,
-    fine: Vec<String>,
+    said: Vec<(Level, String)>,
     data: Vec<String>,
 }
 
 impl Verdict {
-    fn problem(&mut self, level: Level, text: impl Into<String>) {
-        self.problems.push((level, text.into()));
+    fn say(&mut self, level: Level, text: impl Into<String>) {
+        self.said.push((level, text.into()));
     }
 
     fn database(&mut self, answer: &Answer) {
         if let Err(silence) = answer {
             let failure = Failure::from_database(&silence.error);
-            self.problem(Level::Critical, format!("{}; {}", failure.cause, failure.next));
+            self.say(Level::Critical, format!("{}; {}", failure.cause, failure.next));
         }
     }
 
@@ -131,46 +130,46 @@ impl Verdict {
         let running = remote.daemons.len();
         self.data(format!("daemons={running};;1:;0"));
         match remote.mode() {
-            None => self.problem(Level::Critical, "no daemon is running"),
-            Some(mode) => self.fine.push(format!("{}, mode {mode}", things(running, "daemon"))),
+            None => self.say(Level::Critical, "no daemon is running"),
+            Some(mode) => self.say(Level::Ok, format!("{}, mode {mode}", things(running, "daemon"))),
         }
         if remote.daemons.iter().any(|daemon| daemon.other_portal) {
-            self.problem(Level::Warning, "a daemon waits for a reload: its [portal] is another");
+            self.say(Level::Warning, "a daemon waits for a reload: its [portal] is another");
         }
     }
 
     fn backlog(&mut self, remote: &Remote, args: &HealthArgs) {
-        let standing = &remote.standing;
-        let age = standing.oldest_seconds.filter(|_| standing.changes > 0).unwrap_or(0.0);
+        let work = &remote.work;
+        let age = work.oldest_seconds.filter(|_| work.changes > 0).unwrap_or(0.0);
         let (warning, critical) = (args.backlog_warning.as_secs_f64(), args.backlog_critical.as_secs_f64());
-        self.data(format!("backlog={};;;0", standing.changes));
+        self.data(format!("backlog={};;;0", work.changes));
         self.data(format!("backlog_age={age:.0}s;{warning};{critical};0"));
-        let text = format!("{} waiting", things(standing.changes, "change"));
+        let text = format!("{} waiting", things(work.changes, "change"));
         match level(age, warning, Some(critical)) {
-            Level::Ok => self.fine.push(text),
-            level => self.problem(level, format!("{text}, the oldest for {}", rough_seconds(age))),
+            Level::Ok => self.say(Level::Ok, text),
+            level => self.say(level, format!("{text}, the oldest for {}", rough_seconds(age))),
         }
-        self.data(format!("set_aside={};;;0", standing.set_aside_count));
+        self.data(format!("set_aside={};;;0", work.set_aside_count));
     }
 
     fn triggers(&mut self, remote: &Remote) {
-        let triggers = &remote.standing.triggers;
+        let triggers = &remote.work.triggers;
         let (sound, wanted) = (triggers.sound(), triggers.wanted);
         self.data(format!("triggers={sound};;{wanted}:;0;{wanted}"));
-        let text = format!("triggers {sound}/{wanted}");
-        if triggers.unsound.is_empty() { self.fine.push(text) } else { self.problem(Level::Critical, text) }
+        let level = if triggers.unsound.is_empty() { Level::Ok } else { Level::Critical };
+        self.say(level, format!("triggers {sound}/{wanted}"));
     }
 
     fn tokens(&mut self, remote: &Remote, args: &HealthArgs) {
-        let survey = &remote.survey;
-        let unusable = survey.unusable.len() as u64;
-        self.data(format!("with_token={};;;0", survey.with_token));
+        let stats = &remote.token_stats;
+        let unusable = stats.unusable.len() as u64;
+        self.data(format!("with_token={};;;0", stats.with_token));
         self.counted("unusable", unusable, args.unusable_warning, args.unusable_critical, || {
             let tokens = format!("{} unusable", things(unusable, "token"));
-            if survey.missing_keys.is_empty() {
+            if stats.missing_keys.is_empty() {
                 tokens
             } else {
-                format!("{tokens}, and {}", database::sealed_under(&survey.missing_keys))
+                format!("{tokens}, and {}", database::sealed_under(&stats.missing_keys))
             }
         });
     }
@@ -184,7 +183,7 @@ impl Verdict {
                 self.data(format!("waiting={};;;0", counts.waiting));
                 self.data(format!("not_taken={};;;0", counts.not_taken));
             }
-            Err(error) => self.problem(Level::Warning, error.to_string()),
+            Err(error) => self.say(Level::Warning, error.to_string()),
         }
     }
 
@@ -193,19 +192,19 @@ impl Verdict {
         let warning = args.audit_warning.unwrap_or(late_after).as_secs_f64();
         let critical = args.audit_critical.map_or(warning * 2.0, |limit| limit.as_secs_f64());
         let running = remote.daemons.iter().filter_map(|daemon| daemon.running_seconds).reduce(f64::max);
-        let last = remote.standing.audit.as_ref().map(|audit| audit.age_seconds);
+        let last = remote.work.audit.as_ref().map(|audit| audit.age_seconds);
         let Some(age) = last.or(running) else {
             return self.data(format!("audit_age=U;{warning};{critical};0"));
         };
         self.data(format!("audit_age={age:.0}s;{warning};{critical};0"));
-        match (level(age, warning, Some(critical)), last) {
-            (Level::Ok, None) => self.fine.push("no audit yet".to_owned()),
-            (Level::Ok, Some(_)) => self.fine.push(format!("audit {} ago", rough_seconds(age))),
-            (level, None) => self.problem(level, format!("no audit in {}", rough_seconds(age))),
-            (level, Some(_)) => {
-                self.problem(level, format!("the last audit was {} ago", rough_seconds(age)));
-            }
-        }
+        let (level, age) = (level(age, warning, Some(critical)), rough_seconds(age));
+        let text = match (level, last) {
+            (Level::Ok, None) => "no audit yet".to_owned(),
+            (Level::Ok, Some(_)) => format!("audit {age} ago"),
+            (_, None) => format!("no audit in {age}"),
+            (_, Some(_)) => format!("the last audit was {age} ago"),
+        };
+        self.say(level, text);
     }
 
     fn counted(
@@ -218,15 +217,9 @@ impl Verdict {
     ) {
         let limit = critical.map_or_else(String::new, |limit| limit.to_string());
         self.data(format!("{name}={number};{warning};{limit};0"));
-        let is = match critical {
-            Some(critical) if number > critical => Level::Critical,
-            _ if number > warning => Level::Warning,
-            _ => Level::Ok,
-        };
-        if is == Level::Ok {
-            self.fine.push(format!("{} {name}", count(number)));
-        } else {
-            self.problem(is, text());
+        match level(number, warning, critical) {
+            Level::Ok => self.say(Level::Ok, format!("{} {name}", count(number))),
+            level => self.say(level, text()),
         }
     }
 
@@ -236,11 +229,12 @@ impl Verdict {
 
     /// The worst, and the line: what is wrong, the worst first, else what is fine.
     fn line(mut self) -> (Level, String) {
-        self.problems.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
-        let level = self.problems.first().map_or(Level::Ok, |(level, _)| *level);
-        let problems: Vec<String> = self.problems.into_iter().map(|(_, text)| text).collect();
-        let text = if problems.is_empty() { self.fine.join(", ") } else { problems.join("; ") };
-        let mut line = sentence(level, &text);
+        self.said.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
+        let level = self.said.first().map_or(Level::Ok, |(level, _)| *level);
+        let all_is_well = level == Level::Ok;
+        let said = self.said.into_iter().filter(|(level, _)| all_is_well || *level != Level::Ok);
+        let said: Vec<String> = said.map(|(_, text)| text).collect();
+        let mut line = sentence(level, &said.join(if all_is_well { ", " } else { "; " }));
         if !self.data.is_empty() {
             let _ = write!(line, " | {}", self.data.join(" "));
         }
@@ -259,7 +253,7 @@ fn sentence(level: Level, text: &str) -> String {
     format!("RELINKD {name} - {}", Printable::text(text).as_str().replace('|', "/"))
 }
 
-fn level(value: f64, warning: f64, critical: Option<f64>) -> Level {
+fn level<T: PartialOrd>(value: T, warning: T, critical: Option<T>) -> Level {
     match critical {
         Some(critical) if value > critical => Level::Critical,
         _ if value > warning => Level::Warning,

@@ -5,9 +5,8 @@ use super::database;
 use super::output::{self, Exit, Failure};
 use super::table::Table;
 use crate::config;
-use crate::db::connect::Role;
 use crate::db::history::{self, Shown, Wanted};
-use crate::db::{Connector, Cursor, DbError, Session, schema};
+use crate::db::{Cursor, DbError, Session};
 use crate::process;
 use regex_lite::Regex;
 use serde_json::json;
@@ -30,11 +29,8 @@ enum Since<'a> {
 pub(super) fn run(config: &Path, args: &HistoryArgs) -> Result<Exit, Failure> {
     let since = args.since.as_deref().map(since).transpose()?;
     database::block_on(async {
-        let mut settings = database::settings(config)?;
-        database::become_spool_owner(&mut settings)?;
-        let mut session = Connector::new(&settings.database)?.connect(Role::Command).await?;
-        let schema::Verified { warnings, .. } = schema::verify(&session, &settings.tables).await?;
-        warnings.iter().for_each(output::warning);
+        let mut settings = config::load(config)?;
+        let (mut session, _) = database::connect(&mut settings).await?;
         let zone = zone(&session).await?;
         let since = match since {
             None => None,
@@ -77,10 +73,9 @@ async fn begin(session: &mut Session, since: &Since<'_>, zone: &str) -> Result<S
 }
 
 async fn show(session: &mut Session, wanted: &Wanted<'_>, json: bool) -> Result<Exit, Failure> {
-    let mut cursor = Cursor::start();
+    let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
-        let rows = history::after(session, wanted, cursor.after(), PAGE).await?;
-        cursor.pass(&rows, PAGE, |row| row.id);
+        let rows = history::page(session, wanted, &mut cursor).await?;
         if json {
             rows.iter().for_each(object);
         } else if !rows.is_empty() {
@@ -101,8 +96,7 @@ async fn show(session: &mut Session, wanted: &Wanted<'_>, json: bool) -> Result<
 }
 
 fn object(row: &Shown) {
-    output::json(&json!({
-        "version": 1,
+    output::json(json!({
         "at": row.at,
         "telegram_id": row.telegram_id,
         "action": row.action,
@@ -115,15 +109,8 @@ fn object(row: &Shown) {
 fn table(rows: Vec<Shown>) {
     let mut table = Table::new(["TIME", "TELEGRAM ID", "ACTION", "VIA", "BY", "FILE"]);
     for row in rows {
-        let id = row.telegram_id.to_string();
-        table.row([
-            row.at,
-            id,
-            row.action,
-            row.via,
-            row.by.unwrap_or_default(),
-            row.file.unwrap_or_default(),
-        ]);
+        let (by, file) = (row.by.unwrap_or_default(), row.file.unwrap_or_default());
+        table.row([&row.at, &row.telegram_id, &row.action, &row.via, &by, &file]);
     }
     table.print();
 }

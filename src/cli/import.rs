@@ -1,17 +1,17 @@
 //! `relinkd token import`: many tokens at once from a spreadsheet, judged like a drop file: all of them or none.
 
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::output::{self, Exit, Failure};
 use super::table::Table;
 use super::token::{assign, describe, links_follow};
-use crate::assign::{self, Objections};
 use crate::db::session::Purpose;
 use crate::drop_file::{self, Assignment, Change, Columns, DropFile, Fault, FaultKind, Faulty};
-use crate::envelope::Stored;
+use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::printable::Printable;
 use crate::relink::{self, Users};
 use crate::token::Token;
+use crate::tokens::assign::{self, Objections};
 use clap::{Args, ValueHint};
 use std::fs::File;
 use std::io::Read;
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 /// Arguments of `token import`.
 #[derive(Debug, Args)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// The table; `-` is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
@@ -35,13 +35,14 @@ pub struct ImportArgs {
 pub(super) fn run(config: &Path, args: &ImportArgs) -> Result<Exit, Failure> {
     // What follows may run as somebody else.
     let (root, bytes) = (nix::unistd::geteuid().is_root(), read(&args.file)?);
-    database::block_on(async {
-        let mut workplace = Workplace::open(config).await?;
+    Workplace::open(config, async |workplace| {
         let rule = &workplace.settings.portal.token_pattern.rule;
         let sheet = drop_file::parse_spreadsheet(&bytes, rule, args.columns.as_ref());
-        let file = judge(&mut workplace, sheet, root).await?;
-        let rows = rows(&mut workplace, &file).await?;
-        if args.dry_run { Ok(show(&rows)) } else { import(&mut workplace, &file, rows).await }
+        let file = judge(workplace, sheet, root).await?;
+        let rows = rows(workplace, &file).await?;
+        let counts = [Kind::Gets, Kind::Changes, Kind::Keeps]
+            .map(|kind| rows.iter().filter(|row| row.kind == kind).count());
+        if args.dry_run { Ok(show(&rows, counts)) } else { import(workplace, &file, rows, counts).await }
     })
 }
 
@@ -129,27 +130,23 @@ async fn rows(workplace: &mut Workplace, file: &DropFile) -> Result<Vec<Row>, Fa
 }
 
 fn row(assignment: &Assignment, users: &Users) -> Row {
-    let stored = users.get(&assignment.telegram_id).map_or(&Stored::None, |user| &user.stored);
-    let kind = match (stored, &assignment.change) {
-        (Stored::None, _) => Kind::Gets,
-        (Stored::Sealed { token, .. }, Change::Set(new)) if token == new => Kind::Keeps,
+    let state = users.get(&assignment.telegram_id).map_or(&TokenState::None, |user| &user.state);
+    let kind = match (state, &assignment.change) {
+        (TokenState::None, _) => Kind::Gets,
+        (TokenState::Sealed { token, .. }, Change::Set(new)) if token == new => Kind::Keeps,
         _ => Kind::Changes,
     };
-    let now = match stored {
-        Stored::None => String::new(),
-        Stored::Sealed { token, .. } => token.masked(),
-        Stored::Plaintext(token) => format!("{} ({})", token.masked(), describe(stored)),
-        Stored::Unusable(_) => "unusable".to_owned(),
+    let now = match state {
+        TokenState::None => String::new(),
+        TokenState::Sealed { token, .. } => token.masked(),
+        TokenState::Plaintext(token) => format!("{} ({})", token.masked(), describe(state)),
+        TokenState::Unusable(_) => "unusable".to_owned(),
     };
     Row { assignment: assignment.clone(), kind, now }
 }
 
-fn count(rows: &[Row], kind: Kind) -> usize {
-    rows.iter().filter(|row| row.kind == kind).count()
-}
-
 /// Shows what would be done; exit status 3 when that is anything.
-fn show(rows: &[Row]) -> Exit {
+fn show(rows: &[Row], [gets, changes, keeps]: [usize; 3]) -> Exit {
     let mut table = Table::new(["TELEGRAM ID", "WHAT", "NOW", "THEN"]);
     for Row { assignment, kind, now } in rows {
         let what = match kind {
@@ -158,10 +155,9 @@ fn show(rows: &[Row]) -> Exit {
             Kind::Keeps => "keeps",
         };
         let Change::Set(then) = &assignment.change else { continue };
-        table.row([assignment.telegram_id.to_string(), what.to_owned(), now.clone(), then.masked()]);
+        table.row([&assignment.telegram_id, &what, now, &then.masked()]);
     }
     table.print();
-    let [gets, changes, keeps] = [Kind::Gets, Kind::Changes, Kind::Keeps].map(|kind| count(rows, kind));
     output::line(format!(
         "nothing was changed: {} would get a token, {} another one, {} would keep theirs",
         output::things(gets, "user"),
@@ -172,8 +168,12 @@ fn show(rows: &[Row]) -> Exit {
 }
 
 /// Puts in force what is not so already.
-async fn import(workplace: &mut Workplace, file: &DropFile, rows: Vec<Row>) -> Result<Exit, Failure> {
-    let [gets, changes, keeps] = [Kind::Gets, Kind::Changes, Kind::Keeps].map(|kind| count(&rows, kind));
+async fn import(
+    workplace: &mut Workplace,
+    file: &DropFile,
+    rows: Vec<Row>,
+    [gets, changes, keeps]: [usize; 3],
+) -> Result<Exit, Failure> {
     let (places, assignments): (Vec<usize>, Vec<Assignment>) = (0..)
         .zip(rows)
         .filter(|(_, row)| row.kind != Kind::Keeps)

@@ -6,17 +6,18 @@ use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use super::rows;
-use crate::config::{Database, Environment, Settings};
+use crate::config::{self, Database, Environment, Settings};
 use crate::db::connect::Role;
 use crate::db::roles::{self, TooMuch};
 use crate::db::{Connector, DbError, Session, schema, setup};
-use crate::forecast;
-use crate::relink::Rules;
+use crate::link::Tokenless;
+use crate::relink::{LinkCounts, Rules};
+use crate::tokens::TokenStats;
 use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit, Failure> {
-    let settings = database::settings(config)?;
+    let settings = config::load(config)?;
     let role = args.role.clone().unwrap_or_else(|| rows::daemon(&settings).user);
     if args.print {
         print(&settings, &role);
@@ -51,7 +52,8 @@ async fn preview(admin: &mut Session, settings: &Settings) -> Vec<String> {
         let verified = schema::verify(session, &settings.tables).await?;
         verified.warnings.iter().for_each(output::warning);
         let rules = Rules::new(settings, keyring, &verified.facts);
-        Ok::<_, Failure>(forecast::forecast(session, &rules).await?.lines(settings))
+        let stats = TokenStats::gather(session, Some(&rules.keyring), &rules.token_rule).await?;
+        Ok(summary(settings, &LinkCounts::gather(session, &rules).await?, &stats))
     };
     counted.await.unwrap_or_else(|failure: Failure| {
         output::warning(format!(
@@ -61,6 +63,29 @@ async fn preview(admin: &mut Session, settings: &Settings) -> Vec<String> {
         ));
         Vec::new()
     })
+}
+
+fn summary(settings: &Settings, counts: &LinkCounts, stats: &TokenStats) -> Vec<String> {
+    let to_seal = if settings.seal.plaintext { stats.plaintext } else { 0 };
+    let mut lines = vec![
+        "what will change when the daemon runs:".to_owned(),
+        format!("  links that get a token        {}", counts.gets_token + counts.stays_login),
+        format!("  login links that become plain {}", counts.becomes_plain),
+        format!("  links that change otherwise   {}", counts.stays_plain),
+        format!("  tokens to seal                {to_seal}"),
+    ];
+    if counts.becomes_plain > 0 && settings.portal.tokenless == Tokenless::Plain {
+        lines.push(
+            "  (to leave login links of users without a token alone, set portal.tokenless = \"keep\")"
+                .to_owned(),
+        );
+    }
+    let ids = |ids: Vec<String>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
+    let shared = stats.duplicated.iter().map(ToString::to_string).collect();
+    let unusable = stats.unusable.iter().map(|(id, reason)| format!("{id} ({})", reason.code())).collect();
+    lines.push(format!("  users who share a token       {}", ids(shared)));
+    lines.push(format!("  users with an unusable value  {}", ids(unusable)));
+    lines
 }
 
 /// Connects as the admin: with the URL given, else as database.url says. Its password may be typed.
@@ -76,7 +101,12 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
             "write it as postgresql://OWNER@HOST:PORT/DATABASE",
         )
     })?;
-    database::warn_of_password("--admin-url", &database);
+    if database.password.is_some() {
+        output::warning(
+            "the password in --admin-url stands in the process list while this runs, and in the shell's history: leave \
+             it out, and it is asked for; or use PGPASSWORD or ~/.pgpass",
+        );
+    }
     let connector = Connector::new(&database).map_err(of_admin_url)?;
     match connector.connect(Role::Admin).await {
         Err(error)

@@ -4,10 +4,11 @@ use super::KeyCommand;
 use super::database;
 use super::output::{self, Exit, Failure};
 use super::table::Table;
+use super::{rows, status};
 use crate::config::{self, Environment, Settings};
+use crate::db::{DbError, presence, schema, users};
 use crate::envelope::{Key, KeyId, Keyring};
 use crate::keyring_file::{self, EditFault, KeyringError};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,35 +19,20 @@ impl From<KeyringError> for Failure {
     }
 }
 
-/// What keeps a change of the keyring from being made.
-enum Refusal {
-    File(KeyringError),
-    Edit(EditFault),
-}
-
-impl From<KeyringError> for Refusal {
-    fn from(error: KeyringError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::File(error) => error.into(),
-            Refusal::Edit(fault) => Self::refused(fault, "see which keys there are: relinkd key list"),
-        }
+impl From<EditFault> for Failure {
+    fn from(fault: EditFault) -> Self {
+        Self::refused(fault, "see which keys there are: relinkd key list")
     }
 }
 
 pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
-    let settings = database::settings(config)?;
+    let settings = config::load(config)?;
     match command {
         KeyCommand::List => list(&settings),
         KeyCommand::Generate { id, offline, reload } => {
             let path = file(&settings)?;
             let id = id.as_deref().map(key_id).transpose()?;
-            let named = if offline { Named::default() } else { named_for_generate(config)? };
+            let named = if offline { Named::default() } else { named_for_generate(&settings)? };
             generate(&settings, &path, id, &named, Daemon { config, reload })
         }
         KeyCommand::Promote { id, reload } => {
@@ -122,27 +108,24 @@ fn change(
     settings: &Settings,
     edit: impl FnOnce(&Keyring) -> Result<Keyring, EditFault>,
 ) -> Result<(), Failure> {
-    let path = file(settings)?;
-    keyring_file::edit(&path, database::spool_owner_for_root(settings), |ring| {
-        edit(ring).map_err(Refusal::Edit)
-    })?;
-    Ok(())
+    keyring_file::edit(&file(settings)?, database::spool_owner_for_root(settings), |ring| Ok(edit(ring)?))
+        .map(drop)
 }
 
 /// The keys that stored values name, and how many do.
 type Named = BTreeMap<String, u64>;
 
-/// The same for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
-fn named_for_generate(config: &Path) -> Result<Named, Failure> {
-    match look_into_database(config) {
-        Ok(Seen::Keys(named, _)) => Ok(named),
-        Ok(Seen::Refused(reason)) => {
-            log::debug!("the database was not looked into: {reason}");
+/// The keys that stored values name, for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
+fn named_for_generate(settings: &Settings) -> Result<Named, Failure> {
+    match look(settings)? {
+        Ok((named, _)) => Ok(named),
+        Err(error) if status::refuses(&error) => {
+            log::debug!("the database was not looked into: {error}");
             Ok(Named::new())
         }
-        Ok(Seen::Nothing(reason)) | Err(reason) => Err(Failure::new(
+        Err(error) => Err(Failure::new(
             Exit::Database,
-            format!("it cannot be seen whether stored tokens name the new key's id: {reason}"),
+            format!("it cannot be seen whether stored tokens name the new key's id: {error}"),
             "`relinkd status` must reach the database first; where there is none yet: relinkd key generate --offline",
         )),
     }
@@ -171,8 +154,7 @@ fn generate(
         )
     })?;
     if !path.exists() {
-        let id =
-            id.map_or_else(|| keyring_file::next_id(None, is_taken, year()), Ok).map_err(Refusal::Edit)?;
+        let id = id.map_or_else(|| keyring_file::next_id(None, is_taken, year()), Ok)?;
         let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new()).map_err(
             |fault| Failure::new(Exit::Key, fault, "name it otherwise: relinkd key generate --id KID"),
         )?;
@@ -215,7 +197,7 @@ fn list(settings: &Settings) -> Result<Exit, Failure> {
             (false, true) => "retired: opens",
             (false, false) => "opens",
         };
-        table.row([id.to_string(), state.to_owned()]);
+        table.row([id, &state]);
     }
     table.print();
     Ok(Exit::Done)
@@ -223,7 +205,13 @@ fn list(settings: &Settings) -> Result<Exit, Failure> {
 
 fn retire(settings: &Settings, id: &KeyId, destroy: bool, daemon: Daemon<'_>) -> Result<Exit, Failure> {
     file(settings)?;
-    let (named, sealing) = in_use(daemon.config)?;
+    let (named, sealing) = look(settings)?.map_err(|error| {
+        Failure::new(
+            Exit::Database,
+            format!("it cannot be seen whether the key still seals a token: {error}"),
+            "`relinkd status` must work first",
+        )
+    })?;
     let sealed = named.get(id.as_str()).copied().unwrap_or(0);
     if sealed > 0 {
         return Err(Failure::refused(
@@ -253,48 +241,25 @@ fn retire(settings: &Settings, id: &KeyId, destroy: bool, daemon: Daemon<'_>) ->
     daemon.tell()
 }
 
-/// How many values each key seals, which must be known, and the keys that daemons seal with.
-fn in_use(config: &Path) -> Result<(Named, Vec<String>), Failure> {
-    match look_into_database(config) {
-        Ok(Seen::Keys(named, sealing)) => Ok((named, sealing)),
-        Ok(Seen::Refused(reason) | Seen::Nothing(reason)) | Err(reason) => Err(Failure::new(
-            Exit::Database,
-            format!("it cannot be seen whether the key still seals a token: {reason}"),
-            "`relinkd status` must work first",
-        )),
+/// The keys that stored values name, with how many do, and the keys that daemons seal with, where all of relinkd is there:
+/// as the daemon's role sees them.
+async fn in_use(settings: &Settings) -> Result<(Named, Vec<String>), DbError> {
+    let mut session = rows::connect(settings).await?;
+    let named = users::keys_in_use(&mut session, &settings.tables.users).await;
+    match (schema::verify(&session, &settings.tables).await, named) {
+        (Ok(_), named) => {
+            let daemons = presence::daemons(&session).await?;
+            Ok((named?.unwrap_or_default(), daemons.into_iter().filter_map(|it| it.seals_with).collect()))
+        }
+        (Err(_), Ok(Some(named))) => Ok((named, Vec::new())),
+        (Err(error), _) => Err(error),
     }
 }
 
-/// What can be seen of the stored values.
-enum Seen {
-    /// The keys that they name, and those that daemons seal with.
-    Keys(Named, Vec<String>),
-    /// The server refuses, for this reason.
-    Refused(String),
-    /// The server does not answer, for this reason.
-    Nothing(String),
-}
-
-/// What `status` sees: a process of its own, for `status` becomes the spool's owner and this command stays who it is.
-fn look_into_database(config: &Path) -> Result<Seen, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(program)
-        .arg("--config")
-        .arg(config)
-        .args(["status", "--json"])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
-    let Ok(status) = serde_json::from_slice::<Value>(&output.stdout) else {
-        let text = String::from_utf8_lossy(&output.stderr);
-        return Err(text.lines().next().unwrap_or_default().trim_start_matches("relinkd: ").to_owned());
-    };
-    if let Some(keys) = status["keys"]["in_use"].as_object() {
-        let named = keys.iter().map(|(key, values)| (key.clone(), values.as_u64().unwrap_or(0)));
-        let sealing = status["keys"]["daemons_seal_with"].as_array().into_iter().flatten();
-        let sealing = sealing.filter_map(|key| Some(key.as_str()?.to_owned()));
-        return Ok(Seen::Keys(named.collect(), sealing.collect()));
-    }
-    let reason = status["database"]["error"].as_str().unwrap_or_default().to_owned();
-    Ok(if status["database"]["refuses"] == true { Seen::Refused(reason) } else { Seen::Nothing(reason) })
+/// As [`in_use`], within the time that `status` has.
+fn look(settings: &Settings) -> Result<Result<(Named, Vec<String>), DbError>, Failure> {
+    database::block_on(async {
+        let silent = |_| Err(DbError::Silent(status::WITHIN));
+        Ok(tokio::time::timeout(status::WITHIN, in_use(settings)).await.unwrap_or_else(silent))
+    })
 }

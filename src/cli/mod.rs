@@ -26,8 +26,9 @@ mod table;
 mod token;
 mod uninstall;
 
-pub use args::*;
-pub use output::Exit;
+pub use args::Cli;
+pub(crate) use args::*;
+pub(crate) use output::Exit;
 
 use crate::telemetry;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -37,8 +38,7 @@ use std::path::PathBuf;
 
 impl Cli {
     /// The arguments of this process. Ends it where they are wrong, or ask for help.
-    #[must_use]
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         Self::try_parse().unwrap_or_else(|error| {
             let error = without_values(error);
             if error.use_stderr() && health::is_asked_for(std::env::args_os()) {
@@ -71,7 +71,7 @@ fn without_values(mut error: clap::Error) -> clap::Error {
 }
 
 /// Does what was asked for; returns the exit status.
-pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
+pub(crate) fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
     // The environment's is there for the next command, too.
     let named = cli.config.is_some() && std::env::var_os("RELINKD_CONFIG").map(PathBuf::from) != cli.config;
     let config = crate::config::path(cli.config);
@@ -97,7 +97,7 @@ pub fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         Command::Token(command) => token::run(&config, command),
         Command::History(args) => history::run(&config, &args),
         Command::Sync(args) => sync::run(&config, &args),
-        Command::Status(args) => status::run(&config, &args, named),
+        Command::Status(args) => status::run(&config, &args),
         Command::Health(args) => Ok(health::run(&config, &args)),
         Command::Spool(args) => spool::run(&config, args),
         Command::Key(command) => keys::run(&config, command),

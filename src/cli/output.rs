@@ -2,7 +2,6 @@
 //!
 //! Whatever is written here is made harmless here ([`Printable`]); layout is made of lines, not of line breaks in them.
 
-use crate::assign::{AssignError, Obstacle};
 use crate::config::{self, ConfigError};
 use crate::db::DbError;
 use crate::envelope::SealFault;
@@ -11,6 +10,9 @@ use crate::policy;
 use crate::printable::{self, Printable};
 use crate::relink::RelinkError;
 use crate::telemetry;
+use crate::tokens::assign::{AssignError, Obstacle};
+use indicatif::HumanCount;
+use serde::Serialize;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::sync::OnceLock;
@@ -74,7 +76,7 @@ impl From<Exit> for std::process::ExitCode {
 
 /// Why a command failed: one line for the cause, one for what to do next.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit status.
     pub exit: Exit,
     /// What went wrong.
@@ -87,36 +89,34 @@ pub struct Failure {
 
 impl Failure {
     /// A failure with its exit status, and what to do next.
-    pub fn new(exit: Exit, cause: impl Display, next: impl Display) -> Self {
+    pub(crate) fn new(exit: Exit, cause: impl Display, next: impl Display) -> Self {
         Self { exit, cause: Printable::of(cause), more: Vec::new(), next: Printable::of(next) }
     }
 
     /// Something refused or failed: exit status 1.
-    pub fn refused(cause: impl Display, next: impl Display) -> Self {
+    pub(crate) fn refused(cause: impl Display, next: impl Display) -> Self {
         Self::new(Exit::Failed, cause, next)
     }
 
     /// What the database has against it.
-    pub fn from_database(error: &DbError) -> Self {
+    pub(crate) fn from_database(error: &DbError) -> Self {
         let next = policy::advice(error)
             .unwrap_or("try again; if it stays so, `relinkd check` says whether the database is in order");
         Self::new(Exit::Database, error, next)
     }
 
     /// Shows these lines below the cause.
-    #[must_use]
     pub(super) fn with_lines(self, lines: impl IntoIterator<Item = impl Display>) -> Self {
         Self { more: lines.into_iter().map(Printable::of).collect(), ..self }
     }
 
     /// Says better what to do next.
-    #[must_use]
-    pub fn next(self, next: impl Display) -> Self {
+    pub(crate) fn next(self, next: impl Display) -> Self {
         Self { next: Printable::of(next), ..self }
     }
 
     /// Writes cause and next step to standard error.
-    pub fn report(&self) {
+    pub(crate) fn report(&self) {
         let mut stderr = std::io::stderr().lock();
         // Nobody is left to be told when standard error is closed.
         let _ = writeln!(stderr, "relinkd: {}", self.cause);
@@ -229,16 +229,17 @@ pub(super) fn journal_reads_stdout() -> bool {
     telemetry::journal_reads(std::io::stdout())
 }
 
-/// Writes a line that begins with a priority and a word, in a colour (ECMA-48, 8.3.117) if there is one.
-pub(super) fn marked(priority: &str, word: &'static str, colour: Option<&'static str>, text: &Printable) {
+/// Writes a line that begins with a word of ours, in a colour (ECMA-48, 8.3.117) if there is one. `before` and `end` may
+/// be what a terminal obeys.
+pub(super) fn coloured(
+    before: &str,
+    (word, colour): (&str, Option<&str>),
+    text: impl Display,
+    end: &'static str,
+) {
     let (on, off) = colour.map_or(("", ""), |colour| (colour, "\x1b[0m"));
-    note(writeln!(std::io::stdout().lock(), "{priority}  {on}{word:<7}{off}  {text}"));
-}
-
-/// Writes a line under a name, the name in a colour if there is one.
-pub(super) fn row(name: &str, colour: Option<&'static str>, text: &Printable, end: &'static str) {
-    let (on, off) = colour.map_or(("", ""), |colour| (colour, "\x1b[0m"));
-    note(writeln!(std::io::stdout().lock(), "{on}{name:<12}{off} {text}{end}"));
+    let text = Printable::of(text);
+    note(writeln!(std::io::stdout().lock(), "{before}{on}{word}{off} {}{end}", config::typed(text.as_str())));
 }
 
 /// Whether standard output has colours: on a terminal, unless `NO_COLOR` is set (no-color.org).
@@ -252,8 +253,10 @@ pub(super) fn control(sequence: &'static str) {
     note(stdout.write_all(sequence.as_bytes()).and_then(|()| stdout.flush()));
 }
 
-/// Writes a JSON document, on a line.
-pub(super) fn json(document: &serde_json::Value) {
+/// Writes a JSON document with its version, on a line, its keys in order.
+pub(super) fn json(document: impl Serialize) {
+    let mut document = serde_json::to_value(document).expect("its keys are strings");
+    document["version"] = 1.into();
     note(writeln!(std::io::stdout().lock(), "{}", printable::json(&document.to_string())));
 }
 
@@ -305,16 +308,8 @@ pub(super) fn mend(command: impl Display) {
 }
 
 /// A number with its thousands apart.
-pub(super) fn count(number: impl TryInto<i128>) -> String {
-    let digits = number.try_into().unwrap_or_default().to_string();
-    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|group| std::str::from_utf8(group).expect("digits are ASCII"))
-        .collect();
-    format!("{sign}{}", groups.join(","))
+pub(super) fn count(number: impl TryInto<u64>) -> String {
+    HumanCount(number.try_into().unwrap_or_default()).to_string()
 }
 
 /// Leaves a line in the system's log (syslog(3), facility authpriv), for who looks at secrets.
@@ -330,9 +325,10 @@ pub(super) fn audit_line(text: impl Display) {
 }
 
 /// A number of things: `1 link`, `2,000 links`.
-pub(super) fn things(number: impl TryInto<i128> + Copy, thing: &str) -> String {
-    let plural = if number.try_into().unwrap_or_default() == 1 { "" } else { "s" };
-    format!("{} {thing}{plural}", count(number))
+pub(super) fn things(number: impl TryInto<u64>, thing: &str) -> String {
+    let number = count(number);
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {thing}{plural}")
 }
 
 /// Seconds in their largest unit.

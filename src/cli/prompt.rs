@@ -1,9 +1,9 @@
-//! A question on the terminal whose answer is not shown.
+//! A question whose answer is not shown: on the terminal, or on standard input where that is none.
 
 use crate::printable::Printable;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal, Read};
 use zeroize::Zeroizing;
 
 /// Asks, and reads a line without echo. The echo is off before the question is there, so that not even an answer that
@@ -12,6 +12,16 @@ pub(super) fn secret(question: &str) -> io::Result<Zeroizing<String>> {
     let terminal = File::options().read(true).write(true).open("/dev/tty")?;
     let _silence = Silence::of(&terminal)?;
     rpassword::prompt_password(Printable::text(question)).map(Zeroizing::new)
+}
+
+/// The answer on a terminal; else what stands on standard input, of which no more than `limit` bytes are read.
+pub(super) fn secret_or_input(question: &str, limit: usize) -> io::Result<Zeroizing<String>> {
+    if io::stdin().is_terminal() {
+        return secret(question);
+    }
+    let mut text = Zeroizing::new(String::with_capacity(limit));
+    io::stdin().lock().take(limit as u64).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// A terminal without echo; it is as before when this goes.

@@ -1,20 +1,19 @@
 //! `relinkd rekey`: every token sealed anew under the primary key.
 
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::output::{self, Exit, Failure};
-use super::progress::Progress;
-use crate::db::presence;
-use crate::rekey;
+use super::progress;
+use crate::db::{presence, users};
+use crate::tokens::reseal;
 use std::path::Path;
 
 pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
-    database::block_on(async {
-        let mut workplace = Workplace::open(config).await?;
+    Workplace::open(config, async |workplace| {
         let rules = workplace.rules();
-        let total = rekey::users(&mut workplace.session).await?;
-        let progress = Progress::new("users", total);
-        let rekeyed = rekey::rekey(&mut workplace.session, &rules, |seen| progress.advance(seen)).await?;
-        progress.finish();
+        let total = users::count_with_prefix(&workplace.session, "").await?;
+        let progress = progress::bar("users", usize::try_from(total).unwrap_or(0));
+        let rekeyed = reseal::rekey(&mut workplace.session, &rules, |seen| progress.inc(seen as u64)).await?;
+        progress.finish_and_clear();
         output::line(format!(
             "{} sealed anew under {}",
             output::things(rekeyed.sealed, "token"),

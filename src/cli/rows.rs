@@ -47,7 +47,7 @@ fn of_daemon(error: DbError) -> Failure {
 
 /// Connects as the daemon does. Peer authentication looks at who connects (`SO_PEERCRED`, unix(7)): root is the spool's
 /// owner for that moment.
-async fn connect(settings: &Settings) -> Result<Session, DbError> {
+pub(super) async fn connect(settings: &Settings) -> Result<Session, DbError> {
     let connector = Connector::new(&daemon(settings))?;
     let over_socket = settings.database.hosts.iter().any(|endpoint| matches!(endpoint.host, Host::Socket(_)));
     let _guise =

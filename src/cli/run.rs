@@ -2,13 +2,14 @@
 
 use super::database;
 use super::output::{Exit, Failure};
+use crate::config;
 use crate::daemon::{self, DaemonError};
 use crate::keyring_file::{self, KeyringError};
 use crate::spool::SpoolError;
 use std::path::Path;
 
 pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
-    let settings = database::settings(config)?;
+    let settings = config::load(config)?;
     let keyring = match keyring_file::load(&settings.keyring.file, database::spool_owner_for_root(&settings))
     {
         Ok(keyring) => keyring,

@@ -8,9 +8,10 @@ use super::table::Table;
 use super::{SpoolArgs, SpoolCommand, database};
 use crate::config::{self, ConfigError};
 use crate::printable::Printable;
-use crate::spool::{self, Listing, OperateError, Rejected, SpoolError};
-use serde_json::json;
+use crate::spool::{self, Listing, NotTaken, OperateError, Rejected, SpoolError};
+use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -53,21 +54,27 @@ fn directory(config: &Path) -> Result<PathBuf, Failure> {
 fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
     let listing = spool::list(root).map_err(|error| failure(root, error))?;
     if json {
-        output::json(&as_json(root, &listing));
+        output::json(json!({
+            "directory": root.to_string_lossy(),
+            "waiting": listing.waiting.iter().map(|name| json!({ "name": shown(name) })).collect::<Vec<_>>(),
+            "claimed": listing.claimed,
+            "not_taken": not_taken_as_json(&listing),
+            "rejected": rejected_as_json(&listing),
+        }));
         return Ok(Exit::Done);
     }
     let mut table = Table::new(["STATE", "NAME", "WHY"]);
     for name in &listing.waiting {
-        table.row(["waiting".to_owned(), shown(name).to_string(), String::new()]);
+        table.row([&"waiting", &shown(name), &""]);
     }
     for other in &listing.not_taken {
-        table.row(["not taken".to_owned(), shown(&other.name).to_string(), other.reason.to_string()]);
+        table.row([&"not taken", &shown(&other.name), &other.reason]);
     }
     for rejected in &listing.rejected {
-        table.row(["rejected".to_owned(), shown(&rejected.name).to_string(), summary(rejected)]);
+        table.row([&"rejected", &shown(&rejected.name), &summary(rejected)]);
     }
     if let Some(claimed) = listing.claimed.filter(|claimed| *claimed > 0) {
-        table.row(["claimed".to_owned(), output::things(claimed, "file"), "relinkd is at it".to_owned()]);
+        table.row([&"claimed", &output::things(claimed, "file"), &"relinkd is at it"]);
     }
     if table.is_empty() {
         output::line("nothing waits, nothing was rejected");
@@ -77,22 +84,17 @@ fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn as_json(root: &Path, listing: &Listing) -> serde_json::Value {
-    let lossy = |name: &OsStr| shown(name).to_string();
-    json!({
-        "version": 1,
-        "directory": root.to_string_lossy(),
-        "waiting": listing.waiting.iter().map(|name| json!({"name": lossy(name)})).collect::<Vec<_>>(),
-        "claimed": listing.claimed,
-        "not_taken": listing.not_taken.iter().map(|other| json!({
-            "name": lossy(&other.name), "reason": other.reason.to_string(),
-        })).collect::<Vec<_>>(),
-        "rejected": listing.rejected.iter().map(|rejected| json!({
-            "name": lossy(&rejected.name),
-            "age_seconds": rejected.age().map(|age| age.as_secs()),
-            "reason": rejected.faults().collect::<Vec<_>>(),
-        })).collect::<Vec<_>>(),
-    })
+pub(super) fn not_taken_as_json(listing: &Listing) -> Vec<Value> {
+    let one = |it: &NotTaken| json!({ "name": shown(&it.name), "reason": it.reason.to_string() });
+    listing.not_taken.iter().map(one).collect()
+}
+
+pub(super) fn rejected_as_json(listing: &Listing) -> Vec<Value> {
+    let one = |it: &Rejected| {
+        let age = it.age().map(|age| age.as_secs());
+        json!({ "name": shown(&it.name), "age_seconds": age, "reason": it.faults().collect::<Vec<_>>() })
+    };
+    listing.rejected.iter().map(one).collect()
 }
 
 /// Why a file was rejected, in a line.
@@ -109,18 +111,18 @@ pub(super) fn summary(rejected: &Rejected) -> String {
 }
 
 fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
-    let row = |key: &str, value: String| output::line(format!("{key:<9} {value}"));
+    let row = |key: &str, value: &dyn Display| output::line(format!("{key:<9} {value}"));
     let shown_name = shown(&name);
     match spool::rejected(root, name.clone()) {
         Ok(rejected) => {
             let age = rejected.age().map_or_else(String::new, |age| format!(", {} ago", output::rough(age)));
-            row("state", format!("rejected{age}"));
+            row("state", &format_args!("rejected{age}"));
             if let Some(file) = &rejected.file {
-                row("owner", user_name(file.uid()));
-                row("size", output::things(file.size(), "byte"));
+                row("owner", &user_name(file.uid()));
+                row("size", &output::things(file.size(), "byte"));
             }
             let Some(reason) = &rejected.reason else {
-                row("reason", "cannot be read, or is not there".to_owned());
+                row("reason", &"cannot be read, or is not there");
                 return Ok(Exit::Done);
             };
             output::line("reason");
@@ -132,9 +134,9 @@ fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
         Err(OperateError::Absent) => {
             let listing = spool::list(root).map_err(|error| failure(root, error))?;
             if listing.waiting.contains(&name) {
-                row("state", "waiting; if it stays so, `relinkd status` says why".to_owned());
+                row("state", &"waiting; if it stays so, `relinkd status` says why");
             } else if let Some(other) = listing.not_taken.iter().find(|other| other.name == name) {
-                row("state", format!("not taken: {}", other.reason));
+                row("state", &format_args!("not taken: {}", other.reason));
             } else {
                 return Err(Failure::refused(
                     format!("{shown_name}: there is no such file in incoming/ or rejected/"),

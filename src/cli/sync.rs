@@ -1,10 +1,10 @@
 //! `relinkd sync`: all links, or some users', into form now, in the chunks and under the locks that the daemon uses.
 
 use super::SyncArgs;
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::diff;
 use super::output::{self, Exit, Failure};
-use super::progress::Progress;
+use super::progress;
 use crate::db::session::Purpose;
 use crate::db::users;
 use crate::relink::{self, Synced};
@@ -13,10 +13,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
-    database::block_on(async {
-        let mut workplace = Workplace::open(config).await?;
-        somebody(&mut workplace, &args.ids).await?;
-        if args.dry_run { diff::run(&mut workplace, args).await } else { sync(&mut workplace, args).await }
+    Workplace::open(config, async |workplace| {
+        somebody(workplace, &args.ids).await?;
+        if args.dry_run { diff::run(workplace, args).await } else { sync(workplace, args).await }
     })
 }
 
@@ -41,12 +40,12 @@ async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failur
     let ids: BTreeSet<i64> = args.ids.iter().copied().collect();
     let ids: Option<Vec<i64>> = (!ids.is_empty()).then(|| ids.into_iter().collect());
     let links = relink::about_how_many_links(&mut workplace.session).await?;
-    let progress = Progress::new("links", if ids.is_some() { 0 } else { links });
+    let progress = progress::bar("links", if ids.is_some() { 0 } else { links });
     let synced = relink::sync(&mut workplace.session, &rules, ids.as_deref(), |step| {
-        progress.advance(step.looked_at);
+        progress.inc(step.looked_at as u64);
     })
     .await?;
-    progress.finish();
+    progress.finish_and_clear();
     report(&synced, args.json);
     Ok(if synced.left.is_empty() { Exit::Done } else { Exit::Partly })
 }
@@ -54,8 +53,7 @@ async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failur
 fn report(total: &Synced, json: bool) {
     if json {
         let left: Vec<i64> = total.left.keys().copied().collect();
-        output::json(&json!({
-            "version": 1,
+        output::json(json!({
             "links": total.looked_at,
             "rewritten": total.written,
             "left": left,

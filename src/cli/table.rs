@@ -2,6 +2,7 @@
 
 use super::output;
 use crate::printable::Printable;
+use std::fmt::Display;
 
 /// A table with a heading.
 pub(super) struct Table<const N: usize> {
@@ -15,7 +16,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// Adds a row.
-    pub(super) fn row(&mut self, cells: [String; N]) {
+    pub(super) fn row(&mut self, cells: [&dyn Display; N]) {
         self.rows.push(cells.map(Printable::of));
     }
 

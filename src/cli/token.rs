@@ -1,25 +1,24 @@
 //! `relinkd token`: set, show, list, remove. A token never comes from the arguments, and is shown whole only when asked.
 
 use super::TokenCommand;
-use super::database::{self, Workplace};
+use super::database::Workplace;
 use super::import;
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use super::table::Table;
-use crate::assign::{self, Author, Obstacle, Outcome, Request};
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
 use crate::db::{Cursor, changes, issues, presence, users};
 use crate::drop_file::{Assignment, Change, Refusal};
-use crate::envelope::Stored;
+use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::token::Token;
-use serde_json::{Value, json};
+use crate::tokens::assign::{self, Author, Obstacle, Outcome, Request};
+use serde::Serialize;
+use serde_json::json;
 use std::collections::HashSet;
-use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use zeroize::Zeroizing;
 
 /// How long `set` and `remove` wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,9 +40,13 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
             format!("run `relinkd token set {id}` and type the token, or pipe it in; and change this one"),
         )),
         TokenCommand::Set { id, no_wait, token: None } => {
-            let text = read_token()?;
-            database::block_on(async {
-                let mut workplace = Workplace::open(config).await?;
+            let text = prompt::secret_or_input("Token: ", 1024).map_err(|error| {
+                Failure::refused(
+                    format!("the token cannot be read: {error}"),
+                    "type it at the prompt, or pipe it in",
+                )
+            })?;
+            Workplace::open(config, async |workplace| {
                 let token = workplace
                     .settings
                     .portal
@@ -54,35 +57,17 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                         format!("the token {fault}"),
                         "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
                     ))?;
-                put(&mut workplace, id, Change::Set(token), no_wait, root).await
+                put(workplace, id, Change::Set(token), no_wait, root).await
             })
         }
-        TokenCommand::Remove { id, no_wait } => database::block_on(async {
-            let mut workplace = Workplace::open(config).await?;
-            put(&mut workplace, id, Change::Remove, no_wait, root).await
-        }),
-        TokenCommand::Show { id, reveal } => database::block_on(async {
-            let mut workplace = Workplace::open(config).await?;
-            show(&mut workplace, id, reveal).await
-        }),
-        TokenCommand::List { json } => database::block_on(async {
-            let mut workplace = Workplace::open(config).await?;
-            list(&mut workplace, json).await
-        }),
+        TokenCommand::Remove { id, no_wait } => {
+            Workplace::open(config, async |workplace| put(workplace, id, Change::Remove, no_wait, root).await)
+        }
+        TokenCommand::Show { id, reveal } => {
+            Workplace::open(config, async |workplace| show(workplace, id, reveal).await)
+        }
+        TokenCommand::List { json } => Workplace::open(config, async |workplace| list(workplace, json).await),
     }
-}
-
-/// The token, from a prompt without echo on a terminal, else from standard input.
-fn read_token() -> Result<Zeroizing<String>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::refused(format!("the token cannot be read: {error}"), "type it at the prompt, or pipe it in")
-    };
-    if std::io::stdin().is_terminal() {
-        return prompt::secret("Token: ").map_err(failed);
-    }
-    let mut text = Zeroizing::new(String::with_capacity(1024));
-    std::io::stdin().lock().take(1024).read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
 }
 
 async fn put(
@@ -124,7 +109,7 @@ pub(super) async fn links_follow(workplace: &Workplace, otherwise: &str) -> Resu
 async fn has_none(workplace: &mut Workplace, id: i64) -> Result<bool, Failure> {
     let tx = workplace.session.begin(Purpose::Read);
     let rows = users::by_id(&tx, &[id]).await?;
-    let empty = |row: &users::UserRow| row.stored.as_ref().is_none_or(|stored| stored.is_empty());
+    let empty = |row: &users::UserRow| row.value.as_ref().is_none_or(|value| value.is_empty());
     Ok(rows.iter().all(|row| row.place.is_some() && empty(row)))
 }
 
@@ -135,7 +120,8 @@ pub(super) async fn assign(
     assignments: &[Assignment],
 ) -> Result<Vec<(usize, Refusal)>, Failure> {
     let (start, login) = (Instant::now(), crate::process::login());
-    let request = Request { assignments, author: Author::Cli { login: &login }, claim: None };
+    let author = Author { via: Via::Cli, by: &login, file: None };
+    let request = Request { assignments, author, claim: None };
     loop {
         let rules = workplace.rules();
         let outcomes = assign::assign(&mut workplace.session, &rules, &[request], &HashSet::new()).await?;
@@ -210,11 +196,9 @@ async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
     let portal = &workplace.settings.portal.portal();
     let tx = workplace.session.begin(Purpose::Read);
     let (mut ours, mut with_token) = (0_usize, 0_usize);
-    let mut cursor = Cursor::start();
+    let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
-        let stretch = issues::Stretch { telegram_id: id, after: cursor.after() };
-        let issues = issues::of_users(&tx, &[stretch], PAGE).await?;
-        cursor.pass(&issues, PAGE, |issue| issue.id);
+        let issues = issues::page_of_user(&tx, id, &mut cursor).await?;
         for link in issues.iter().filter_map(|issue| portal.read(issue.url.as_deref()?)) {
             ours += 1;
             with_token += usize::from(link.carried_token().is_some());
@@ -233,8 +217,8 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
     drop(tx);
     let row = rows.first().filter(|row| row.place.is_some()).ok_or_else(|| unknown(id))?;
     let rule = &workplace.settings.portal.token_pattern.rule;
-    let stored = workplace.keyring.read(row.stored.as_ref().map(|s| s.as_str()), id, rule);
-    match stored.token() {
+    let state = row.state(&workplace.keyring, rule);
+    match state.token() {
         Some(token) if reveal => {
             let tx = workplace.session.begin(Purpose::Assign);
             let by = Some(crate::process::login());
@@ -249,46 +233,43 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
             ));
             output::line(token.expose());
         }
-        Some(token) => output::line(format!("{} ({})", token.masked(), describe(&stored))),
-        None => output::line(describe(&stored)),
+        Some(token) => output::line(format!("{} ({})", token.masked(), describe(&state))),
+        None => output::line(describe(&state)),
     }
     Ok(Exit::Done)
 }
 
 /// The state of a token, in words.
-pub(super) fn describe(stored: &Stored) -> String {
-    match stored {
-        Stored::None => "no token".to_owned(),
-        Stored::Sealed { key, .. } => format!("sealed under {key}"),
-        Stored::Plaintext(_) => "in plaintext".to_owned(),
-        Stored::Unusable(reason) => format!("unusable: {reason}"),
+pub(super) fn describe(state: &TokenState) -> String {
+    match state {
+        TokenState::None => "no token".to_owned(),
+        TokenState::Sealed { key, .. } => format!("sealed under {key}"),
+        TokenState::Plaintext(_) => "in plaintext".to_owned(),
+        TokenState::Unusable(reason) => format!("unusable: {reason}"),
     }
 }
 
 async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     let rule = &workplace.settings.portal.token_pattern.rule;
     let mut table = Table::new(["TELEGRAM ID", "TOKEN", "STATE"]);
-    let mut users: Vec<Value> = Vec::new();
-    let mut cursor = Cursor::start();
+    let mut users = Vec::new();
+    let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
         let tx = workplace.session.begin(Purpose::Read);
-        let rows = users::with_value_after(&tx, cursor.after(), PAGE).await?;
+        let rows = users::page_with_value(&tx, &mut cursor).await?;
         tx.commit().await?;
-        cursor.pass(&rows, PAGE, |(id, _)| *id);
-        for (id, value) in &rows {
-            let stored = workplace.keyring.read(Some(value), *id, rule);
-            let masked = stored.token().map(Token::masked);
+        for row in &rows {
+            let (id, state) = (row.telegram_id, row.state(&workplace.keyring, rule));
             if json {
-                users.push(json!({
-                    "telegram_id": id, "token": masked, "state": state(&stored), "key": key(&stored),
-                }));
+                users.push(ListedUser { telegram_id: id, token: Shown::from(&state) });
             } else {
-                table.row([id.to_string(), masked.unwrap_or_default(), describe(&stored)]);
+                let masked = state.token().map(Token::masked).unwrap_or_default();
+                table.row([&id, &masked, &describe(&state)]);
             }
         }
     }
     if json {
-        output::json(&json!({"version": 1, "users": users}));
+        output::json(json!({"users": users}));
     } else if table.is_empty() {
         output::line("no user has a token");
     } else {
@@ -297,20 +278,32 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The state in a word, for JSON.
-pub(super) fn state(stored: &Stored) -> &'static str {
-    match stored {
-        Stored::None => "none",
-        Stored::Sealed { .. } => "sealed",
-        Stored::Plaintext(_) => "plaintext",
-        Stored::Unusable(reason) => reason.code(),
-    }
+/// A user of the list.
+#[derive(Serialize)]
+struct ListedUser {
+    telegram_id: i64,
+    #[serde(flatten)]
+    token: Shown,
 }
 
-/// The key that sealed it.
-pub(super) fn key(stored: &Stored) -> Option<&str> {
-    match stored {
-        Stored::Sealed { key, .. } => Some(key.as_str()),
-        Stored::None | Stored::Plaintext(_) | Stored::Unusable(_) => None,
+/// A stored token as JSON shows it.
+#[derive(Default, Serialize)]
+pub(super) struct Shown {
+    /// In a word.
+    state: Option<&'static str>,
+    token: Option<String>,
+    /// The key that sealed it.
+    key: Option<String>,
+}
+
+impl From<&TokenState> for Shown {
+    fn from(state: &TokenState) -> Self {
+        let (word, key) = match state {
+            TokenState::None => ("none", None),
+            TokenState::Sealed { key, .. } => ("sealed", Some(key.to_string())),
+            TokenState::Plaintext(_) => ("plaintext", None),
+            TokenState::Unusable(reason) => (reason.code(), None),
+        };
+        Self { state: Some(word), token: state.token().map(Token::masked), key }
     }
 }

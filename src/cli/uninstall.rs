@@ -5,15 +5,16 @@ use super::database::{self, block_on};
 use super::install;
 use super::output::{self, Exit, Failure};
 use super::rows;
-use crate::config::Settings;
-use crate::db::{DbError, Session, presence, roles, schema, setup};
-use crate::envelope::Keyring;
+use crate::config::{self, Settings};
+use crate::db::{DbError, Session, presence, roles, schema, setup, users};
+use crate::envelope::{Keyring, UnusableReason};
 use crate::plain_links::plain_links;
-use crate::unseal;
+use crate::token::{RESERVED_PREFIX, TokenRule};
+use crate::tokens::{TokenStats, reseal};
 use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> {
-    let settings = database::settings(config)?;
+    let settings = config::load(config)?;
     let keyring = if args.unseal { Some(keyring(&settings)?) } else { None };
     let role = rows::daemon(&settings).user;
     block_on(async {
@@ -49,7 +50,7 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
             output::line(format!("{} plain now", output::things(done, "link")));
         }
         if let Some(keyring) = &keyring {
-            let done = unseal::unseal(own.as_mut().unwrap_or(&mut admin), keyring).await?;
+            let done = reseal::unseal(own.as_mut().unwrap_or(&mut admin), keyring).await?;
             output::line(format!("{} in plaintext again", output::things(done, "token")));
         }
         drop(own);
@@ -63,8 +64,8 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
 
 /// Refuses while tokens are sealed, unless they are to be written back and can be.
 async fn sealed(rows: &mut Session, keyring: Option<&Keyring>) -> Result<(), Failure> {
-    let sealed = unseal::count(rows).await?;
     let Some(keyring) = keyring else {
+        let sealed = users::count_with_prefix(rows, RESERVED_PREFIX).await?;
         if sealed == 0 {
             return Ok(());
         }
@@ -76,11 +77,12 @@ async fn sealed(rows: &mut Session, keyring: Option<&Keyring>) -> Result<(), Fai
             "add --unseal to write them back in plaintext, or --keep-sealed to leave them",
         ));
     };
-    let closed = unseal::closed(rows, keyring).await?;
-    if closed.is_empty() {
+    let stats = TokenStats::gather(rows, Some(keyring), &TokenRule::default()).await?;
+    let closed = stats.unusable.iter().filter(|(_, reason)| matches!(reason, UnusableReason::Sealed(_)));
+    let ids: Vec<String> = closed.map(|(user, _)| user.to_string()).collect();
+    if ids.is_empty() {
         return Ok(());
     }
-    let ids: Vec<String> = closed.iter().map(ToString::to_string).collect();
     Err(Failure::new(
         Exit::Key,
         format!("the tokens of these users do not open: {}", ids.join(", ")),

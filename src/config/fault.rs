@@ -28,7 +28,7 @@ const REQUIRED: [([&str; 2], &str); 2] = [
 
 /// One fault of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     place: Place,
     /// The key, what is wrong and what would be right; and beneath, where it may be shown, the line.
     said: String,

@@ -15,7 +15,7 @@ const CREDENTIAL_NAME: &str =
 
 /// Where a file with a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileSource {
+pub(crate) enum FileSource {
     /// An absolute path.
     Path(PathBuf),
     /// A systemd credential (systemd.exec(5), `LoadCredential=`), and the unit that has it.
@@ -57,7 +57,7 @@ impl FileSource {
 /// A credential that this process cannot reach.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the credential `{name}` is there for {unit} alone: run the command as root, while the unit runs")]
-pub struct NoCredential {
+pub(crate) struct NoCredential {
     name: String,
     unit: String,
 }

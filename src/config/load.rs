@@ -51,7 +51,7 @@ pub(crate) fn load_parts(path: &Path) -> (Parts, Option<ConfigError>) {
 
 /// The sections of a file that could be read; all of them, where it has no fault.
 #[derive(Debug, Default)]
-pub struct Parts {
+pub(crate) struct Parts {
     pub database: Option<Database>,
     pub portal: Option<PortalSettings>,
     pub keyring: Option<KeyringSettings>,
@@ -199,7 +199,7 @@ fn part<T: DeserializeOwned>(document: &DeTable<'_>, section: &str) -> Option<T>
 
 /// Why there are no settings: the file cannot be read, or this is the first fault in it.
 #[derive(Debug, Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     #[error("the configuration {} cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}:{fault}", path.display())]

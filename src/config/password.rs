@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 /// A database password. No `Display`, a silent `Debug`, wiped memory; [`Password::expose`] is the one way to the text.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(Zeroizing<String>);
+pub(crate) struct Password(Zeroizing<String>);
 
 impl Password {
     pub(crate) fn new(text: String) -> Self {

@@ -20,7 +20,7 @@ use crate::{
 /// All that `/etc/relinkd/config.toml` decides.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// How to reach the bot's database.
     pub database: Database,
     /// Which links are ours, and what becomes of them.
@@ -51,7 +51,7 @@ pub struct Settings {
 /// `[portal]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PortalSettings {
+pub(crate) struct PortalSettings {
     /// Where links lead.
     pub base_url: Origin,
     /// Other addresses of the same portal.
@@ -71,14 +71,14 @@ fn plain() -> Tokenless {
 
 impl PortalSettings {
     /// What decides which links are ours.
-    pub fn portal(&self) -> Portal {
+    pub(crate) fn portal(&self) -> Portal {
         Portal::new(self.base_url.clone(), self.aliases.clone())
     }
 }
 
 /// A regular expression for the whole token, as it was written and as it is used.
 #[derive(Debug, Clone, Default)]
-pub struct TokenPattern {
+pub(crate) struct TokenPattern {
     /// As it was written; none where nothing was.
     pub text: Option<String>,
     /// The fixed rules for tokens, and the pattern.
@@ -91,7 +91,7 @@ macro_rules! section {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        pub struct $section {
+        pub(crate) struct $section {
             $($(#[$meta])* pub $key: $type,)*
         }
 
@@ -215,7 +215,7 @@ impl Tables {
 
 impl Settings {
     /// A text that changes exactly when something changes that decides links: then everyone must be looked at again.
-    pub fn portal_fingerprint(&self) -> String {
+    pub(crate) fn portal_fingerprint(&self) -> String {
         let mut aliases: Vec<String> = self.portal.aliases.iter().map(ToString::to_string).collect();
         aliases.sort_unstable();
         let tokenless = match self.portal.tokenless {
@@ -233,7 +233,7 @@ impl Settings {
     }
 
     /// The same settings with those sections that a running daemon cannot change as they are in force.
-    pub fn with_fixed_sections_of(self, in_force: &Self) -> Self {
+    pub(crate) fn with_fixed_sections_of(self, in_force: &Self) -> Self {
         Self {
             database: in_force.database.clone(),
             spool: in_force.spool.clone(),
@@ -243,7 +243,7 @@ impl Settings {
     }
 
     /// The sections in which `new` differs, of those that a running daemon cannot change.
-    pub fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
+    pub(crate) fn restart_needed(&self, new: &Self) -> Vec<&'static str> {
         let mut sections = Vec::new();
         sections.extend((self.database != new.database).then_some("[database]"));
         sections.extend((self.spool != new.spool).then_some("[spool]"));

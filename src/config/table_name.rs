@@ -12,7 +12,7 @@ const QUOTE: &str = "must be `table` or `schema.table`; a name in double quotes 
 
 /// A table and its schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QualifiedName {
+pub(crate) struct QualifiedName {
     pub schema: String,
     pub table: String,
 }

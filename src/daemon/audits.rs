@@ -6,7 +6,7 @@ use crate::db::connect::Role;
 use crate::db::history;
 use crate::policy;
 use crate::relink::RelinkError;
-use crate::relink::audit::{self, Found};
+use crate::relink::audit::{self, Discrepancies};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
         match once(&shared).await {
-            Ok(found) if found == Found::default() => log::debug!("the audit found all in order"),
+            Ok(found) if found == Discrepancies::default() => log::debug!("the audit found all in order"),
             Ok(found) => {
                 log::info!(links = found.links, users = found.users; "the audit found changes that no trigger saw");
             }
@@ -38,7 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-async fn once(shared: &Shared) -> Result<Found, RelinkError> {
+async fn once(shared: &Shared) -> Result<Discrepancies, RelinkError> {
     let mut session = shared.connector.connect(Role::Audit).await?;
     let facts = shared.verify(&session).await?;
     let settings = shared.settings();

@@ -97,11 +97,11 @@ impl Writer<'_> {
         let counts = spool::counts(&settings.spool.directory).ok();
         Metrics {
             up: true,
-            start_time: Some(status::seconds(self.shared.running_since)),
+            start_time_seconds: Some(status::seconds(self.shared.running_since)),
             database_connected: connected,
-            reconnects: Some(count(report.reconnects)),
-            links_written: Some(count(report.links_written)),
-            last_write: Some(report.last_write_at.map_or(0.0, status::seconds)),
+            reconnects_total: Some(count(report.reconnects)),
+            links_written_total: Some(count(report.links_written)),
+            last_write_timestamp_seconds: Some(report.last_write_at.map_or(0.0, status::seconds)),
             ..told.unwrap_or_default()
         }
         .with_local(&settings, &self.shared.config, counts)
@@ -110,16 +110,13 @@ impl Writer<'_> {
     /// What only the database knows; none where it does not answer. Users and their tokens are counted as often as the
     /// time that it takes allows.
     async fn told_by_database(&mut self) -> Option<Metrics> {
-        let asked = match tokio::time::timeout(WITHIN, self.ask()).await {
-            Ok(asked) => asked,
-            Err(_) => Err(DbError::Silent(WITHIN)),
-        };
-        asked
-            .inspect_err(|error| {
-                log::debug!("metrics: {error}");
-                (self.session, self.counted) = (None, None);
-            })
-            .ok()
+        let silent = |_| Err(DbError::Silent(WITHIN));
+        let asked = tokio::time::timeout(WITHIN, self.ask()).await.unwrap_or_else(silent);
+        if let Err(error) = &asked {
+            log::debug!("metrics: {error}");
+            (self.session, self.counted) = (None, None);
+        }
+        asked.ok()
     }
 
     async fn ask(&mut self) -> Result<Metrics, DbError> {
@@ -131,7 +128,7 @@ impl Writer<'_> {
             Some((counted, until)) if Instant::now() < until => {
                 let now = status::work(&session).await?;
                 self.counted = Some((counted.clone(), until));
-                Metrics { users: counted.users, ..now }
+                Metrics { users_with_token: counted.users_with_token, users: counted.users, ..now }
             }
             _ => {
                 let begun = Instant::now();

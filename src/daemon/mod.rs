@@ -1,12 +1,12 @@
 //! The daemon: its tasks, what they share, the signals, and the way out.
 //!
 //! Links and audit run on the main thread's runtime; the spool and the metrics, whose work is waiting for disks, on
-//! threads of their own. Tasks share settings, rules and a board, and stop when `Shared::stop` is set.
+//! threads of their own. Tasks share settings, rules and their progress, and stop when `Shared::stop` is set.
 
 mod audits;
-mod board;
 mod links;
 mod metrics;
+mod progress;
 mod signals;
 mod spooling;
 mod warnings;
@@ -20,7 +20,7 @@ use crate::policy;
 use crate::relink::{Rules, Worker};
 use crate::spool::Spool;
 use crate::systemd;
-use board::{Board, Room};
+use progress::{Loop, Progress};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,7 +35,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(45);
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
+pub(crate) enum DaemonError {
     /// The spool.
     #[error(transparent)]
     Spool(#[from] crate::spool::SpoolError),
@@ -97,7 +97,7 @@ pub(crate) struct Shared {
     current: watch::Sender<Current>,
     connector: Connector,
     tables: Tables,
-    board: Board,
+    progress: Progress,
     /// Names this daemon in `relinkd.daemon`.
     id: String,
     stop: Flag,
@@ -168,7 +168,7 @@ impl Shared {
         if other {
             let text = "another daemon or a command has brought other [portal] settings: \
                         this one writes no links until `systemctl reload relinkd` brings it the same";
-            self.board.say(Room::Links, text);
+            self.progress.say(Loop::Links, text);
             log::warn!("{text}");
         } else {
             log::info!("the [portal] settings are those that links follow");
@@ -208,8 +208,8 @@ impl Shared {
     fn report(&self) -> Report {
         Report {
             seals_with: self.current.borrow().keyring.primary().to_string(),
-            links_written: self.board.written(),
-            last_write_at: self.board.last_write(),
+            links_written: self.progress.written(),
+            last_write_at: self.progress.last_write(),
             reconnects: self.connection.made.load(Ordering::Relaxed).saturating_sub(1),
             next_audit_in: self.next_audit_in(),
             other_portal: self.waits_for_portal(),
@@ -217,9 +217,9 @@ impl Shared {
     }
 
     /// Says what is wrong, with the next step, in the log and in the status line; the log hears it once.
-    fn trouble(&self, room: Room, error: &DbError) {
+    fn trouble(&self, which: Loop, error: &DbError) {
         let text = policy::with_advice(error);
-        if self.board.say(room, &format!("retrying: {text}")) {
+        if self.progress.say(which, &format!("retrying: {text}")) {
             log::warn!("{text}");
         }
         self.connected_once.set();
@@ -278,7 +278,7 @@ impl Shared {
 ///
 /// # Errors
 /// What keeps it from starting; afterwards nothing does.
-pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), DaemonError> {
+pub(crate) fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), DaemonError> {
     let system = |what| move |source| DaemonError::System { what, source };
     let spool = Spool::open(&settings.spool.directory)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -290,7 +290,7 @@ pub fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), Da
         connector: Connector::new(&settings.database)?,
         tables: settings.tables.clone(),
         current: watch::Sender::new(Current { settings: Arc::new(settings), keyring: Arc::new(keyring) }),
-        board: Board::new(),
+        progress: Progress::new(),
         id: name(),
         stop: Flag::new(),
         reloaded: Flag::raised(),
@@ -327,7 +327,7 @@ async fn supervise(shared: &Arc<Shared>, scanned: Flag) {
     tokio::select! {
         () = async { shared.connected_once.wait().await; scanned.wait().await } => {
             systemd::ready();
-            systemd::status(&shared.board.status());
+            systemd::status(&shared.progress.status());
         }
         () = shared.stop.wait() => {}
     }
@@ -343,7 +343,7 @@ async fn supervise(shared: &Arc<Shared>, scanned: Flag) {
 async fn feed_watchdog(shared: Arc<Shared>) {
     let Some(interval) = systemd::watchdog_interval() else { return };
     loop {
-        if shared.board.healthy() {
+        if shared.progress.healthy() {
             systemd::alive();
         }
         tokio::time::sleep(interval).await;

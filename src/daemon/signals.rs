@@ -12,7 +12,7 @@ pub(super) fn listen(shared: Arc<Shared>) -> std::io::Result<()> {
         for signal in signals.forever() {
             match signal {
                 SIGHUP => shared.reload(),
-                SIGUSR1 => log::info!("{}", shared.board.status()),
+                SIGUSR1 => log::info!("{}", shared.progress.status()),
                 _ => {
                     log::info!("told to stop");
                     shared.stop.set();

@@ -2,9 +2,8 @@
 //!
 //! It waits for disks and for the database on a runtime of its own, so that no slow disk delays a link.
 
-use super::board::Room;
+use super::progress::Loop;
 use super::{Flag, Shared, in_time};
-use crate::assign::AssignError;
 use crate::backoff::Backoff;
 use crate::db::connect::Role;
 use crate::db::{DbError, Session, presence, schema};
@@ -13,6 +12,7 @@ use crate::intake::{Fate, Intake, IntakeError};
 use crate::policy;
 use crate::printable::Printable;
 use crate::spool::{Arrival, Claim, NotTaken, Spool};
+use crate::tokens::assign::AssignError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -67,7 +67,7 @@ async fn run(shared: &Shared, mut spool: Spool, scanned: &Flag) {
 async fn wait(shared: &Shared, woken: &Notify, pause: Duration) {
     let end = Instant::now() + pause;
     loop {
-        shared.board.beat(Room::Spool);
+        shared.progress.beat(Loop::Spool);
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() || shared.stop.is_set() {
             return;
@@ -110,7 +110,7 @@ impl Keeper<'_> {
         let mut moved = false;
         if !leftovers.is_empty() || !scan.ready.is_empty() {
             if self.told.is_none() {
-                self.shared.board.say(Room::Spool, "taking files");
+                self.shared.progress.say(Loop::Spool, "taking files");
             }
             let mut session = self.session().await?;
             let facts = in_time(self.shared.verify(&session)).await?;
@@ -156,7 +156,7 @@ impl Keeper<'_> {
         if claims.is_empty() {
             return Ok(false);
         }
-        self.shared.board.beat(Room::Spool);
+        self.shared.progress.beat(Loop::Spool);
         let fates = loop {
             let mut rules = self.shared.rules(facts);
             rules.missing_keys = Some(self.missing.clone());
@@ -197,7 +197,7 @@ impl Keeper<'_> {
             }
             IntakeError::Assign(_) | IntakeError::Spool(_) => error.to_string(),
         };
-        self.shared.board.say(Room::Spool, &format!("files wait: {reason}"));
+        self.shared.progress.say(Loop::Spool, &format!("files wait: {reason}"));
         if self.told.as_ref() != Some(&reason) {
             log::warn!("files in the spool wait: {reason}");
         }
@@ -211,7 +211,7 @@ impl Keeper<'_> {
         let reason = self.intake.why_files_wait();
         let text =
             reason.as_ref().map_or("nothing waits".to_owned(), |reason| format!("files wait: {reason}"));
-        self.shared.board.say(Room::Spool, &text);
+        self.shared.progress.say(Loop::Spool, &text);
         if self.told != reason && self.tell(reason.as_deref()).await.is_ok() {
             self.told = reason;
         }

@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use zeroize::Zeroizing;
 
 /// A token to be written, sealed, or removed.
-pub struct Write {
+pub(crate) struct Write {
     /// Whose.
     pub telegram_id: i64,
     /// The sealed token; none removes.
@@ -18,14 +18,14 @@ pub struct Write {
 
 /// Takes the lock under which assignments go one at a time; waits for it. What comes after it in the transaction waits for
 /// no lock any longer than `deadlock_timeout`, so that the bot is never the one to give way.
-pub async fn lock(tx: &Tx<'_>) -> Result<(), DbError> {
+pub(crate) async fn lock(tx: &Tx<'_>) -> Result<(), DbError> {
     tx.query("select pg_advisory_xact_lock($1, 2)::text", &[(&doorbell::KEY, Type::INT4)]).await?;
     tx.batch("set local lock_timeout = '300ms'").await
 }
 
 /// The rows of users, as an assignment found them.
-pub struct Rows {
-    /// Locked by this transaction, each with what is stored.
+pub(crate) struct Rows {
+    /// Locked by this transaction, each with its value.
     ours: HashMap<i64, Zeroizing<String>>,
     /// There, and locked by somebody else.
     locked: HashSet<i64>,
@@ -33,25 +33,23 @@ pub struct Rows {
 
 impl Rows {
     /// Whether the bot has no such user.
-    #[must_use]
-    pub fn is_unknown(&self, user: i64) -> bool {
+    pub(crate) fn is_unknown(&self, user: i64) -> bool {
         !self.ours.contains_key(&user) && !self.locked.contains(&user)
     }
 
-    /// What is stored in the rows.
-    pub fn stored(&self) -> impl Iterator<Item = &str> {
-        self.ours.values().map(|stored| stored.as_str())
+    /// The values of the rows.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
+        self.ours.values().map(|value| value.as_str())
     }
 
     /// Whether somebody else holds the row.
-    #[must_use]
-    pub fn is_locked(&self, user: i64) -> bool {
+    pub(crate) fn is_locked(&self, user: i64) -> bool {
         self.locked.contains(&user)
     }
 }
 
 /// Locks the rows of these users until the end of the transaction, passing over those that somebody else holds.
-pub async fn lock_users(tx: &Tx<'_>, users: &[i64]) -> Result<Rows, DbError> {
+pub(crate) async fn lock_users(tx: &Tx<'_>, users: &[i64]) -> Result<Rows, DbError> {
     let rows = tx
         .query(
             concat!(
@@ -62,16 +60,16 @@ pub async fn lock_users(tx: &Tx<'_>, users: &[i64]) -> Result<Rows, DbError> {
             &[(&users, Type::INT8_ARRAY)],
         )
         .await?;
-    let stored =
+    let value =
         |row: &Row| Zeroizing::new(row.get::<_, Option<Lossy>>(1).map_or_else(String::new, |text| text.0));
-    let ours: HashMap<i64, _> = rows.iter().map(|row| (row.get(0), stored(row))).collect();
+    let ours: HashMap<i64, _> = rows.iter().map(|row| (row.get(0), value(row))).collect();
     let others: Vec<i64> = users.iter().filter(|user| !ours.contains_key(user)).copied().collect();
     let locked = if others.is_empty() { HashSet::new() } else { known(tx, &others).await? };
     Ok(Rows { ours, locked })
 }
 
 /// The receipts of those of these claims that took effect.
-pub async fn receipts(session: &Session, claims: &[&str]) -> Result<HashMap<String, String>, DbError> {
+pub(crate) async fn receipts(session: &Session, claims: &[&str]) -> Result<HashMap<String, String>, DbError> {
     let rows = session
         .query(
             "select claim, receipt from relinkd.ledger where claim = any ($1)",
@@ -82,7 +80,7 @@ pub async fn receipts(session: &Session, claims: &[&str]) -> Result<HashMap<Stri
 }
 
 /// Enters claims in the ledger, each with its receipt.
-pub async fn enter(tx: &Tx<'_>, entries: &[(&str, &str)]) -> Result<(), DbError> {
+pub(crate) async fn enter(tx: &Tx<'_>, entries: &[(&str, &str)]) -> Result<(), DbError> {
     let (claims, receipts): (Vec<&str>, Vec<&str>) = entries.iter().copied().unzip();
     tx.execute(
         "insert into relinkd.ledger (claim, receipt) select c, r from unnest($1, $2) n(c, r)",
@@ -93,14 +91,14 @@ pub async fn enter(tx: &Tx<'_>, entries: &[(&str, &str)]) -> Result<(), DbError>
 
 /// Forgets claims whose files are gone from the disk for good. Flushed like what entered them: the claims themselves go
 /// next, and a row that came back after power loss would stay for ever.
-pub async fn forget(session: &mut Session, claims: &[&str]) -> Result<(), DbError> {
+pub(crate) async fn forget(session: &mut Session, claims: &[&str]) -> Result<(), DbError> {
     let tx = session.begin(Purpose::Assign);
     tx.execute("delete from relinkd.ledger where claim = any ($1)", &[(&claims, Type::TEXT_ARRAY)]).await?;
     tx.commit().await
 }
 
 /// Which of these users the bot knows.
-pub async fn known(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
+pub(crate) async fn known(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
     let rows = tx
         .query(
             "select telegram_id::int8 from relinkd.bot_user where telegram_id = any ($1)",
@@ -111,7 +109,7 @@ pub async fn known(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> 
 }
 
 /// Users whose token may have changed since their fingerprint was written.
-pub async fn waiting(tx: &Tx<'_>) -> Result<Vec<i64>, DbError> {
+pub(crate) async fn waiting(tx: &Tx<'_>) -> Result<Vec<i64>, DbError> {
     let rows = tx
         .query(
             "select c.telegram_id from relinkd.change c where c.issue_id is null and c.telegram_id is not null
@@ -125,7 +123,7 @@ pub async fn waiting(tx: &Tx<'_>) -> Result<Vec<i64>, DbError> {
 }
 
 /// Writes tokens, in the order given. Returns the users there are.
-pub async fn write(tx: &Tx<'_>, writes: &[Write]) -> Result<HashSet<i64>, DbError> {
+pub(crate) async fn write(tx: &Tx<'_>, writes: &[Write]) -> Result<HashSet<i64>, DbError> {
     let users: Vec<i64> = writes.iter().map(|w| w.telegram_id).collect();
     let sealed: Vec<Option<&str>> = writes.iter().map(|w| w.sealed.as_deref()).collect();
     let rows = tx
@@ -141,7 +139,7 @@ pub async fn write(tx: &Tx<'_>, writes: &[Write]) -> Result<HashSet<i64>, DbErro
 }
 
 /// The server's time, UTC, as RFC 3339 writes it.
-pub async fn now(tx: &Tx<'_>) -> Result<String, DbError> {
+pub(crate) async fn now(tx: &Tx<'_>) -> Result<String, DbError> {
     let row = tx
         .query_one(
             "select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')",

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 
 /// A change that this transaction has claimed: its row is gone, unless the transaction is rolled back or puts it back.
 #[derive(Debug, Clone, Default)]
-pub struct Change {
+pub(crate) struct Change {
     /// Its place in the queue; none for one that goes to the end.
     pub id: Option<i64>,
     /// The place of the last of those that were claimed as one.
@@ -41,27 +41,24 @@ pub struct Change {
 
 impl Change {
     /// All issues of a user.
-    #[must_use]
-    pub fn of_user(telegram_id: i64) -> Self {
+    pub(crate) fn of_user(telegram_id: i64) -> Self {
         Self { telegram_id: Some(telegram_id), ..Self::default() }
     }
 
     /// One issue.
-    #[must_use]
-    pub fn of_issue(telegram_id: i64, issue_id: i64) -> Self {
+    pub(crate) fn of_issue(telegram_id: i64, issue_id: i64) -> Self {
         Self { telegram_id: Some(telegram_id), issue_id: Some(issue_id), ..Self::default() }
     }
 
     /// Whether it was tried in vain.
-    #[must_use]
-    pub fn is_set_aside(&self) -> bool {
+    pub(crate) fn is_set_aside(&self) -> bool {
         self.attempts > 0
     }
 }
 
 /// Which changes to claim.
 #[derive(Debug, Clone)]
-pub struct Claiming<'a> {
+pub(crate) struct Claiming<'a> {
     /// At most so many that were not tried in vain. Where there is none of these, one that was.
     pub limit: usize,
     /// So many users of whom all issues are to be looked at, each with all that is due of that kind.
@@ -78,7 +75,7 @@ pub struct Claiming<'a> {
 
 /// What was claimed.
 #[derive(Debug, Default)]
-pub struct Claimed {
+pub(crate) struct Claimed {
     /// Changes whose user's lock this transaction now holds, oldest first.
     pub ours: Vec<Change>,
     /// Users of changes that are due, whom another session is working on.
@@ -91,7 +88,7 @@ pub struct Claimed {
 /// set aside comes last and alone: whatever it does again, nobody else is part of it.
 ///
 /// A time to come that is farther off than any pause means that the clock was set back: then it is due.
-pub async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claimed, DbError> {
+pub(crate) async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claimed, DbError> {
     let rows = tx
         .query(
             "with fresh as materialized (
@@ -172,7 +169,7 @@ fn former(text: Lossy) -> Vec<String> {
 }
 
 /// Puts changes into the queue: at their place where they have one, else at its end.
-pub async fn put(tx: &Tx<'_>, changes: &[Change]) -> Result<(), DbError> {
+pub(crate) async fn put(tx: &Tx<'_>, changes: &[Change]) -> Result<(), DbError> {
     for placed in [true, false] {
         let some: Vec<&Change> = changes.iter().filter(|change| change.id.is_some() == placed).collect();
         if some.is_empty() {
@@ -228,7 +225,11 @@ pub async fn put(tx: &Tx<'_>, changes: &[Change]) -> Result<(), DbError> {
 }
 
 /// The next users after this one that either table knows, in order: for a change of everybody.
-pub async fn everybody_after(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<i64>, DbError> {
+pub(crate) async fn everybody_after(
+    tx: &Tx<'_>,
+    after: Option<i64>,
+    limit: usize,
+) -> Result<Vec<i64>, DbError> {
     let rows = tx
         .query(
             // Over the issues by leaps from user to user: one with a million of them costs one look.
@@ -255,7 +256,7 @@ pub async fn everybody_after(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> R
 }
 
 /// Takes one change out of the queue; false where it is not there any more, or another session has it.
-pub async fn take(tx: &Tx<'_>, id: i64) -> Result<bool, DbError> {
+pub(crate) async fn take(tx: &Tx<'_>, id: i64) -> Result<bool, DbError> {
     let rows = tx
         .query(
             "with one as materialized (select c.id from relinkd.change c where c.id = $1 for update skip locked)
@@ -267,7 +268,7 @@ pub async fn take(tx: &Tx<'_>, id: i64) -> Result<bool, DbError> {
 }
 
 /// These issues' links got another token at this place in the queue: what was to be stripped before is gone.
-pub async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)]) -> Result<(), DbError> {
+pub(crate) async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)]) -> Result<(), DbError> {
     if issues.is_empty() {
         return Ok(());
     }
@@ -281,7 +282,7 @@ pub async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)]) -> Result<(), DbE
 }
 
 /// Queues everybody, where that is not to be done already.
-pub async fn queue_everybody(tx: &Tx<'_>) -> Result<(), DbError> {
+pub(crate) async fn queue_everybody(tx: &Tx<'_>) -> Result<(), DbError> {
     tx.execute(
         "insert into relinkd.change (telegram_id)
          select null::int8 where not exists (select from relinkd.change c where c.telegram_id is null and c.cursor is null)",
@@ -291,7 +292,7 @@ pub async fn queue_everybody(tx: &Tx<'_>) -> Result<(), DbError> {
 }
 
 /// Lets everything that was set aside be tried again now: the cause may be gone.
-pub async fn try_set_aside_again(session: &Session) -> Result<(), DbError> {
+pub(crate) async fn try_set_aside_again(session: &Session) -> Result<(), DbError> {
     session
         .execute("update relinkd.change set due = '-infinity' where attempts > 0 and due > now()", &[])
         .await
@@ -299,7 +300,7 @@ pub async fn try_set_aside_again(session: &Session) -> Result<(), DbError> {
 
 /// What of these users (none: of anybody) is in the queue.
 #[derive(Debug, Default)]
-pub struct Rest {
+pub(crate) struct Rest {
     /// Users with changes that were not tried in vain.
     pub waiting: HashSet<i64>,
     /// Whether a change of everybody waits.
@@ -309,14 +310,14 @@ pub struct Rest {
 }
 
 /// The server's time, in microseconds since 1970.
-pub async fn now(session: &Session) -> Result<i64, DbError> {
+pub(crate) async fn now(session: &Session) -> Result<i64, DbError> {
     let sql = "select (extract(epoch from clock_timestamp()) * 1000000)::int8";
     Ok(session.query_one(sql, &[]).await?.get(0))
 }
 
 /// Looks what is left in the queue of these users (none: of anybody) that was recorded before this time, in microseconds
 /// since 1970.
-pub async fn rest(session: &Session, users: Option<&[i64]>, before: i64) -> Result<Rest, DbError> {
+pub(crate) async fn rest(session: &Session, users: Option<&[i64]>, before: i64) -> Result<Rest, DbError> {
     let rows = session
         .query(
             "select distinct c.telegram_id, case when c.attempts > 0 then c.issue_id end, c.attempts > 0,
@@ -343,7 +344,7 @@ pub async fn rest(session: &Session, users: Option<&[i64]>, before: i64) -> Resu
 }
 
 /// Whether anything of this user's is waiting.
-pub async fn is_waiting(session: &Session, telegram_id: i64) -> Result<bool, DbError> {
+pub(crate) async fn is_waiting(session: &Session, telegram_id: i64) -> Result<bool, DbError> {
     let row = session
         .query_one(
             "select exists (select from relinkd.change c where c.telegram_id = $1 or c.telegram_id is null)",
@@ -354,7 +355,7 @@ pub async fn is_waiting(session: &Session, telegram_id: i64) -> Result<bool, DbE
 }
 
 /// The waiting changes of these users that say something about tokens to be stripped; they stay where they are.
-pub async fn stripping(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Change>, DbError> {
+pub(crate) async fn stripping(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Change>, DbError> {
     let rows = tx
         .query(
             "select c.id, c.telegram_id, true, c.issue_id, c.cursor, c.strip, array_to_string(c.former, ','), coalesce(c.assigned, false),
@@ -368,7 +369,7 @@ pub async fn stripping(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Change>, DbErro
 }
 
 /// What waits for these users: of them as a whole, from the first issue on, or of an issue of theirs.
-pub async fn waiting(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<(i64, Option<i64>)>, DbError> {
+pub(crate) async fn waiting(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<(i64, Option<i64>)>, DbError> {
     let rows = tx
         .query(
             "select c.telegram_id, c.issue_id from relinkd.change c
@@ -380,7 +381,7 @@ pub async fn waiting(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<(i64, Option<
 }
 
 /// Whether a change of anybody but these is due.
-pub async fn is_due(session: &Session, but: &[i64]) -> Result<bool, DbError> {
+pub(crate) async fn is_due(session: &Session, but: &[i64]) -> Result<bool, DbError> {
     let sql = "select exists (select from relinkd.change c
                                where (c.due <= now() or c.due > now() + interval '10 min')
                                  and coalesce(c.telegram_id <> all ($1), true))";
@@ -388,7 +389,7 @@ pub async fn is_due(session: &Session, but: &[i64]) -> Result<bool, DbError> {
 }
 
 /// When the next change of anybody but these is due: none when there is none, zero when one is due now.
-pub async fn next_due(session: &Session, but: &[i64]) -> Result<Option<Duration>, DbError> {
+pub(crate) async fn next_due(session: &Session, but: &[i64]) -> Result<Option<Duration>, DbError> {
     let row = session
         .query_one(
             "select case when exists (select from relinkd.change c

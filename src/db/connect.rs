@@ -24,7 +24,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a session is for; shown as its `application_name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// The daemon's ear: it listens and does nothing else.
     Listener,
     /// The daemon's hand on links.
@@ -56,7 +56,7 @@ impl Role {
 }
 
 /// Opens sessions with one database.
-pub struct Connector {
+pub(crate) struct Connector {
     database: Database,
     tls: MakeTlsConnector,
     typed_password: Option<Password>,
@@ -68,7 +68,7 @@ type Connecting<'a> = Pin<Box<dyn Future<Output = Result<(usize, Session), DbErr
 
 impl Connector {
     /// For this database. Certificates are read now, passwords at each connect.
-    pub fn new(database: &Database) -> Result<Self, DbError> {
+    pub(crate) fn new(database: &Database) -> Result<Self, DbError> {
         Ok(Self {
             tls: tls::connector(&database.tls)?,
             database: database.clone(),
@@ -78,8 +78,7 @@ impl Connector {
     }
 
     /// The same with a password that somebody typed.
-    #[must_use]
-    pub fn with_password(mut self, password: String) -> Self {
+    pub(crate) fn with_password(mut self, password: String) -> Self {
         self.typed_password = Some(Password::new(password));
         self
     }
@@ -89,7 +88,7 @@ impl Connector {
     ///
     /// # Errors
     /// That of an endpoint which was there, if any was.
-    pub async fn connect(&self, role: Role) -> Result<Session, DbError> {
+    pub(crate) async fn connect(&self, role: Role) -> Result<Session, DbError> {
         let mut order: Vec<usize> = (0..self.database.hosts.len()).collect();
         order.rotate_left(self.writable.load(Ordering::Relaxed));
         let (index, session) = self.connect_to(&order, role).await?;

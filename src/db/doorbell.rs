@@ -15,23 +15,23 @@ use tokio_postgres::types::Type;
 
 /// First half of relinkd's advisory locks ("relk"); the second half tells them apart. The trigger functions in
 /// `sql/attach.sql` say it again.
-pub const KEY: i32 = 1_919_249_515;
+pub(crate) const KEY: i32 = 1_919_249_515;
 
 /// Starts listening on this session. Returns the process id of its backend.
-pub async fn listen(listener: &Session) -> Result<i32, DbError> {
+pub(crate) async fn listen(listener: &Session) -> Result<i32, DbError> {
     listener.batch("listen relinkd").await?;
     Ok(listener.query_one("select pg_backend_pid()", &[]).await?.get(0))
 }
 
 /// Listens no more. Behind a pooler that is where the session is at the moment, not always where [`listen`] was; where
 /// nobody listens it costs nothing.
-pub async fn unlisten(session: &Session) -> Result<(), DbError> {
+pub(crate) async fn unlisten(session: &Session) -> Result<(), DbError> {
     session.batch("unlisten relinkd").await
 }
 
 /// Whether a notification sent on `worker` reaches `listener` within 2 s. It does not where a pooler in between hands
 /// out server connections by transaction; then nothing of the trial is left, where it can be reached.
-pub async fn delivers(listener: &mut Session, worker: &Session) -> Result<bool, DbError> {
+pub(crate) async fn delivers(listener: &mut Session, worker: &Session) -> Result<bool, DbError> {
     worker.query("select pg_notify('relinkd', '')::text", &[]).await?;
     match tokio::time::timeout(Duration::from_secs(2), listener.rings.recv()).await {
         Ok(Some(())) => Ok(true),
@@ -44,16 +44,16 @@ pub async fn delivers(listener: &mut Session, worker: &Session) -> Result<bool, 
 }
 
 /// The rings that a listening session hears.
-pub struct Rings(mpsc::Receiver<()>);
+pub(crate) struct Rings(mpsc::Receiver<()>);
 
 impl Rings {
     /// Takes them from the session, which goes on to be used for other things.
-    pub fn of(listener: &mut Session) -> Self {
+    pub(crate) fn of(listener: &mut Session) -> Self {
         Self(std::mem::replace(&mut listener.rings, mpsc::channel(1).1))
     }
 
     /// Waits for a ring; swallows those that have piled up. Fails when the connection is gone.
-    pub async fn next(&mut self) -> Result<(), DbError> {
+    pub(crate) async fn next(&mut self) -> Result<(), DbError> {
         let first = self.0.recv().await;
         while self.0.try_recv().is_ok() {}
         first.ok_or_else(|| DbError::Lost("the listening session closed".to_owned()))
@@ -62,7 +62,7 @@ impl Rings {
 
 /// What came of trying for the sleeper's lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lock {
+pub(crate) enum Lock {
     /// This daemon has it: from now on writers ring.
     Ours,
     /// Another daemon has it: writers ring, and this one hears it as well.
@@ -75,7 +75,7 @@ pub enum Lock {
 /// the lock could be taken on a session that is not ours.
 ///
 /// Whether another daemon sleeps is read from `pg_locks`, granted locks only: trying for it again would keep others out.
-pub async fn try_lock(listener: &Session, backend: i32) -> Result<Lock, DbError> {
+pub(crate) async fn try_lock(listener: &Session, backend: i32) -> Result<Lock, DbError> {
     let row = listener
         .query_one(
             "select case when pg_backend_pid() = $2 then pg_try_advisory_lock($1, 0) end, pg_backend_pid() = $2",
@@ -102,6 +102,6 @@ pub async fn try_lock(listener: &Session, backend: i32) -> Result<Lock, DbError>
 }
 
 /// Wakes up: lets go of the lock, however often it was taken.
-pub async fn unlock(listener: &Session) -> Result<(), DbError> {
+pub(crate) async fn unlock(listener: &Session) -> Result<(), DbError> {
     listener.query("select pg_advisory_unlock_all()::text", &[]).await.map(drop)
 }

@@ -13,7 +13,7 @@ use tokio_postgres::error::SqlState;
 
 /// An error of a database, or on the way to it.
 #[derive(Debug, thiserror::Error)]
-pub enum DbError {
+pub(crate) enum DbError {
     /// No connection came about; the text says where to and why not.
     #[error("cannot connect to {endpoint}: {reason}")]
     Connect {
@@ -76,8 +76,7 @@ pub enum DbError {
 
 impl DbError {
     /// The server's SQLSTATE, where it sent one.
-    #[must_use]
-    pub fn code(&self) -> Option<&SqlState> {
+    pub(crate) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Server { code, .. } => Some(code),
             Self::Connect { code, .. } => code.as_ref(),
@@ -97,8 +96,7 @@ impl DbError {
 
 impl DbError {
     /// The same without these secrets, where code of the bot's that a write called has put one into its message.
-    #[must_use]
-    pub fn without<'s>(mut self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
+    pub(crate) fn without<'s>(mut self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
         if let Self::Server { message, .. } = &mut self {
             for secret in secrets.into_iter().filter(|secret| !secret.is_empty()) {
                 *message = message.replace(secret, "…");

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 
 /// Records the tokens that these users have, by their fingerprints under every key of the ring. Those of the tokens that
 /// they had before are kept for 30 days: links may still carry them.
-pub async fn put(tx: &Tx<'_>, of: &[(i64, Vec<(KeyId, Fingerprint)>)]) -> Result<(), DbError> {
+pub(crate) async fn put(tx: &Tx<'_>, of: &[(i64, Vec<(KeyId, Fingerprint)>)]) -> Result<(), DbError> {
     if of.is_empty() {
         return Ok(());
     }
@@ -33,7 +33,7 @@ pub async fn put(tx: &Tx<'_>, of: &[(i64, Vec<(KeyId, Fingerprint)>)]) -> Result
 }
 
 /// These users have no token any more, and no link of theirs carries one: their fingerprints are kept for 30 days.
-pub async fn expire(tx: &Tx<'_>, users: &[i64]) -> Result<(), DbError> {
+pub(crate) async fn expire(tx: &Tx<'_>, users: &[i64]) -> Result<(), DbError> {
     tx.execute(
         "update relinkd.fingerprint set until = now() + interval '30 days'
           where telegram_id = any ($1) and until is null",
@@ -43,12 +43,12 @@ pub async fn expire(tx: &Tx<'_>, users: &[i64]) -> Result<(), DbError> {
 }
 
 /// Forgets the fingerprints whose time is over.
-pub async fn forget_expired(session: &Session) -> Result<(), DbError> {
+pub(crate) async fn forget_expired(session: &Session) -> Result<(), DbError> {
     session.execute("delete from relinkd.fingerprint where until < now()", &[]).await
 }
 
 /// Who has, or had, a token with one of these fingerprints.
-pub async fn holders(
+pub(crate) async fn holders(
     tx: &Tx<'_>,
     fingerprints: &[Fingerprint],
 ) -> Result<HashMap<Vec<u8>, BTreeSet<i64>>, DbError> {
@@ -68,7 +68,7 @@ pub async fn holders(
 }
 
 /// Groups of users who have the same token, as far as they have one of these users in them.
-pub async fn shared_with(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Vec<i64>>, DbError> {
+pub(crate) async fn shared_with(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Vec<i64>>, DbError> {
     let rows = tx
         .query(
             // `offset 0` keeps the steps apart: each by key, whatever the planner thinks of a table that was empty a
@@ -95,7 +95,7 @@ pub async fn shared_with(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Vec<i64>>, Db
 }
 
 /// Records that a user's value is no usable token.
-pub async fn put_unusable(
+pub(crate) async fn put_unusable(
     tx: &Tx<'_>,
     telegram_id: i64,
     reason: &str,
@@ -110,12 +110,12 @@ pub async fn put_unusable(
 }
 
 /// Records that a user's value is usable, or gone.
-pub async fn clear_unusable(tx: &Tx<'_>, telegram_id: i64) -> Result<(), DbError> {
+pub(crate) async fn clear_unusable(tx: &Tx<'_>, telegram_id: i64) -> Result<(), DbError> {
     tx.execute("delete from relinkd.unusable where telegram_id = $1", &[(&telegram_id, Type::INT8)]).await
 }
 
 /// Queues the users whose value waits for one of these keys.
-pub async fn queue_waiting_for(session: &Session, keys: &[&str]) -> Result<(), DbError> {
+pub(crate) async fn queue_waiting_for(session: &Session, keys: &[&str]) -> Result<(), DbError> {
     session
         .execute(
             "insert into relinkd.change (telegram_id)

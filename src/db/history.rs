@@ -1,13 +1,13 @@
 //! Who assigned and removed tokens: rows of `relinkd.history`, never a token.
 
 use super::session::Purpose;
-use super::{DbError, Session, Tx, as_i64};
+use super::{Cursor, DbError, Session, Tx, as_i64};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::types::Type;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// A token was set.
     Set,
     /// A token was removed.
@@ -20,8 +20,7 @@ pub enum Action {
 
 impl Action {
     /// As it stands in the table.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Set => "set",
             Self::Removed => "removed",
@@ -33,7 +32,7 @@ impl Action {
 
 /// By which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
+pub(crate) enum Via {
     /// A command.
     Cli,
     /// A drop file.
@@ -44,8 +43,7 @@ pub enum Via {
 
 impl Via {
     /// As it stands in the table.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Cli => "cli",
             Self::Spool => "spool",
@@ -56,7 +54,7 @@ impl Via {
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Whose token.
     pub telegram_id: i64,
     /// What was done.
@@ -71,14 +69,13 @@ pub struct Entry {
 
 impl Entry {
     /// One of which only that much is known.
-    #[must_use]
-    pub fn new(telegram_id: i64, action: Action, via: Via) -> Self {
+    pub(crate) fn new(telegram_id: i64, action: Action, via: Via) -> Self {
         Self { telegram_id, action, via, by: None, file: None }
     }
 }
 
 /// Records these.
-pub async fn record(tx: &Tx<'_>, entries: &[Entry]) -> Result<(), DbError> {
+pub(crate) async fn record(tx: &Tx<'_>, entries: &[Entry]) -> Result<(), DbError> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -102,7 +99,7 @@ pub async fn record(tx: &Tx<'_>, entries: &[Entry]) -> Result<(), DbError> {
 }
 
 /// Forgets what is older than this.
-pub async fn forget_older_than(session: &Session, keep: Duration) -> Result<(), DbError> {
+pub(crate) async fn forget_older_than(session: &Session, keep: Duration) -> Result<(), DbError> {
     let seconds = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
     session
         .execute(
@@ -114,7 +111,7 @@ pub async fn forget_older_than(session: &Session, keep: Duration) -> Result<(), 
 
 /// A row as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// Later rows have greater ones.
     pub id: i64,
     /// When, by RFC 3339 in the zone asked for.
@@ -133,7 +130,7 @@ pub struct Shown {
 
 /// Which rows are wanted.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// This user's; none: everybody's.
     pub telegram_id: Option<i64>,
     /// From this moment on.
@@ -142,12 +139,11 @@ pub struct Wanted<'a> {
     pub zone: &'a str,
 }
 
-/// A page of rows after the one with this id, the oldest first.
-pub async fn after(
+/// The next rows, the oldest first.
+pub(crate) async fn page(
     session: &mut Session,
     wanted: &Wanted<'_>,
-    after: Option<i64>,
-    limit: usize,
+    cursor: &mut Cursor<i64>,
 ) -> Result<Vec<Shown>, DbError> {
     // One statement for each, for a plan that is made once takes the index of one only.
     let sql = if wanted.telegram_id.is_some() {
@@ -164,9 +160,9 @@ pub async fn after(
         .query(
             sql,
             &[
-                (&after.unwrap_or(i64::MIN), Type::INT8),
+                (&cursor.after().unwrap_or(i64::MIN), Type::INT8),
                 (&wanted.since, Type::TIMESTAMPTZ),
-                (&as_i64(limit), Type::INT8),
+                (&as_i64(cursor.limit()), Type::INT8),
                 (&wanted.telegram_id, Type::INT8),
             ],
         )
@@ -181,17 +177,17 @@ pub async fn after(
         by: row.get(5),
         file: row.get(6),
     };
-    Ok(rows.iter().map(shown).collect())
+    Ok(cursor.pass(rows.iter().map(shown).collect(), |row| row.id))
 }
 
 /// The moment that lies so far back.
-pub async fn ago(session: &Session, period: Duration) -> Result<SystemTime, DbError> {
+pub(crate) async fn ago(session: &Session, period: Duration) -> Result<SystemTime, DbError> {
     let sql = "select now() - $1 * interval '1 s'";
     Ok(session.query_one(sql, &[(&period.as_secs_f64(), Type::FLOAT8)]).await?.get(0))
 }
 
 /// The moment that a date, or a date and a time, means in this zone where it names none itself.
-pub async fn moment(session: &mut Session, text: &str, zone: &str) -> Result<SystemTime, DbError> {
+pub(crate) async fn moment(session: &mut Session, text: &str, zone: &str) -> Result<SystemTime, DbError> {
     let tx = in_zone(session, zone).await?;
     let row = tx.query_one("select $1::timestamptz", &[(&text, Type::TEXT)]).await?;
     tx.commit().await?;
@@ -199,7 +195,7 @@ pub async fn moment(session: &mut Session, text: &str, zone: &str) -> Result<Sys
 }
 
 /// Whether the server knows a time zone by this name.
-pub async fn knows_zone(session: &Session, name: &str) -> Result<bool, DbError> {
+pub(crate) async fn knows_zone(session: &Session, name: &str) -> Result<bool, DbError> {
     let sql = "select exists (select from pg_timezone_names where name = $1)";
     Ok(session.query_one(sql, &[(&name, Type::TEXT)]).await?.get(0))
 }

@@ -1,7 +1,7 @@
 //! Issues: read by id, by user and in pages, and links written over those that were read.
 
 use super::text::{Link, link_column};
-use super::{DbError, Tx, as_i64};
+use super::{Cursor, DbError, Tx, as_i64};
 use bytes::BytesMut;
 use std::collections::HashSet;
 use std::error::Error;
@@ -11,7 +11,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 /// An issue and its link as read. Not to be printed: the link may hold a token.
 #[derive(Clone)]
-pub struct IssueRow {
+pub(crate) struct IssueRow {
     /// The issue.
     pub id: i64,
     /// Whose it is; none where the bot has set that to null.
@@ -19,18 +19,18 @@ pub struct IssueRow {
     /// The link; none where there is none, and where it is no text or far too long.
     pub url: Option<String>,
     /// Where the row was when it was read, and in which version.
-    pub place: Place,
+    pub place: RowPlace,
 }
 
 /// A row's place in its table and its version (`ctid`, `xmin`: Postgres manual, 5.5 System Columns). Good within the
 /// transaction that read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct RowPlace {
     tid: [u8; 6],
     xid: u32,
 }
 
-impl Place {
+impl RowPlace {
     /// From the columns `place` and `version` of the views, which stand at this index and the next.
     pub(super) fn of(row: &Row, index: usize) -> Self {
         Self { tid: row.get::<_, Tid>(index).0, xid: row.get::<_, Xid>(index + 1).0 }
@@ -46,7 +46,7 @@ impl Place {
 }
 
 /// `tid` in its binary form.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tid([u8; 6]);
 
 /// `xid` in its binary form.
@@ -101,13 +101,13 @@ impl ToSql for Xid {
 
 /// A link to be written over the one that was read.
 #[derive(Clone)]
-pub struct Rewrite {
+pub(crate) struct Rewrite {
     /// The issue.
     pub issue_id: i64,
     /// Whose it is.
     pub telegram_id: Option<i64>,
     /// Where it was read.
-    pub place: Place,
+    pub place: RowPlace,
     /// The link it had.
     pub old: String,
     /// The link it gets.
@@ -118,11 +118,11 @@ pub struct Rewrite {
 
 /// A change of one issue, should it not come to be written.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Back {
+pub(crate) struct Back {
     /// Its place in the queue, which it keeps; none for one that goes to the end.
     pub id: Option<i64>,
     /// Under which user it was found.
-    pub user: i64,
+    pub(crate) user: i64,
     /// As in `relinkd.change`.
     pub strip: Option<bool>,
     /// When the change was recorded, in microseconds since 1970; none for now.
@@ -133,7 +133,7 @@ pub struct Back {
 
 /// A user's issues behind a cursor.
 #[derive(Debug, Clone, Copy)]
-pub struct Stretch {
+pub(crate) struct Stretch {
     /// The user.
     pub telegram_id: i64,
     /// Issues up to this id are left out; none: from the first on.
@@ -141,7 +141,7 @@ pub struct Stretch {
 }
 
 /// These issues as they are now.
-pub async fn by_id(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<IssueRow>, DbError> {
+pub(crate) async fn by_id(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<IssueRow>, DbError> {
     let rows = tx
         .query(
             concat!(
@@ -157,7 +157,7 @@ pub async fn by_id(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<IssueRow>, DbError> {
 }
 
 /// Issues whose link may lead to this number (digits) in the portal: all that do, and perhaps others. Reads every link.
-pub async fn that_may_have_number(tx: &Tx<'_>, number: &str) -> Result<Vec<IssueRow>, DbError> {
+pub(crate) async fn that_may_have_number(tx: &Tx<'_>, number: &str) -> Result<Vec<IssueRow>, DbError> {
     let rows = tx
         .query(
             // The caller decodes letters and digits that somebody has encoded without need.
@@ -172,7 +172,11 @@ pub async fn that_may_have_number(tx: &Tx<'_>, number: &str) -> Result<Vec<Issue
 
 /// The next `limit` issues of each of these users, in order of id. Asked for in the order of the index on both columns, for
 /// the planner takes the one on ids wherever most issues are one user's: then each of the others costs the whole table.
-pub async fn of_users(tx: &Tx<'_>, stretches: &[Stretch], limit: usize) -> Result<Vec<IssueRow>, DbError> {
+pub(crate) async fn of_users(
+    tx: &Tx<'_>,
+    stretches: &[Stretch],
+    limit: usize,
+) -> Result<Vec<IssueRow>, DbError> {
     let users: Vec<i64> = stretches.iter().map(|stretch| stretch.telegram_id).collect();
     let after: Vec<i64> = stretches.iter().map(|stretch| stretch.after.unwrap_or(i64::MIN)).collect();
     let rows = tx
@@ -193,9 +197,23 @@ pub async fn of_users(tx: &Tx<'_>, stretches: &[Stretch], limit: usize) -> Resul
     Ok(rows.iter().map(issue_row).collect())
 }
 
-/// The next `limit` issues after (`telegram_id`, `id`) (none: from the first on), in that order; of nobody's none.
-pub async fn after(tx: &Tx<'_>, after: Option<(i64, i64)>, limit: usize) -> Result<Vec<IssueRow>, DbError> {
-    let (user, issue) = after.unwrap_or((i64::MIN, i64::MIN));
+/// The next issues of this user.
+pub(crate) async fn page_of_user(
+    tx: &Tx<'_>,
+    telegram_id: i64,
+    cursor: &mut Cursor<i64>,
+) -> Result<Vec<IssueRow>, DbError> {
+    let stretch = Stretch { telegram_id, after: cursor.after() };
+    let issues = of_users(tx, &[stretch], cursor.limit()).await?;
+    Ok(cursor.pass(issues, |issue| issue.id))
+}
+
+/// The next issues in order of (`telegram_id`, `id`); of nobody's none.
+pub(crate) async fn page_by_user(
+    tx: &Tx<'_>,
+    cursor: &mut Cursor<(i64, i64)>,
+) -> Result<Vec<IssueRow>, DbError> {
+    let (user, issue) = cursor.after().unwrap_or((i64::MIN, i64::MIN));
     let rows = tx
         .query(
             concat!(
@@ -204,14 +222,16 @@ pub async fn after(tx: &Tx<'_>, after: Option<(i64, i64)>, limit: usize) -> Resu
                 ", i.place, i.version from relinkd.bot_issue i
               where (i.telegram_id, i.id) > ($1, $2) order by i.telegram_id, i.id limit $3"
             ),
-            &[(&user, Type::INT8), (&issue, Type::INT8), (&as_i64(limit), Type::INT8)],
+            &[(&user, Type::INT8), (&issue, Type::INT8), (&as_i64(cursor.limit()), Type::INT8)],
         )
         .await?;
-    Ok(rows.iter().map(issue_row).collect())
+    let issues = rows.iter().map(issue_row).collect();
+    Ok(cursor.pass(issues, |issue: &IssueRow| (issue.telegram_id.unwrap_or(i64::MIN), issue.id)))
 }
 
-/// The next `limit` issues after this id (none: from the first on), whosever they are.
-pub async fn after_id(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<IssueRow>, DbError> {
+/// The next issues in order of id, whosever they are.
+pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<IssueRow>, DbError> {
+    let after = cursor.after();
     let rows = tx
         .query(
             concat!(
@@ -223,15 +243,15 @@ pub async fn after_id(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<V
             &[
                 (&after.unwrap_or(i64::MIN), Type::INT8),
                 (&after.is_none(), Type::BOOL),
-                (&as_i64(limit), Type::INT8),
+                (&as_i64(cursor.limit()), Type::INT8),
             ],
         )
         .await?;
-    Ok(rows.iter().map(issue_row).collect())
+    Ok(cursor.pass(rows.iter().map(issue_row).collect(), |issue| issue.id))
 }
 
 /// About how many issues there are, as the server's statistics say.
-pub async fn about_how_many(tx: &Tx<'_>) -> Result<f64, DbError> {
+pub(crate) async fn about_how_many(tx: &Tx<'_>) -> Result<f64, DbError> {
     let sql = "select coalesce(max(c.reltuples), 0)::float8 from relinkd.bound b
                  join pg_class c on c.oid = b.table_id where b.part = 'issues.id'";
     Ok(tx.query_one(sql, &[]).await?.get(0))
@@ -242,14 +262,14 @@ fn issue_row(row: &Row) -> IssueRow {
         id: row.get(0),
         telegram_id: row.get(1),
         url: row.get::<_, Link>(2).0,
-        place: Place::of(row, 3),
+        place: RowPlace::of(row, 3),
     }
 }
 
 /// Writes links where the row still is the one that was read, and puts a change into the queue for each that was not
 /// written; then commits. A row that somebody has locked is waited for as long as `lock_timeout` says, then it fails:
 /// `careful` passes over such rows. Returns the issues that were not written.
-pub async fn write_and_commit(
+pub(crate) async fn write_and_commit(
     tx: Tx<'_>,
     rewrites: &[Rewrite],
     careful: bool,
@@ -293,7 +313,7 @@ macro_rules! write {
                   where i.place operator(pg_catalog.=) w.place and i.version operator(pg_catalog.=) w.version
                     and i.id operator(pg_catalog.=) w.id
                  returning i.id::pg_catalog.int8),
-             held as materialized (
+             deferred as materialized (
                  select w.id, w.back, w.telegram_id, w.strip,
                         coalesce(pg_catalog.to_timestamp(w.at::pg_catalog.float8 operator(pg_catalog./) 1000000.0::pg_catalog.float8),
                                  pg_catalog.clock_timestamp()) as at,
@@ -305,11 +325,11 @@ macro_rules! write {
                     and not w.id operator(pg_catalog.=) any (select d.id from done d)),
              placed as (
                  insert into relinkd.change (id, telegram_id, issue_id, strip, at, due)
-                 select h.back, h.telegram_id, h.id, h.strip, h.at, h.due from held h where h.back is not null),
+                 select d.back, d.telegram_id, d.id, d.strip, d.at, d.due from deferred d where d.back is not null),
              added as (
                  insert into relinkd.change (telegram_id, issue_id, strip, at, due)
-                 select h.telegram_id, h.id, h.strip, h.at, h.due from held h where h.back is null)
-             select h.id from held h"
+                 select d.telegram_id, d.id, d.strip, d.at, d.due from deferred d where d.back is null)
+             select d.id from deferred d"
         )
     };
 }

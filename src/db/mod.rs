@@ -14,19 +14,20 @@ pub(crate) mod fingerprints;
 pub(crate) mod history;
 pub(crate) mod issues;
 pub(crate) mod presence;
+pub(crate) mod retry;
 pub(crate) mod roles;
 pub(crate) mod schema;
 pub(crate) mod session;
 pub(crate) mod setup;
-pub(crate) mod standing;
+pub(crate) mod status;
 mod text;
 mod tls;
 pub(crate) mod users;
 
-pub use connect::Connector;
-pub use cursor::Cursor;
-pub use error::DbError;
-pub use session::{Session, Tx};
+pub(crate) use connect::Connector;
+pub(crate) use cursor::Cursor;
+pub(crate) use error::DbError;
+pub(crate) use session::{Session, Tx};
 
 fn as_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

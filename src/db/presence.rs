@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 /// How a daemon learns of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// By notifications, with a poll behind them.
     Listen,
     /// By looking once a second: a pooler keeps notifications away.
@@ -18,8 +18,7 @@ pub enum Mode {
 
 impl Mode {
     /// As it stands in the table and in `status`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Listen => "listen",
             Self::Poll => "poll",
@@ -28,7 +27,7 @@ impl Mode {
 }
 
 /// Enters a daemon, on its listening session, and clears away rows of dead ones.
-pub async fn enter(
+pub(crate) async fn enter(
     listener: &Session,
     id: &str,
     mode: Mode,
@@ -54,7 +53,7 @@ pub async fn enter(
 
 /// What a daemon tells of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// The key that it seals with.
     pub seals_with: String,
     /// Links written since the start.
@@ -70,7 +69,7 @@ pub struct Report {
 }
 
 /// Says that a daemon is still there, and what it has to tell.
-pub async fn beat(listener: &Session, id: &str, report: Report) -> Result<(), DbError> {
+pub(crate) async fn beat(listener: &Session, id: &str, report: Report) -> Result<(), DbError> {
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     listener
         .execute(
@@ -92,12 +91,12 @@ pub async fn beat(listener: &Session, id: &str, report: Report) -> Result<(), Db
 }
 
 /// Takes a daemon's row away.
-pub async fn leave(session: &Session, id: &str) -> Result<(), DbError> {
+pub(crate) async fn leave(session: &Session, id: &str) -> Result<(), DbError> {
     session.execute("delete from relinkd.daemon where id = $1", &[(&id, Type::TEXT)]).await
 }
 
 /// Says why the files in a daemon's spool have to wait, or that they do not.
-pub async fn files_wait(session: &Session, id: &str, reason: Option<&str>) -> Result<(), DbError> {
+pub(crate) async fn files_wait(session: &Session, id: &str, reason: Option<&str>) -> Result<(), DbError> {
     session
         .execute(
             "update relinkd.daemon set files_wait = $2 where id = $1",
@@ -108,7 +107,7 @@ pub async fn files_wait(session: &Session, id: &str, reason: Option<&str>) -> Re
 
 /// A daemon that is alive, as far as its last report tells.
 #[derive(Debug, Default)]
-pub struct Daemon {
+pub(crate) struct Daemon {
     /// The name of its [`Mode`].
     pub mode: String,
     /// Why the files in its spool have to wait, if they do.
@@ -132,13 +131,13 @@ pub struct Daemon {
 }
 
 /// How many daemons are alive; of any version's schema.
-pub async fn count(session: &Session) -> Result<i64, DbError> {
+pub(crate) async fn count(session: &Session) -> Result<i64, DbError> {
     let sql = "select count(*) from relinkd.daemon d where relinkd.alive(d)";
     Ok(session.query_one(sql, &[]).await?.get(0))
 }
 
 /// The daemons that are alive, the longest first.
-pub async fn daemons(session: &Session) -> Result<Vec<Daemon>, DbError> {
+pub(crate) async fn daemons(session: &Session) -> Result<Vec<Daemon>, DbError> {
     let rows = session
         .query(
             "select d.mode, d.files_wait, d.running_since, extract(epoch from now() - d.running_since)::float8,

@@ -5,13 +5,13 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 /// Whether there is such a role.
-pub async fn exists(session: &Session, role: &str) -> Result<bool, DbError> {
+pub(crate) async fn exists(session: &Session, role: &str) -> Result<bool, DbError> {
     let sql = "select exists (select from pg_roles where rolname = $1)";
     Ok(session.query_one(sql, &[(&role, Type::TEXT)]).await?.get(0))
 }
 
 /// Makes a role that may log in. Of a password only the SCRAM verifier is sent (RFC 5803), as `psql` does it.
-pub async fn create(session: &Session, role: &str, password: Option<&[u8]>) -> Result<(), DbError> {
+pub(crate) async fn create(session: &Session, role: &str, password: Option<&[u8]>) -> Result<(), DbError> {
     let verifier = password.map(postgres_protocol::password::scram_sha_256).unwrap_or_default();
     let sql = "select format('create role %I login', $1) || case when $2 <> '' then format(' password %L', $2) else '' end";
     let row = session.query_one(sql, &[(&role, Type::TEXT), (&verifier, Type::TEXT)]).await?;
@@ -19,23 +19,23 @@ pub async fn create(session: &Session, role: &str, password: Option<&[u8]>) -> R
 }
 
 /// Commands about the role, for people; `%I` in the pattern is its name.
-pub async fn command(session: &Session, pattern: &str, role: &str) -> Result<String, DbError> {
+pub(crate) async fn command(session: &Session, pattern: &str, role: &str) -> Result<String, DbError> {
     let sql = "select replace($1, '%I', quote_ident($2))";
     Ok(session.query_one(sql, &[(&pattern, Type::TEXT), (&role, Type::TEXT)]).await?.get(0))
 }
 
 /// Makes the role.
-pub const CREATE: &str = "create role %I login;";
+pub(crate) const CREATE: &str = "create role %I login;";
 /// Removes it.
-pub const DROP: &str = "drop role %I;";
+pub(crate) const DROP: &str = "drop role %I;";
 /// Keeps tokens out of the server's log.
-pub const QUIET: &str = "alter role %I set log_parameter_max_length = 0; \
+pub(crate) const QUIET: &str = "alter role %I set log_parameter_max_length = 0; \
                          alter role %I set log_parameter_max_length_on_error = 0; \
                          alter role %I set log_error_verbosity = terse;";
 
 /// Whether this session may read and write the bot's rows: the code of others that comes with them (triggers, checks,
 /// predicates of indexes) has no more rights in it than it has anyway. So for the owner of both tables, logged in as such.
-pub async fn owns_rows(session: &Session) -> Result<bool, DbError> {
+pub(crate) async fn owns_rows(session: &Session) -> Result<bool, DbError> {
     let sql = "select session_user = r.rolname and not r.rolsuper
                   and (select coalesce(bool_and(c.relowner = r.oid), false)
                          from pg_rewrite w
@@ -48,7 +48,7 @@ pub async fn owns_rows(session: &Session) -> Result<bool, DbError> {
 }
 
 /// Who this session is, where that is a superuser or can become one: they must not touch the bot's rows.
-pub async fn superuser(session: &Session) -> Result<Option<String>, DbError> {
+pub(crate) async fn superuser(session: &Session) -> Result<Option<String>, DbError> {
     let sql = "select r.rolname::text from pg_roles r
                 where r.rolsuper and (pg_has_role(session_user, r.oid, 'member') or r.rolname = current_user)
                 order by r.rolname <> current_user limit 1";
@@ -57,7 +57,7 @@ pub async fn superuser(session: &Session) -> Result<Option<String>, DbError> {
 
 /// What the daemon's role has that it had better not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TooMuch {
+pub(crate) enum TooMuch {
     /// It is a superuser.
     Superuser,
     /// It owns one of the bot's tables.
@@ -65,7 +65,7 @@ pub enum TooMuch {
 }
 
 /// Whether the daemon's role has too much.
-pub async fn too_much(session: &Session, role: &str) -> Result<Option<TooMuch>, DbError> {
+pub(crate) async fn too_much(session: &Session, role: &str) -> Result<Option<TooMuch>, DbError> {
     let sql = "select r.rolsuper, exists (select from relinkd.bound b where b.owner = r.oid)
                  from pg_roles r where r.rolname = $1";
     let row = session.query_one(sql, &[(&role, Type::TEXT)]).await?;
@@ -77,14 +77,12 @@ pub async fn too_much(session: &Session, role: &str) -> Result<Option<TooMuch>, 
 }
 
 /// Whether the error says that this is not allowed.
-#[must_use]
-pub fn not_allowed(error: &DbError) -> bool {
+pub(crate) fn not_allowed(error: &DbError) -> bool {
     error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
 }
 
 /// Whether the server asked for a password that was missing or wrong.
-#[must_use]
-pub fn wants_password(error: &DbError) -> bool {
+pub(crate) fn wants_password(error: &DbError) -> bool {
     match error {
         DbError::Connect { code: Some(code), .. } => *code == SqlState::INVALID_PASSWORD,
         DbError::Connect { code: None, reason, .. } => reason.contains("password missing"),
@@ -93,8 +91,7 @@ pub fn wants_password(error: &DbError) -> bool {
 }
 
 /// A text as an SQL literal (Postgres manual, 4.1.2.1).
-#[must_use]
-pub fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     if text.contains('\\') {
         format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
     } else {
@@ -103,8 +100,7 @@ pub fn literal(text: &str) -> String {
 }
 
 /// A name as an SQL identifier (Postgres manual, 4.1.1): quoted unless it is plain.
-#[must_use]
-pub fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }

@@ -9,11 +9,11 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 /// The version of schema `relinkd` that this program works with.
-pub const VERSION: i32 = 2;
+pub(crate) const VERSION: i32 = 2;
 
 /// What the bot's columns can hold, in characters; none where they are not bounded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The link.
     pub url_limit: Option<usize>,
     /// The token.
@@ -22,7 +22,7 @@ pub struct Facts {
 
 /// A schema that fits.
 #[derive(Debug, Default)]
-pub struct Verified {
+pub(crate) struct Verified {
     /// What the columns can hold.
     pub facts: Facts,
     /// Names that have changed in the database: relinkd follows them, and the configuration should.
@@ -30,7 +30,7 @@ pub struct Verified {
 }
 
 /// Whether schema `relinkd` is there, of this version, and bound to these tables.
-pub async fn verify(session: &Session, tables: &Tables) -> Result<Verified, DbError> {
+pub(crate) async fn verify(session: &Session, tables: &Tables) -> Result<Verified, DbError> {
     let rows = session.query("select schema_version from relinkd.meta", &[]).await.map_err(|error| {
         match error.code() {
             Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME => {
@@ -198,17 +198,17 @@ fn describe<'n>(parts: impl Iterator<Item = Option<&'n Named>>) -> String {
 
 /// The `[portal]` settings that links follow, in short: those that were read last, by a daemon's start or reload or by a
 /// command. None before the first.
-pub async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
+pub(crate) async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
     Ok(tx.query_one("select m.portal_fingerprint from relinkd.meta m", &[]).await?.get(0))
 }
 
 /// As [`portal_in_force`], outside a transaction.
-pub async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
+pub(crate) async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
     Ok(session.query_one("select m.portal_fingerprint from relinkd.meta m", &[]).await?.get(0))
 }
 
 /// Makes links follow these `[portal]` settings; where they are others than before, queues everybody and says so.
-pub async fn put_portal_in_force(session: &Session, fingerprint: &str) -> Result<bool, DbError> {
+pub(crate) async fn put_portal_in_force(session: &Session, fingerprint: &str) -> Result<bool, DbError> {
     let rows = session
         .query(
             "with old as (select m.portal_fingerprint from relinkd.meta m),
@@ -224,7 +224,7 @@ pub async fn put_portal_in_force(session: &Session, fingerprint: &str) -> Result
 }
 
 /// Remembers an audit.
-pub async fn audit_finished(session: &Session, found: usize) -> Result<(), DbError> {
+pub(crate) async fn audit_finished(session: &Session, found: usize) -> Result<(), DbError> {
     let found = i64::try_from(found).unwrap_or(i64::MAX);
     session
         .execute(

@@ -2,7 +2,7 @@
 //!
 //! Two ways to talk. As long as nobody knows whether a pooler stands in between, every statement is unnamed and runs in a
 //! transaction that sets its own limits and search path, so that nothing is left in a session that others use next. A
-//! session that is known to be ours alone ([`Session::settle_in`]) is set up once and prepares its statements.
+//! session that is known to be ours alone ([`Session::dedicate_to`]) is set up once and prepares its statements.
 //!
 //! What is sent before it is awaited travels together: `begin` with the first statement, the last one with `commit`.
 
@@ -22,7 +22,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
 /// A bind parameter and its type.
-pub type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The path by which names in our statements are resolved: Postgres' own objects, whoever planted others.
 const OUR_PATH: &str = "set local search_path = pg_catalog, pg_temp";
@@ -33,7 +33,7 @@ const ALONE: &str = "begin; set local search_path = pg_catalog, pg_temp; \
 const BOTS_PATH: &str = "set local search_path to default";
 
 /// A connection that somebody drives; ends when it is dropped.
-pub struct Session {
+pub(crate) struct Session {
     client: Client,
     /// Rung once for each notification; closed when the connection is.
     pub(super) rings: mpsc::Receiver<()>,
@@ -77,7 +77,7 @@ struct Own {
 
 /// What a transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// relinkd's own writes to links: no trigger of its own hears them, and a crash of the server may lose the last
     /// few together with the forgetting of their changes, which does no harm and saves a flush each.
     Relink,
@@ -175,20 +175,18 @@ impl Session {
     }
 
     /// Whether the connection is known to be gone.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
 
     /// Trips to the server and back, so far.
-    #[must_use]
-    pub fn trips(&self) -> u32 {
+    pub(crate) fn trips(&self) -> u32 {
         self.trips.made.load(Ordering::Relaxed)
     }
 
     /// Sets the session up for one purpose, once and for good. Only for a session that is known to be ours alone: behind
     /// a pooler the settings would reach others.
-    pub async fn settle_in(&mut self, purpose: Purpose) -> Result<(), DbError> {
+    pub(crate) async fn dedicate_to(&mut self, purpose: Purpose) -> Result<(), DbError> {
         let mut sql = String::new();
         for setting in purpose.settings() {
             let _ = write!(sql, "set {setting}; ");
@@ -200,7 +198,7 @@ impl Session {
 
     /// Cancels what the server does for this session, and closes the connection without a word: for one that does not
     /// answer. Returns at once.
-    pub fn abandon(self) {
+    pub(crate) fn abandon(self) {
         let cancel = self.client.cancel_token();
         let tls = self.tls.clone();
         self.connection.abort();
@@ -211,7 +209,7 @@ impl Session {
     }
 
     /// Begins a transaction; dropping it unfinished rolls it back. `begin` travels with the first statement.
-    pub fn begin(&mut self, purpose: Purpose) -> Tx<'_> {
+    pub(crate) fn begin(&mut self, purpose: Purpose) -> Tx<'_> {
         let sql = match &self.own {
             Some(own) if own.purpose == purpose => match purpose.flushes() {
                 Some(flush) => format!("begin isolation level read committed read write; {flush}"),
@@ -225,7 +223,7 @@ impl Session {
     }
 
     /// Runs a statement of its own and returns its rows.
-    pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+    pub(crate) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         if self.own.is_some() {
             return Ok(self.run(sql, params).await?);
         }
@@ -241,23 +239,23 @@ impl Session {
     }
 
     /// As [`Session::query`], for exactly one row.
-    pub async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
+    pub(crate) async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
         let rows = self.query(sql, params).await?;
         rows.into_iter().next().ok_or(DbError::NoRow)
     }
 
     /// As [`Session::query`], for one row or none.
-    pub async fn query_opt(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, DbError> {
+    pub(crate) async fn query_opt(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, DbError> {
         Ok(self.query(sql, params).await?.into_iter().next())
     }
 
     /// Runs a statement of its own that returns no rows.
-    pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
+    pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
         self.query(sql, params).await.map(drop)
     }
 
     /// Runs several statements without parameters, as they are.
-    pub async fn batch(&self, sql: &str) -> Result<(), DbError> {
+    pub(crate) async fn batch(&self, sql: &str) -> Result<(), DbError> {
         Ok(self.client.batch_execute(sql).await?)
     }
 
@@ -290,7 +288,7 @@ impl Session {
 type Opening<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
 /// A transaction.
-pub struct Tx<'a> {
+pub(crate) struct Tx<'a> {
     session: &'a Session,
     /// `begin`, not yet sent.
     opening: Mutex<Option<Opening<'a>>>,
@@ -299,7 +297,7 @@ pub struct Tx<'a> {
 
 impl Tx<'_> {
     /// Runs a statement and returns its rows.
-    pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+    pub(crate) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(opening) = opening else { return Ok(self.session.run(sql, params).await?) };
         let (begun, rows) = tokio::join!(opening, self.session.run(sql, params));
@@ -308,19 +306,19 @@ impl Tx<'_> {
     }
 
     /// Runs a statement and returns its one row.
-    pub async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
+    pub(crate) async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
         let rows = self.query(sql, params).await?;
         rows.into_iter().next().ok_or(DbError::NoRow)
     }
 
     /// Runs a statement that returns no rows.
-    pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
+    pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
         self.query(sql, params).await.map(drop)
     }
 
     /// Runs a statement that writes rows of the bot's: under the path that the bot's triggers and constraints know. In
     /// `sql` every operator, function, type and table must be qualified.
-    pub async fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+    pub(crate) async fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         self.opened().await?;
         // What travels together must not wait for anything in between.
         self.session.statement(sql, params).await?;
@@ -336,7 +334,11 @@ impl Tx<'_> {
     }
 
     /// As [`Tx::write`], as the transaction's last statement: it is committed with it.
-    pub async fn write_and_commit(mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+    pub(crate) async fn write_and_commit(
+        mut self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, DbError> {
         self.opened().await?;
         // What travels together must not wait for anything in between: `commit` would overtake the statement.
         self.session.statement(sql, params).await?;
@@ -354,7 +356,7 @@ impl Tx<'_> {
 
     /// Copies rows in with `copy … from stdin binary` (Postgres manual, COPY): unlike parameters, they are in nobody's
     /// log.
-    pub async fn copy(
+    pub(crate) async fn copy(
         &self,
         sql: &str,
         types: &[Type],
@@ -371,13 +373,13 @@ impl Tx<'_> {
     }
 
     /// Runs several statements without parameters.
-    pub async fn batch(&self, sql: &str) -> Result<(), DbError> {
+    pub(crate) async fn batch(&self, sql: &str) -> Result<(), DbError> {
         self.opened().await?;
         Ok(self.session.client.batch_execute(sql).await?)
     }
 
     /// Ends the transaction and keeps it. After an error it is not known whether it took effect.
-    pub async fn commit(mut self) -> Result<(), DbError> {
+    pub(crate) async fn commit(mut self) -> Result<(), DbError> {
         self.open = false;
         if self.opening.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
             return Ok(());

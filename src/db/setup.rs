@@ -13,19 +13,19 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 /// The schema, and nothing in it.
-pub const CREATE: &str = include_str!("../../sql/create.sql");
+pub(crate) const CREATE: &str = include_str!("../../sql/create.sql");
 /// Refuses a schema of somebody else's.
-pub const REFUSE: &str = include_str!("../../sql/refuse.sql");
+pub(crate) const REFUSE: &str = include_str!("../../sql/refuse.sql");
 /// From an older version's schema.
-pub const UPGRADE: &str = include_str!("../../sql/upgrade.sql");
+pub(crate) const UPGRADE: &str = include_str!("../../sql/upgrade.sql");
 /// Tables, views and functions.
-pub const SCHEMA: &str = include_str!("../../sql/schema.sql");
+pub(crate) const SCHEMA: &str = include_str!("../../sql/schema.sql");
 /// What is bound to the bot's tables: accessors, views, triggers, grants.
-pub const ATTACH: &str = include_str!("../../sql/attach.sql");
+pub(crate) const ATTACH: &str = include_str!("../../sql/attach.sql");
 /// The statements that build the index.
-pub const INDEX: &str = include_str!("../../sql/index.sql");
+pub(crate) const INDEX: &str = include_str!("../../sql/index.sql");
 /// Settings that keep tokens out of the server's log.
-pub const QUIET: &str = include_str!("../../sql/quiet.sql");
+pub(crate) const QUIET: &str = include_str!("../../sql/quiet.sql");
 /// The way back: triggers.
 const DISARM: &str = include_str!("../../sql/disarm.sql");
 /// The way back: everything else.
@@ -33,7 +33,7 @@ const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
 /// First in every session of an admin: Postgres' own names, the rights of the login, and no limits but ours, whatever
 /// the role or the database would set.
-pub const OURSELVES: &str = "set statement_timeout = 0;
+pub(crate) const OURSELVES: &str = "set statement_timeout = 0;
 set search_path = pg_catalog, pg_temp;
 set role none;
 do $ourselves$ begin
@@ -45,16 +45,15 @@ do $ourselves$ begin
       where s.name in (select p.name from pg_settings p);
 end $ourselves$;";
 /// First in every transaction that locks the bot's tables.
-pub const BRIEFLY: &str = "begin; set local lock_timeout = '25ms';";
+pub(crate) const BRIEFLY: &str = "begin; set local lock_timeout = '25ms';";
 /// What [`REFUSE`] raises.
-pub const REFUSED: &str = "RLK01";
+pub(crate) const REFUSED: &str = "RLK01";
 
 /// How long locks are asked for again and again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The settings through which names reach the SQL, each with its value.
-#[must_use]
-pub fn settings(tables: &Tables, role: &str) -> [(&'static str, String); 10] {
+pub(crate) fn settings(tables: &Tables, role: &str) -> [(&'static str, String); 10] {
     let (users, issues) = (&tables.users, &tables.issues);
     [
         ("relinkd.users_schema", users.name.schema.clone()),
@@ -71,7 +70,7 @@ pub fn settings(tables: &Tables, role: &str) -> [(&'static str, String); 10] {
 }
 
 /// Sets the names for the statements that follow in this session.
-pub async fn name(admin: &Session, tables: &Tables, role: &str) -> Result<(), DbError> {
+pub(crate) async fn name(admin: &Session, tables: &Tables, role: &str) -> Result<(), DbError> {
     for (key, value) in settings(tables, role) {
         admin.query("select set_config($1, $2, false)", &[(&key, Type::TEXT), (&value, Type::TEXT)]).await?;
     }
@@ -80,14 +79,14 @@ pub async fn name(admin: &Session, tables: &Tables, role: &str) -> Result<(), Db
 
 /// Creates or upgrades schema, triggers and grants, all or nothing: half of it would make the bot's own writes fail.
 /// Returns whether the triggers were not all in order before; then everybody is queued.
-pub async fn install(admin: &Session) -> Result<bool, DbError> {
+pub(crate) async fn install(admin: &Session) -> Result<bool, DbError> {
     patiently(admin, &[CREATE, REFUSE, UPGRADE, SCHEMA, ATTACH].join("\n")).await?;
     let sql = "select current_setting('relinkd.changed') = 'true'";
     Ok(admin.query_one(sql, &[]).await?.get(0))
 }
 
 /// Builds the index, where the table has none that serves. Returns whether it did.
-pub async fn index(admin: &Session) -> Result<bool, DbError> {
+pub(crate) async fn index(admin: &Session) -> Result<bool, DbError> {
     let wanted = INDEX.replace("\\gexec", "");
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -110,7 +109,7 @@ async fn build(admin: &Session, wanted: &str) -> Result<bool, DbError> {
 }
 
 /// Keeps tokens out of the server's log; false where the admin may not set that.
-pub async fn quiet(admin: &Session) -> Result<bool, DbError> {
+pub(crate) async fn quiet(admin: &Session) -> Result<bool, DbError> {
     admin.batch(QUIET).await?;
     // A superuser may have done it before.
     let sql = "select exists (
@@ -121,23 +120,23 @@ pub async fn quiet(admin: &Session) -> Result<bool, DbError> {
 }
 
 /// Whether schema `relinkd` is there.
-pub async fn is_installed(admin: &Session) -> Result<bool, DbError> {
+pub(crate) async fn is_installed(admin: &Session) -> Result<bool, DbError> {
     let sql = "select exists (select from pg_namespace where nspname = 'relinkd')";
     Ok(admin.query_one(sql, &[]).await?.get(0))
 }
 
 /// Refuses a schema that is not the admin's to touch, before anything in it is used.
-pub async fn refuse(admin: &Session) -> Result<(), DbError> {
+pub(crate) async fn refuse(admin: &Session) -> Result<(), DbError> {
     patiently(admin, REFUSE).await
 }
 
 /// The first half of the way back: the triggers. The bot is free of relinkd, and no daemon writes links any more.
-pub async fn disarm(admin: &Session) -> Result<(), DbError> {
+pub(crate) async fn disarm(admin: &Session) -> Result<(), DbError> {
     patiently(admin, &[REFUSE, DISARM].join("\n")).await
 }
 
 /// The second half: index, grants and schema.
-pub async fn remove(admin: &Session) -> Result<(), DbError> {
+pub(crate) async fn remove(admin: &Session) -> Result<(), DbError> {
     let indexes = "select distinct format('drop index concurrently %I.%I', n.nspname, c.relname)
                      from pg_rewrite w
                      join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid

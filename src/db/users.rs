@@ -1,29 +1,37 @@
 //! Users: their rows as read, and stored tokens replaced where they still are what was read.
 
-use super::issues::{Place, Tid, Xid};
+use super::issues::{RowPlace, Tid, Xid};
 use super::session::Purpose;
 use super::text::{Lossy, token_column};
-use super::{DbError, Session, Tx, as_i64};
+use super::{Cursor, DbError, Session, Tx, as_i64};
 use crate::config::UsersTable;
-use crate::envelope::KeyId;
+use crate::envelope::{KeyId, Keyring, TokenState};
+use crate::token::TokenRule;
 use std::collections::{BTreeMap, HashSet};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use zeroize::Zeroizing;
 
-/// A user as stored. Not to be printed: it may hold a token.
-pub struct UserRow {
+/// A user's row as read. Not to be printed: it may hold a token.
+pub(crate) struct UserRow {
     /// The user.
     pub telegram_id: i64,
-    /// The column as it is; none for null.
-    pub stored: Option<Zeroizing<String>>,
+    /// What stands in the token column; none for null.
+    pub value: Option<Zeroizing<String>>,
     /// Where the row was when it was read; none where the bot has no such user.
-    pub place: Option<Place>,
+    pub place: Option<RowPlace>,
+}
+
+impl UserRow {
+    /// The state of the token, under this keyring and rule.
+    pub(crate) fn state(&self, keyring: &Keyring, rule: &TokenRule) -> TokenState {
+        keyring.read(self.value.as_ref().map(|value| value.as_str()), self.telegram_id, rule)
+    }
 }
 
 /// What relinkd remembers of a user.
 #[derive(Debug, Default)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     /// The fingerprints under the primary key of the token that the user had when they were last looked at.
     pub fingerprints: Vec<Vec<u8>>,
     /// The reason recorded in `relinkd.unusable`.
@@ -31,7 +39,7 @@ pub struct Remembered {
 }
 
 /// Users as they are now: of each id that is asked for every row that the bot has, or one without a value.
-pub async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> {
+pub(crate) async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> {
     let rows = tx
         .query(
             concat!(
@@ -47,7 +55,7 @@ pub async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> 
 }
 
 /// Which of these users the bot knows, or has issues of.
-pub async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
+pub(crate) async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
     let rows = tx
         .query(
             "select w.id from unnest($1) w(id)
@@ -59,55 +67,47 @@ pub async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Users of the bot's table after this `telegram_id` (none: from the first on), in order; never a part of the rows of
-/// one `telegram_id`, unless there are more than a page.
-pub async fn after(tx: &Tx<'_>, after: Option<i64>, limit: usize) -> Result<Vec<UserRow>, DbError> {
-    let rows = tx
-        .query(
-            concat!(
-                "select u.telegram_id::int8, ",
-                token_column!("u"),
-                ", u.place, u.version from relinkd.bot_user u
-              where u.telegram_id >= $1 and ($3 or u.telegram_id > $1)
-              order by u.telegram_id fetch first $2 rows with ties"
-            ),
-            &[
-                (&after.unwrap_or(i64::MIN), Type::INT8),
-                (&as_i64(limit), Type::INT8),
-                (&after.is_none(), Type::BOOL),
-            ],
+macro_rules! page {
+    ($filter:literal) => {
+        concat!(
+            "select u.telegram_id::int8, ",
+            token_column!("u"),
+            ", u.place, u.version from relinkd.bot_user u
+              where u.telegram_id >= $1 and ($3 or u.telegram_id > $1)",
+            $filter,
+            " order by u.telegram_id fetch first $2 rows with ties"
         )
-        .await?;
-    Ok(rows.iter().map(user_row).collect())
+    };
 }
 
-/// As [`after`], those who have a value in the token column.
-pub async fn with_value_after(
-    tx: &Tx<'_>,
-    after: Option<i64>,
-    limit: usize,
-) -> Result<Vec<(i64, Zeroizing<String>)>, DbError> {
+/// The next users of the bot's table, in order of `telegram_id`; never a part of the rows of one `telegram_id`, unless
+/// there are more than a page.
+pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
+    read_page(tx, cursor, page!("")).await
+}
+
+/// As [`page()`], those who have a value in the token column.
+pub(crate) async fn page_with_value(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
+    read_page(tx, cursor, page!(" and u.portal_token <> ''")).await
+}
+
+async fn read_page(tx: &Tx<'_>, cursor: &mut Cursor<i64>, sql: &str) -> Result<Vec<UserRow>, DbError> {
+    let after = cursor.after();
     let rows = tx
         .query(
-            concat!(
-                "select u.telegram_id::int8, ",
-                token_column!("u"),
-                " from relinkd.bot_user u
-              where u.telegram_id >= $1 and ($3 or u.telegram_id > $1) and u.portal_token <> ''
-              order by u.telegram_id fetch first $2 rows with ties"
-            ),
+            sql,
             &[
                 (&after.unwrap_or(i64::MIN), Type::INT8),
-                (&as_i64(limit), Type::INT8),
+                (&as_i64(cursor.limit()), Type::INT8),
                 (&after.is_none(), Type::BOOL),
             ],
         )
         .await?;
-    Ok(rows.iter().map(|row| (row.get(0), token(row).unwrap_or_default())).collect())
+    Ok(cursor.pass(rows.iter().map(user_row).collect(), |row| row.telegram_id))
 }
 
 /// How many sealed values name which key; none where that cannot be seen.
-pub async fn keys_in_use(
+pub(crate) async fn keys_in_use(
     session: &mut Session,
     table: &UsersTable,
 ) -> Result<Option<BTreeMap<String, u64>>, DbError> {
@@ -157,7 +157,7 @@ async fn query_of_table(tx: &Tx<'_>, table: &UsersTable) -> Result<Option<String
 
 fn user_row(row: &Row) -> UserRow {
     let known: bool = row.try_get::<_, Option<Tid>>(2).is_ok_and(|tid| tid.is_some());
-    UserRow { telegram_id: row.get(0), stored: token(row), place: known.then(|| Place::of(row, 2)) }
+    UserRow { telegram_id: row.get(0), value: token(row), place: known.then(|| RowPlace::of(row, 2)) }
 }
 
 fn token(row: &Row) -> Option<Zeroizing<String>> {
@@ -165,7 +165,7 @@ fn token(row: &Row) -> Option<Zeroizing<String>> {
 }
 
 /// What relinkd remembers of these users; an entry for each.
-pub async fn remembered(
+pub(crate) async fn remembered(
     tx: &Tx<'_>,
     users: &[i64],
     primary_key: &str,
@@ -187,34 +187,34 @@ pub async fn remembered(
 }
 
 /// How long a stored token may be at this moment, in characters; none where the column is not bounded.
-pub async fn token_limit(tx: &Tx<'_>) -> Result<Option<usize>, DbError> {
+pub(crate) async fn token_limit(tx: &Tx<'_>) -> Result<Option<usize>, DbError> {
     let sql = "select max(b.type_modifier) from relinkd.bound b where b.part = 'users.portal_token'";
     let modifier: Option<i32> = tx.query_one(sql, &[]).await?.get(0);
     Ok(modifier.and_then(|modifier| usize::try_from(modifier - 4).ok()))
 }
 
 /// How many stored tokens begin like this.
-pub async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, DbError> {
+pub(crate) async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, DbError> {
     let sql = "select count(*) from relinkd.bot_user u where starts_with(u.portal_token, $1)";
     Ok(session.query_one(sql, &[(&prefix, Type::TEXT)]).await?.get(0))
 }
 
 /// A stored token to be replaced, where the row still is the one that was read.
-pub struct Sealing {
+pub(crate) struct Replacement {
     /// The user.
     pub telegram_id: i64,
     /// Where it was read.
-    pub place: Place,
+    pub place: RowPlace,
     /// What takes its place: the sealed token (or, on the way out, the plaintext one).
     pub value: Zeroizing<String>,
 }
 
 /// Replaces stored tokens where they still are what was read, passing over rows that are locked. Returns the places of
 /// those that were not done.
-pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<Vec<i64>, DbError> {
-    let tids: Vec<Tid> = sealings.iter().map(|s| s.place.tid()).collect();
-    let xids: Vec<Xid> = sealings.iter().map(|s| s.place.xid()).collect();
-    let values: Vec<&str> = sealings.iter().map(|s| s.value.as_str()).collect();
+pub(crate) async fn seal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
+    let tids: Vec<Tid> = replacements.iter().map(|s| s.place.tid()).collect();
+    let xids: Vec<Xid> = replacements.iter().map(|s| s.place.xid()).collect();
+    let values: Vec<&str> = replacements.iter().map(|s| s.value.as_str()).collect();
     let rows = tx
         .write(
             "with wanted as materialized (
@@ -235,17 +235,17 @@ pub async fn seal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<Vec<i64>, DbError
     Ok(rows
         .iter()
         .filter_map(|row| usize::try_from(row.get::<_, i64>(0) - 1).ok())
-        .filter_map(|index| sealings.get(index).map(|sealing| sealing.telegram_id))
+        .filter_map(|index| replacements.get(index).map(|sealing| sealing.telegram_id))
         .collect())
 }
 
 /// As [`seal`], the other way: the values are tokens in plaintext, and so travel in no parameter, which a server may log.
-/// The session must be allowed temporary tables. Returns how many were done.
-pub async fn unseal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<usize, DbError> {
+/// The session must be allowed temporary tables.
+pub(crate) async fn unseal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
     tx.batch("create temporary table relinkd_unsealed (place tid, version xid, token text) on commit drop")
         .await?;
-    let places: Vec<(Tid, Xid)> = sealings.iter().map(|s| (s.place.tid(), s.place.xid())).collect();
-    let values: Vec<&str> = sealings.iter().map(|s| s.value.as_str()).collect();
+    let places: Vec<(Tid, Xid)> = replacements.iter().map(|s| (s.place.tid(), s.place.xid())).collect();
+    let values: Vec<&str> = replacements.iter().map(|s| s.value.as_str()).collect();
     let rows: Vec<Vec<&(dyn ToSql + Sync)>> = places
         .iter()
         .zip(&values)
@@ -273,5 +273,5 @@ pub async fn unseal(tx: &Tx<'_>, sealings: &[Sealing]) -> Result<usize, DbError>
         &[],
     )
     .await?;
-    Ok(free.len())
+    Ok(replacements.iter().filter(|r| !free.contains(&r.place.tid())).map(|r| r.telegram_id).collect())
 }

@@ -12,7 +12,7 @@ use crate::{place::Place, token::TokenFault};
 /// One fault of a drop file. It prints as `line:column: sentence`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{place}: {kind}")]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Where.
     pub place: Place,
     /// What.
@@ -21,27 +21,24 @@ pub struct Fault {
 
 impl Fault {
     /// A fault at a place.
-    #[must_use]
-    pub fn new(place: Place, kind: FaultKind) -> Self {
+    pub(crate) fn new(place: Place, kind: FaultKind) -> Self {
         Self { place, kind }
     }
 
     /// A fault of the file as a whole.
-    #[must_use]
-    pub fn of_file(kind: FaultKind) -> Self {
+    pub(crate) fn of_file(kind: FaultKind) -> Self {
         Self::new(Place::START, kind)
     }
 
     /// Two lines for people: the fault in English and, beneath, indented, in Russian.
-    #[must_use]
-    pub fn in_two_languages(&self) -> String {
+    pub(crate) fn in_two_languages(&self) -> String {
         format!("{self}\n    {}", self.kind.in_russian())
     }
 }
 
 /// A key of a drop file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub(crate) enum Key {
     /// `telegram_id`
     User,
     /// `token`
@@ -54,8 +51,7 @@ pub enum Key {
 
 impl Key {
     /// As it is written.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::User => "telegram_id",
             Self::Token => "token",
@@ -91,7 +87,7 @@ impl fmt::Display for Key {
 
 /// The rule that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum FaultKind {
+pub(crate) enum FaultKind {
     /// Larger than [`super::MAX_BYTES`].
     #[error("the file is larger than 1 MiB")]
     TooLarge,

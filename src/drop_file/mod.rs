@@ -30,17 +30,17 @@ use toml::{
     de::{DeInteger, DeTable, DeValue},
 };
 
-pub use fault::{Fault, FaultKind, Key};
-pub use spreadsheet::{Columns, parse as parse_spreadsheet};
+pub(crate) use fault::{Fault, FaultKind, Key};
+pub(crate) use spreadsheet::{Columns, parse as parse_spreadsheet};
 
 use crate::{
-    place::{Lines, Place},
+    place::{LineIndex, Place},
     token::{Token, TokenRule},
 };
 use wipe::wipe;
 
 /// The largest drop file, in bytes.
-pub const MAX_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 const USER: &str = Key::User.name();
 const TOKEN: &str = Key::Token.name();
@@ -49,7 +49,7 @@ const LIST: &str = Key::List.name();
 
 /// What is to become of a user's token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// This is the user's token from now on.
     Set(Token),
     /// The user has no token from now on.
@@ -58,7 +58,7 @@ pub enum Change {
 
 /// One user's change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assignment {
+pub(crate) struct Assignment {
     /// Whose token it is. Any 64-bit number: only the database knows which of them are users.
     pub telegram_id: i64,
     /// What happens to it.
@@ -67,7 +67,7 @@ pub struct Assignment {
 
 /// What the database holds against an assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// Nobody has this `telegram_id`.
     UnknownUser,
     /// Somebody else would hold the same token after the whole file.
@@ -85,27 +85,24 @@ struct Places {
 
 /// A file that is in order, as far as the file itself tells.
 #[derive(Debug)]
-pub struct DropFile {
+pub(crate) struct DropFile {
     assignments: Vec<Assignment>,
     places: Vec<Places>,
 }
 
 impl DropFile {
     /// The assignments, in the order of the file. There is at least one; no user and no token stands in two of them.
-    #[must_use]
-    pub fn assignments(&self) -> &[Assignment] {
+    pub(crate) fn assignments(&self) -> &[Assignment] {
         &self.assignments
     }
 
     /// The users it names, with their places.
-    #[must_use]
-    pub fn users(&self) -> Vec<(i64, Place)> {
+    pub(crate) fn users(&self) -> Vec<(i64, Place)> {
         self.assignments.iter().zip(&self.places).map(|(it, places)| (it.telegram_id, places.user)).collect()
     }
 
     /// The tokens it sets, with their places.
-    #[must_use]
-    pub fn tokens(&self) -> Vec<(Token, Place)> {
+    pub(crate) fn tokens(&self) -> Vec<(Token, Place)> {
         let token = |(assignment, places): (&Assignment, &Places)| match &assignment.change {
             Change::Set(token) => Some((token.clone(), places.change)),
             Change::Remove => None,
@@ -114,8 +111,7 @@ impl DropFile {
     }
 
     /// The faults that follow from what the database holds against assignments, each named by its index.
-    #[must_use]
-    pub fn faults(&self, refusals: &[(usize, Refusal)]) -> Vec<Fault> {
+    pub(crate) fn faults(&self, refusals: &[(usize, Refusal)]) -> Vec<Fault> {
         let fault = |(index, refusal): &(usize, Refusal)| match refusal {
             Refusal::UnknownUser => Fault::new(self.places[*index].user, FaultKind::UnknownUser),
             Refusal::TokenHeld => Fault::new(self.places[*index].change, FaultKind::TokenHeld),
@@ -128,7 +124,7 @@ impl DropFile {
 
 /// A file that is not in order.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Faulty {
+pub(crate) struct Faulty {
     /// Every fault, sorted by place. Of a line that is not TOML that is all that is said, and of a file that is too
     /// large or in another encoding or format as well.
     pub faults: Vec<Fault>,
@@ -141,8 +137,7 @@ pub struct Faulty {
 
 impl Faulty {
     /// A file of which nothing but this is known.
-    #[must_use]
-    pub fn wholly(fault: Fault) -> Self {
+    pub(crate) fn wholly(fault: Fault) -> Self {
         Self { faults: vec![fault], users: Vec::new(), tokens: Vec::new() }
     }
 }
@@ -151,7 +146,7 @@ impl Faulty {
 ///
 /// # Errors
 /// Every fault of the file.
-pub fn parse(bytes: &[u8], rule: &TokenRule) -> Result<DropFile, Faulty> {
+pub(crate) fn parse(bytes: &[u8], rule: &TokenRule) -> Result<DropFile, Faulty> {
     if bytes.len() > MAX_BYTES {
         return Err(Faulty::wholly(Fault::of_file(FaultKind::TooLarge)));
     }
@@ -182,7 +177,7 @@ pub fn parse(bytes: &[u8], rule: &TokenRule) -> Result<DropFile, Faulty> {
 
 /// What has been read of a file so far, and all that is wrong with it.
 struct Reader<'f> {
-    lines: Lines<'f>,
+    lines: LineIndex<'f>,
     rule: &'f TokenRule,
     users: HashMap<i64, Place>,
     tokens: HashMap<Token, Place>,
@@ -194,7 +189,7 @@ struct Reader<'f> {
 impl<'f> Reader<'f> {
     fn new(text: &'f str, rule: &'f TokenRule) -> Self {
         Self {
-            lines: Lines::of(text),
+            lines: LineIndex::of(text),
             rule,
             users: HashMap::new(),
             tokens: HashMap::new(),

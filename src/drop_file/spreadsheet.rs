@@ -19,7 +19,7 @@ const WINDOWS_1251: &str = "ЂЃ‚ѓ„…†‡€‰Љ‹ЊЌЋЏђ‘’“�
 
 /// Which columns hold what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Columns {
+pub(crate) struct Columns {
     user: Column,
     token: Column,
 }
@@ -67,7 +67,7 @@ fn simple(name: &str) -> String {
 ///
 /// # Errors
 /// Every fault of the file.
-pub fn parse(bytes: &[u8], rule: &TokenRule, columns: Option<&Columns>) -> Result<DropFile, Faulty> {
+pub(crate) fn parse(bytes: &[u8], rule: &TokenRule, columns: Option<&Columns>) -> Result<DropFile, Faulty> {
     if bytes.len() > MAX_BYTES {
         return Err(Faulty::wholly(Fault::of_file(FaultKind::TooLarge)));
     }

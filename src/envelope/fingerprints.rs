@@ -10,8 +10,8 @@ use super::{
 };
 use crate::token::Token;
 
-/// A token's mark under one key: HMAC-SHA-256.
-pub type Fingerprint = [u8; 32];
+/// A token's fingerprint under one key: HMAC-SHA-256.
+pub(crate) type Fingerprint = [u8; 32];
 
 /// Keeps the subkey apart from every other use of the key (RFC 5869 §3.2).
 const LABEL: &[u8] = b"relinkd:v1:token-mark";
@@ -19,29 +19,25 @@ const LABEL: &[u8] = b"relinkd:v1:token-mark";
 impl Keyring {
     /// The fingerprints of `token` under every key of the ring, active ones first: what to look for when somebody might
     /// already hold it.
-    #[must_use]
-    pub fn fingerprints(&self, token: &Token) -> Vec<(KeyId, Fingerprint)> {
+    pub(crate) fn fingerprints(&self, token: &Token) -> Vec<(KeyId, Fingerprint)> {
         self.all().map(|(id, key)| (id.clone(), fingerprint(key, token))).collect()
     }
 
     /// The same, and those under keys that were destroyed: what to look for when somebody might have had it.
-    #[must_use]
-    pub fn fingerprints_ever(&self, token: &Token) -> Vec<Fingerprint> {
+    pub(crate) fn fingerprints_ever(&self, token: &Token) -> Vec<Fingerprint> {
         let of_the_ring = self.fingerprints(token).into_iter().map(|(_, one)| one);
         of_the_ring.chain(self.fingerprint_keys().iter().map(|subkey| under(subkey, token))).collect()
     }
 
-    /// The mark to store beside what [`Keyring::seal`] writes now.
-    #[must_use]
-    pub fn fingerprint_under_primary(&self, token: &Token) -> (KeyId, Fingerprint) {
+    /// The fingerprint to store beside what [`Keyring::seal`] writes now.
+    pub(crate) fn fingerprint_under_primary(&self, token: &Token) -> (KeyId, Fingerprint) {
         (self.primary().clone(), fingerprint(self.primary_key(), token))
     }
 }
 
 impl Key {
     /// The subkey of this key's fingerprints.
-    #[must_use]
-    pub fn for_fingerprints(&self) -> Self {
+    pub(crate) fn for_fingerprints(&self) -> Self {
         let mut subkey = Self::zeroed();
         Hkdf::<Sha256>::new(None, self.bytes())
             .expand(LABEL, subkey.bytes_mut())

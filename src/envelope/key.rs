@@ -17,14 +17,14 @@ const KEY_CHARS: usize = 43;
 
 /// The id of a key: `[a-z0-9]{1,16}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(String);
+pub(crate) struct KeyId(String);
 
 impl KeyId {
     /// Takes `text` when it has the form of an id.
     ///
     /// # Errors
     /// It is empty, longer than 16 characters, or holds anything but `a`–`z` and `0`–`9`.
-    pub fn parse(text: &str) -> Result<Self, KeyIdFault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, KeyIdFault> {
         let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         if matches!(text.len(), 1..=16) && text.bytes().all(known) {
             Ok(Self(text.to_owned()))
@@ -34,8 +34,7 @@ impl KeyId {
     }
 
     /// The id as it was written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -49,12 +48,12 @@ impl fmt::Display for KeyId {
 /// A text that cannot name a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a key id is 1 to 16 of the characters a-z and 0-9")]
-pub struct KeyIdFault;
+pub(crate) struct KeyIdFault;
 
 /// A key of the ring: 32 bytes, not all of them zero.
 // Boxed, so that moving a key leaves no copy of it on the stack.
 #[derive(Clone)]
-pub struct Key(Box<Zeroizing<[u8; KEY_BYTES]>>);
+pub(crate) struct Key(Box<Zeroizing<[u8; KEY_BYTES]>>);
 
 impl Key {
     /// Reads a key as the keyring file has it: 43 characters, base64url (RFC 4648 §5) without padding.
@@ -62,7 +61,7 @@ impl Key {
     /// # Errors
     /// Another length, another alphabet, bits beyond the 32nd byte, or nothing but zeros. The fault does not repeat
     /// the text.
-    pub fn parse(text: &str) -> Result<Self, KeyFault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, KeyFault> {
         if text.len() != KEY_CHARS {
             return Err(KeyFault::Length);
         }
@@ -79,21 +78,20 @@ impl Key {
     ///
     /// # Errors
     /// The system has no random bytes to give.
-    pub fn generate() -> Result<Self, getrandom::Error> {
+    pub(crate) fn generate() -> Result<Self, getrandom::Error> {
         let mut key = Self::zeroed();
         getrandom::fill(&mut key.0[..])?;
         Ok(key)
     }
 
     /// The key as [`Key::parse`] reads it, for the keyring file alone.
-    #[must_use]
-    pub fn encode(&self) -> Zeroizing<String> {
+    pub(crate) fn encode(&self) -> Zeroizing<String> {
         let mut text = vec![0; KEY_CHARS];
         URL_SAFE_NO_PAD.encode_slice(&self.0[..], &mut text).expect("32 bytes are 43 characters");
         Zeroizing::new(String::from_utf8(text).expect("base64 is ASCII"))
     }
 
-    /// The bytes, for the ciphers of this room.
+    /// The bytes, for the ciphers of this module.
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
@@ -115,7 +113,7 @@ impl fmt::Debug for Key {
 
 /// Why a text is no key; never the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum KeyFault {
+pub(crate) enum KeyFault {
     /// Not 43 characters long.
     #[error("a key is 43 characters long")]
     Length,

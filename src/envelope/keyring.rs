@@ -10,7 +10,7 @@ use super::key::{Key, KeyId};
 
 /// Every key by its id. It seals with the primary one and opens with whichever key a value names.
 #[derive(Debug, Clone)]
-pub struct Keyring {
+pub(crate) struct Keyring {
     primary: KeyId,
     keys: BTreeMap<KeyId, Key>,
     retired: BTreeMap<KeyId, Key>,
@@ -23,7 +23,7 @@ impl Keyring {
     ///
     /// # Errors
     /// The primary is not among `keys`, or an id stands in both maps.
-    pub fn new(
+    pub(crate) fn new(
         primary: KeyId,
         keys: BTreeMap<KeyId, Key>,
         retired: BTreeMap<KeyId, Key>,
@@ -42,49 +42,42 @@ impl Keyring {
 
     /// The same ring, with what is left of keys that were destroyed: their fingerprints' subkeys. They open nothing, and
     /// recognise, in a link, a token that somebody had in their time.
-    #[must_use]
-    pub fn with_fingerprint_keys(self, fingerprint_keys: Vec<Key>) -> Self {
+    pub(crate) fn with_fingerprint_keys(self, fingerprint_keys: Vec<Key>) -> Self {
         Self { fingerprint_keys, ..self }
     }
 
     /// What is left of keys that were destroyed.
-    #[must_use]
-    pub fn fingerprint_keys(&self) -> &[Key] {
+    pub(crate) fn fingerprint_keys(&self) -> &[Key] {
         &self.fingerprint_keys
     }
 
     /// The id of the key that seals.
-    #[must_use]
-    pub fn primary(&self) -> &KeyId {
+    pub(crate) fn primary(&self) -> &KeyId {
         &self.primary
     }
 
     /// The active keys, the primary among them.
-    #[must_use]
-    pub fn active(&self) -> &BTreeMap<KeyId, Key> {
+    pub(crate) fn active(&self) -> &BTreeMap<KeyId, Key> {
         &self.keys
     }
 
     /// The keys that only open.
-    #[must_use]
-    pub fn retired(&self) -> &BTreeMap<KeyId, Key> {
+    pub(crate) fn retired(&self) -> &BTreeMap<KeyId, Key> {
         &self.retired
     }
 
     /// All ids, the active ones first.
-    pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &KeyId> {
         self.all().map(|(id, _)| id)
     }
 
     /// Whether the ring holds this key, active or retired.
-    #[must_use]
-    pub fn contains(&self, id: &KeyId) -> bool {
+    pub(crate) fn contains(&self, id: &KeyId) -> bool {
         self.key(id).is_some()
     }
 
     /// Whether the ring holds this key as a retired one.
-    #[must_use]
-    pub fn is_retired(&self, id: &KeyId) -> bool {
+    pub(crate) fn is_retired(&self, id: &KeyId) -> bool {
         self.retired.contains_key(id)
     }
 
@@ -103,7 +96,7 @@ impl Keyring {
 
 /// Why keys do not make a ring. Ids are named, keys never.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum KeyringFault {
+pub(crate) enum KeyringFault {
     /// The primary key is not there.
     #[error("the primary key `{0}` is not under [keys]")]
     NoPrimary(KeyId),

@@ -24,16 +24,16 @@ mod fingerprints;
 mod key;
 mod keyring;
 mod seal;
-mod stored;
+mod token_state;
 
 #[cfg(test)]
 mod vectors;
 
-pub use fingerprints::Fingerprint;
-pub use key::{Key, KeyId};
-pub use keyring::{Keyring, KeyringFault};
-pub use seal::{MAX_SEALED_LEN, OpenFault, SealFault};
-pub use stored::{Reason, Stored, key_named_by};
+pub(crate) use fingerprints::Fingerprint;
+pub(crate) use key::{Key, KeyId};
+pub(crate) use keyring::{Keyring, KeyringFault};
+pub(crate) use seal::{MAX_SEALED_LEN, OpenFault, SealFault};
+pub(crate) use token_state::{TokenState, UnusableReason, key_named_by};
 
 /// Seals any bytes, always with the same nonce.
 #[cfg(any(test, fuzzing))]

@@ -15,7 +15,7 @@ use super::{Keyring, key::Key, key::KeyId};
 use crate::token::{Token, TokenFault};
 
 /// The most characters a sealed token has, whichever key and token.
-pub const MAX_SEALED_LEN: usize = 255;
+pub(crate) const MAX_SEALED_LEN: usize = 255;
 
 const VERSION_PREFIX: &str = "relinkd:v1:";
 const NONCE_BYTES: usize = 12;
@@ -26,7 +26,7 @@ impl Keyring {
     ///
     /// # Errors
     /// The operating system has no random bytes for the nonce.
-    pub fn seal(&self, token: &Token, telegram_id: i64) -> Result<String, SealFault> {
+    pub(crate) fn seal(&self, token: &Token, telegram_id: i64) -> Result<String, SealFault> {
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(SealFault)?;
         Ok(seal_with(self.primary_key(), self.primary(), nonce, token.expose().as_bytes(), telegram_id))
@@ -37,7 +37,7 @@ impl Keyring {
     /// # Errors
     /// See [`OpenFault`]; whatever is wrong, nothing of what is inside comes out.
     #[cfg(any(test, fuzzing))]
-    pub fn open(&self, sealed: &str, telegram_id: i64) -> Result<Token, OpenFault> {
+    pub(crate) fn open(&self, sealed: &str, telegram_id: i64) -> Result<Token, OpenFault> {
         self.open_named(sealed, telegram_id).map(|(token, _)| token)
     }
 
@@ -98,11 +98,11 @@ fn cipher(key: &Key) -> Aes256Gcm {
 /// A token could not be sealed: the operating system gave no random bytes.
 #[derive(Debug, Error)]
 #[error("the operating system gave no random bytes for a nonce")]
-pub struct SealFault(#[source] getrandom::Error);
+pub(crate) struct SealFault(#[source] getrandom::Error);
 
 /// Why a sealed text gave no token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum OpenFault {
+pub(crate) enum OpenFault {
     /// Not the sealed form, or not spelt the one way it is.
     #[error("damaged: not a sealed token of a version known here")]
     Malformed,

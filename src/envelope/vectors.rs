@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
-use super::{Key, KeyId, Keyring, Reason, Stored, seal::seal_with};
+use super::{Key, KeyId, Keyring, TokenState, UnusableReason, seal::seal_with};
 use crate::token::{Token, TokenRule};
 
 type Texts = std::collections::BTreeMap<String, String>;
@@ -66,7 +66,7 @@ fn opens_what_python_sealed_and_seals_the_same_bytes() {
         let nonce = *payload.first_chunk().unwrap();
         let again = seal_with(ring.key(&key).unwrap(), &key, nonce, token.as_bytes(), telegram_id);
         assert_eq!(again, sealed, "{name}");
-        let expected = Stored::Sealed { token: Token::parse(&token).unwrap(), key };
+        let expected = TokenState::Sealed { token: Token::parse(&token).unwrap(), key };
         assert_eq!(ring.read(Some(&sealed), telegram_id, &TokenRule::default()), expected, "{name}");
     }
 }
@@ -77,7 +77,7 @@ fn refuses_what_must_not_open() {
     assert!(vectors.fails.len() >= 30);
     for Fails { name, telegram_id, code, sealed } in vectors.fails {
         let fault = ring.open(&sealed, telegram_id).expect_err(&name);
-        assert_eq!(Reason::Sealed(fault).code(), code, "{name}");
+        assert_eq!(UnusableReason::Sealed(fault).code(), code, "{name}");
     }
 }
 

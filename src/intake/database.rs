@@ -1,11 +1,11 @@
 //! What intake asks of the database. Behind a trait for one reason: the test of power loss puts a server in its place
 //! that loses what it has not flushed.
 
-use crate::assign::{self, AssignError, Objections, Outcome, Request};
 use crate::db::{DbError, Session, assigning};
 use crate::place::Place;
 use crate::relink::Rules;
 use crate::token::Token;
+use crate::tokens::assign::{self, AssignError, Objections, Outcome, Request};
 use std::collections::{HashMap, HashSet};
 
 /// The tokens and the ledger.
@@ -17,7 +17,7 @@ pub(super) trait Database {
     async fn assign(
         &mut self,
         requests: &[Request<'_>],
-        held: &HashSet<i64>,
+        waiting: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError>;
 
     /// What the database holds against a file that is faulty: see [`assign::objections`].
@@ -45,9 +45,9 @@ impl Database for Postgres<'_> {
     async fn assign(
         &mut self,
         requests: &[Request<'_>],
-        held: &HashSet<i64>,
+        waiting: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError> {
-        assign::assign(self.session, self.rules, requests, held).await
+        assign::assign(self.session, self.rules, requests, waiting).await
     }
 
     async fn objections(

@@ -21,7 +21,7 @@ mod reading;
 mod tests;
 mod waiting;
 
-use crate::assign::{AssignError, Author, Obstacle, Outcome, Request};
+use crate::db::history::Via;
 use crate::db::{DbError, Session};
 use crate::drop_file::{DropFile, Fault, FaultKind, Faulty};
 use crate::policy::{self, Trouble};
@@ -29,6 +29,7 @@ use crate::printable::Printable;
 use crate::relink::Rules;
 use crate::spool::{Claim, Spool, SpoolError};
 use crate::token::TokenRule;
+use crate::tokens::assign::{AssignError, Author, Obstacle, Outcome, Request};
 use database::{Database, Postgres};
 use reading::{Read, read, reason};
 use std::collections::HashSet;
@@ -37,7 +38,7 @@ use waiting::{Manner, Put, Waiting};
 
 /// What became of a file.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It is in force.
     Applied,
     /// It was in force already; only the clearing away was left to do.
@@ -56,7 +57,7 @@ pub enum Fate {
 
 /// Why all files have to wait; their claims stay.
 #[derive(Debug, thiserror::Error)]
-pub enum IntakeError {
+pub(crate) enum IntakeError {
     /// The database, or what it holds.
     #[error(transparent)]
     Assign(#[from] AssignError),
@@ -73,7 +74,7 @@ impl From<DbError> for IntakeError {
 
 /// Takes files, and remembers those that wait.
 #[derive(Default)]
-pub struct Intake {
+pub(crate) struct Intake {
     waiting: Waiting,
     /// A session ended over several files: perhaps one of them ended it, and each is taken alone until one went through.
     one_by_one: bool,
@@ -81,19 +82,17 @@ pub struct Intake {
 
 impl Intake {
     /// Of these claims, which are all there are, those that are to be taken now, in their order.
-    pub fn due(&mut self, claims: Vec<Claim>) -> Vec<Claim> {
+    pub(crate) fn due(&mut self, claims: Vec<Claim>) -> Vec<Claim> {
         self.waiting.due(claims, Instant::now())
     }
 
     /// When a file that waits is to be tried again.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Duration> {
+    pub(crate) fn next_due(&self) -> Option<Duration> {
         self.waiting.next_due(Instant::now())
     }
 
     /// Why files wait that do.
-    #[must_use]
-    pub fn why_files_wait(&self) -> Option<String> {
+    pub(crate) fn why_files_wait(&self) -> Option<String> {
         self.waiting.reason()
     }
 
@@ -101,7 +100,7 @@ impl Intake {
     ///
     /// # Errors
     /// Whatever is the fault of none of the files. The same claims may be taken again at any time.
-    pub async fn take(
+    pub(crate) async fn take(
         &mut self,
         session: &mut Session,
         rules: &Rules,
@@ -188,10 +187,10 @@ impl<D: Database> Batch<'_, D> {
     ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
         let mut fates = Vec::new();
         let mut together = if *self.one_by_one { 1 } else { files.len() };
-        let mut held = self.waiting.users_but_of(claims);
+        let mut waiting = self.waiting.users_but_of(claims);
         while !files.is_empty() {
             let some = &files[..together.min(files.len())];
-            let ended = match self.request(some, &held).await {
+            let ended = match self.request(some, &waiting).await {
                 Ok(outcomes) => {
                     *self.one_by_one = false;
                     self.end(some, outcomes).await?
@@ -212,7 +211,7 @@ impl<D: Database> Batch<'_, D> {
                 Err(error) => vec![(some[0].claim, self.write_refused(&some[0], &error))],
             };
             let (done, rest) = files.split_at(ended.len());
-            held.extend(done.iter().flat_map(|file| self.waiting.users_of(file.claim)));
+            waiting.extend(done.iter().flat_map(|file| self.waiting.users_of(file.claim)));
             fates.extend(ended);
             files = rest;
         }
@@ -222,7 +221,7 @@ impl<D: Database> Batch<'_, D> {
     async fn request(
         &mut self,
         files: &[Ready<'_>],
-        held: &HashSet<i64>,
+        waiting: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError> {
         let names: Vec<_> = files.iter().map(|file| Printable::name(file.claim.name())).collect();
         let request = |(file, name)| {
@@ -230,12 +229,12 @@ impl<D: Database> Batch<'_, D> {
             let name: &Printable = name;
             Request {
                 assignments: file.file.assignments(),
-                author: Author::Spool { owner: &file.owner, file: name.as_str() },
+                author: Author { via: Via::Spool, by: &file.owner, file: Some(name.as_str()) },
                 claim: Some(file.claim.id()),
             }
         };
         let requests: Vec<Request<'_>> = files.iter().zip(&names).map(request).collect();
-        self.database.assign(&requests, held).await
+        self.database.assign(&requests, waiting).await
     }
 
     fn write_refused(&mut self, file: &Ready<'_>, error: &AssignError) -> Fate {

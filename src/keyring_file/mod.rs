@@ -65,7 +65,7 @@ pub(crate) fn write_text(keyring: &Keyring) -> zeroize::Zeroizing<String> {
 
 /// Why there is no keyring. The message is the cause alone; [`KeyringError::mend`] has the command that mends it.
 #[derive(Debug, Error)]
-pub enum KeyringError {
+pub(crate) enum KeyringError {
     /// A credential of another process.
     #[error("keyring: {0}")]
     Credential(#[from] NoCredential),

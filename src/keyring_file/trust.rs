@@ -82,7 +82,7 @@ pub(super) fn directories(path: &Path, accept_owner: Option<u32>) -> Result<(), 
 
 /// Why a file is not trusted; it completes the file's name.
 #[derive(Debug, Error)]
-pub enum Distrust {
+pub(crate) enum Distrust {
     /// What it is instead of a file.
     #[error("is {0}: it must be a regular file")]
     NotRegular(&'static str),

@@ -35,18 +35,20 @@ const PARTS: [&str; 22] = [
 ];
 /// Words that hint at a secret where they stand alone, or between `_`, `-`, `.`, brackets and capitals.
 const WORDS: [&str; 6] = ["sig", "sid", "pass", "pin", "otp", "hash"];
+/// Segments of a path behind which a token may stand.
+const LOGIN_SEGMENTS: [&str; 5] = ["login", "signin", "sign_in", "auth", "token"];
+/// So long a segment may be a token, or enough of one.
+const LONG_SEGMENT: usize = 8;
 /// Whoever encodes a link more often than this gets no characters of a secret shown.
 const DEEPEST: u32 = 16;
 
 /// A link, with the values under names that hint at a secret masked, and passwords before a host.
-#[must_use]
-pub fn mask(link: &str) -> Printable {
+pub(crate) fn mask(link: &str) -> Printable {
     masked_whole(link, false)
 }
 
 /// The same for a sentence that may quote links: a value ends at a space, too.
-#[must_use]
-pub fn mask_text(sentence: &str) -> Printable {
+pub(crate) fn mask_text(sentence: &str) -> Printable {
     masked_whole(sentence, true)
 }
 
@@ -167,7 +169,7 @@ impl Reading {
         match self.byte(at)? {
             b'=' => self.parameter(at),
             b':' => self.member(at),
-            b'/' => self.user(at),
+            b'/' => self.user(at).or_else(|| self.segment(at)),
             _ => None,
         }
         .filter(|secret| secret.start < secret.end)
@@ -219,6 +221,17 @@ impl Reading {
         Some(Secret { start, end, shown_end: end, depth })
     }
 
+    /// `login/token`: a long segment of a path behind one that logs in.
+    fn segment(&self, slash: usize) -> Option<Secret> {
+        let before: Vec<u8> = self.units[self.name(slash)].iter().map(|unit| unit.byte).collect();
+        if !LOGIN_SEGMENTS.iter().any(|login| before.eq_ignore_ascii_case(login.as_bytes())) {
+            return None;
+        }
+        let (start, depth) = (slash + 1, self.units[slash].depth);
+        let end = self.first(start, depth, |byte| b"/?#;&,\"<>\\ ".contains(&byte));
+        (end - start >= LONG_SEGMENT).then_some(Secret { start, end, shown_end: end, depth })
+    }
+
     /// The first unit from here that ends a value, encoded no more often than this.
     fn first(&self, start: usize, depth: u32, ends: impl Fn(u8) -> bool) -> usize {
         let ends =
@@ -226,21 +239,39 @@ impl Reading {
         self.units[start..].iter().position(ends).map_or(self.units.len(), |length| start + length)
     }
 
-    /// The name that ends before this unit.
+    /// The name that ends before this unit, with the control characters in it: some readers pass over them.
     fn name(&self, end: usize) -> std::ops::Range<usize> {
         let is_name = |unit: &&Unit| {
-            unit.byte.is_ascii_alphanumeric() || unit.byte >= 0x80 || b"_-.[]~$".contains(&unit.byte)
+            unit.byte.is_ascii_alphanumeric()
+                || unit.byte.is_ascii_control()
+                || unit.byte >= 0x80
+                || b"_-.[]~$\\{}".contains(&unit.byte)
         };
         end - self.units[..end].iter().rev().take_while(is_name).count()..end
     }
 
     fn hints(&self, name: std::ops::Range<usize>) -> bool {
-        let bytes: Vec<u8> = self.units[name.clone()].iter().map(|unit| unit.byte).collect();
+        let bytes: Vec<u8> = self.units[name].iter().map(|unit| unit.byte).collect();
         let text = String::from_utf8_lossy(&bytes);
-        // Behind a backslash, the name may begin with the rest of a control character's escape.
-        let escaped = name.start.checked_sub(1).is_some_and(|before| self.units[before].byte == b'\\');
-        hints(&text) || escaped && [1, 3].iter().any(|length| text.get(*length..).is_some_and(hints))
+        hints(&text) || text.contains('\\') && hints(&without_escapes(&text))
     }
+}
+
+/// A name with a blank for every escape that [`Printable`] shows a character as.
+fn without_escapes(name: &str) -> String {
+    let mut parts = name.split('\\');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let length = match part.as_bytes() {
+            [b'n' | b'r' | b't', ..] => 1,
+            [b'x', ..] => 3,
+            [b'u', b'{', ..] => part.find('}').map_or(0, |end| end + 1),
+            _ => 0,
+        };
+        text.push(' ');
+        text.push_str(part.get(length..).unwrap_or_default());
+    }
+    text
 }
 
 /// Whether a name hints at a secret.

@@ -10,24 +10,25 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use mask::{mask, mask_text};
-pub use origin::Origin;
-pub use read::NotOurs;
+pub(crate) use mask::{mask, mask_text};
+pub(crate) use origin::Origin;
+pub(crate) use read::NotOurs;
 
+use crate::envelope::TokenState;
 use crate::token::Token;
 use percent::Set;
 use zeroize::Zeroizing;
 
 /// The portal: one origin to write, others to recognise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Portal {
+pub(crate) struct Portal {
     base: Origin,
     aliases: Vec<Origin>,
 }
 
 /// How an issue link is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// `BASE/issues/123`
     Plain,
     /// `BASE/api/v1/issues/123`
@@ -38,7 +39,7 @@ pub enum Shape {
 
 /// What an issue link of ours says.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Link {
+pub(crate) struct Link {
     shape: Shape,
     number: String,
     /// Query and fragment of the plain form, as written, with their `?` and `#`.
@@ -48,47 +49,33 @@ pub struct Link {
 
 impl Link {
     /// How it is written.
-    #[must_use]
-    pub fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
 
     /// The issue's number, as written.
-    #[must_use]
-    pub fn number(&self) -> &str {
+    pub(crate) fn number(&self) -> &str {
         &self.number
     }
 
     /// The token in it, percent-decoded; none where there is none or an empty one.
-    #[must_use]
-    pub fn carried_token(&self) -> Option<Zeroizing<String>> {
+    pub(crate) fn carried_token(&self) -> Option<Zeroizing<String>> {
         self.token.clone()
     }
 }
 
 /// What becomes of links of users without a token (`portal.tokenless`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tokenless {
+pub(crate) enum Tokenless {
     /// They get the plain form.
     Plain,
     /// They are left alone.
     Keep,
 }
 
-/// The user of a link, as far as links are concerned.
-#[derive(Debug, Clone, Copy)]
-pub enum Holder<'a> {
-    /// Has this token.
-    Token(&'a Token),
-    /// Has none, or is no user of the bot's.
-    None,
-    /// Has a value that is no usable token.
-    Unusable,
-}
-
 /// What is to be done with a link.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing.
     Leave,
     /// This is to be written over it.
@@ -97,43 +84,37 @@ pub enum Verdict {
 
 impl Portal {
     /// A portal with the origin that is written, and others that are recognised.
-    #[must_use]
-    pub fn new(base: Origin, aliases: Vec<Origin>) -> Self {
+    pub(crate) fn new(base: Origin, aliases: Vec<Origin>) -> Self {
         Self { base, aliases }
     }
 
     /// The token in `written`, percent-decoded, if it is a login link of ours.
-    #[must_use]
-    pub fn carried(&self, written: &str) -> Option<Zeroizing<String>> {
+    pub(crate) fn carried(&self, written: &str) -> Option<Zeroizing<String>> {
         self.read(written)?.carried_token()
     }
 
     /// What `written` says, if it is an issue link of ours.
-    #[must_use]
-    pub fn read(&self, written: &str) -> Option<Link> {
+    pub(crate) fn read(&self, written: &str) -> Option<Link> {
         self.judge(written).ok()
     }
 
     /// What `written` says, or why it is no issue link of ours.
-    pub fn judge(&self, written: &str) -> Result<Link, NotOurs> {
+    pub(crate) fn judge(&self, written: &str) -> Result<Link, NotOurs> {
         read::link(self, written)
     }
 
     /// Whether `written` is a link to one of our origins at all, be it an issue link or not.
-    #[must_use]
-    pub fn is_on(&self, written: &str) -> bool {
+    pub(crate) fn is_on(&self, written: &str) -> bool {
         read::after_origin(self, written).is_ok()
     }
 
     /// The form without a token.
-    #[must_use]
-    pub fn plain(&self, link: &Link) -> String {
+    pub(crate) fn plain(&self, link: &Link) -> String {
         format!("{}/issues/{}{}", self.base, link.number, link.tail)
     }
 
     /// The form that logs the user in.
-    #[must_use]
-    pub fn login(&self, link: &Link, token: &Token) -> String {
+    pub(crate) fn login(&self, link: &Link, token: &Token) -> String {
         format!(
             "{}/login?token={}&redirect=/issues/{}{}",
             self.base,
@@ -156,23 +137,22 @@ impl Portal {
     }
 }
 
-/// What is to be done with the link `written` of this user. `strip`: the link loses a token whatever the setting,
+/// What is to be done with the link `written` of a user whose token is in this state. `strip`: the link loses a token whatever the setting,
 /// for the issue has changed hands or the user's token was removed.
-#[must_use]
-pub fn decide(
+pub(crate) fn decide(
     portal: &Portal,
     written: &str,
-    holder: &Holder<'_>,
+    state: &TokenState,
     tokenless: Tokenless,
     strip: bool,
 ) -> Verdict {
     let Some(link) = portal.read(written) else { return Verdict::Leave };
     let strip = strip && link.token.is_some();
-    let right = match (holder, tokenless) {
-        (Holder::Token(token), _) => portal.login(&link, token),
-        (Holder::None, Tokenless::Plain) => portal.plain(&link),
-        (Holder::None | Holder::Unusable, _) if strip => portal.plain(&link),
-        (Holder::None, Tokenless::Keep) | (Holder::Unusable, _) => return Verdict::Leave,
+    let right = match (state, tokenless) {
+        (TokenState::Sealed { token, .. } | TokenState::Plaintext(token), _) => portal.login(&link, token),
+        (TokenState::None, Tokenless::Plain) => portal.plain(&link),
+        (TokenState::None | TokenState::Unusable(_), _) if strip => portal.plain(&link),
+        (TokenState::None, Tokenless::Keep) | (TokenState::Unusable(_), _) => return Verdict::Leave,
     };
     if right == written { Verdict::Leave } else { Verdict::Write(right) }
 }

@@ -5,7 +5,7 @@ use url::Url;
 
 /// An origin from the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     scheme: String,
     /// Lower-case ASCII; an international name in punycode.
     host: String,
@@ -14,7 +14,7 @@ pub struct Origin {
 
 /// Why a text is no origin. The text itself is not quoted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OriginFault {
+pub(crate) enum OriginFault {
     /// It is no URL at all.
     #[error("is not a URL; write scheme and host, as in https://portal.example.org")]
     NotAUrl,
@@ -30,11 +30,8 @@ pub enum OriginFault {
 }
 
 impl Origin {
-    /// Reads an origin.
-    ///
-    /// # Errors
-    /// Says what would be right.
-    pub fn parse(text: &str) -> Result<Self, OriginFault> {
+    /// Reads an origin; the fault says what would be right.
+    pub(crate) fn parse(text: &str) -> Result<Self, OriginFault> {
         if text.chars().any(|c| c <= ' ' || c == '\u{7f}' || c == '\\') {
             return Err(OriginFault::NotAUrl);
         }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 /// Why a link is no issue link of ours: the first rule that it fails. The messages complete "not ours: …".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotOurs {
+pub(crate) enum NotOurs {
     /// A character that may stand in no link of ours, anywhere.
     #[error("a space, a control character or a backslash stands in it")]
     Character,
@@ -43,8 +43,7 @@ pub enum NotOurs {
 
 impl NotOurs {
     /// The rule as one stable word, for `--json`.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Character => "character",
             Self::NoUrl => "no_url",

@@ -1,4 +1,6 @@
 use super::*;
+use crate::envelope::UnusableReason;
+use crate::token::TokenFault;
 use proptest::prelude::*;
 
 const TOKEN: &str = "7812-5733-8392-7092";
@@ -15,14 +17,14 @@ fn token() -> Token {
 }
 
 fn with_token(written: &str) -> String {
-    match decide(&portal(), written, &Holder::Token(&token()), Tokenless::Plain, false) {
+    match decide(&portal(), written, &TokenState::Plaintext(token()), Tokenless::Plain, false) {
         Verdict::Leave => written.to_owned(),
         Verdict::Write(new) => new,
     }
 }
 
 fn without_token(written: &str) -> String {
-    match decide(&portal(), written, &Holder::None, Tokenless::Plain, false) {
+    match decide(&portal(), written, &TokenState::None, Tokenless::Plain, false) {
         Verdict::Leave => written.to_owned(),
         Verdict::Write(new) => new,
     }
@@ -247,15 +249,14 @@ fn keep_and_unusable_leave_links_alone_unless_stripped() {
     let stripped = Verdict::Write("https://yapomogu55.okdesk.ru/issues/1".to_owned());
     let tokenless_login = "https://yapomogu55.okdesk.ru/login?redirect=issues/1";
     let api = "https://yapomogu55.okdesk.ru/api/v1/issues/1";
-    for (holder, tokenless) in [
-        (Holder::None, Tokenless::Keep),
-        (Holder::Unusable, Tokenless::Keep),
-        (Holder::Unusable, Tokenless::Plain),
-    ] {
-        assert!(decide(&portal(), login, &holder, tokenless, false) == Verdict::Leave);
-        assert!(decide(&portal(), login, &holder, tokenless, true) == stripped);
-        assert!(decide(&portal(), tokenless_login, &holder, tokenless, true) == Verdict::Leave);
-        assert!(decide(&portal(), api, &holder, tokenless, true) == Verdict::Leave);
+    let unusable = || TokenState::Unusable(UnusableReason::Plaintext(TokenFault::TooLong));
+    for (state, tokenless) in
+        [(TokenState::None, Tokenless::Keep), (unusable(), Tokenless::Keep), (unusable(), Tokenless::Plain)]
+    {
+        assert!(decide(&portal(), login, &state, tokenless, false) == Verdict::Leave);
+        assert!(decide(&portal(), login, &state, tokenless, true) == stripped);
+        assert!(decide(&portal(), tokenless_login, &state, tokenless, true) == Verdict::Leave);
+        assert!(decide(&portal(), api, &state, tokenless, true) == Verdict::Leave);
     }
 }
 
@@ -362,6 +363,14 @@ fn secrets_are_masked_wherever_they_stand() {
         ("https://x/?\tcode=a\u{1b}[31m", r"https://x/?\tcode=…"),
         ("https://x/?%D1%82%D0%BE%D0%BA%D0%B5%D0%BD=abc", "https://x/?%D1%82%D0%BE%D0%BA%D0%B5%D0%BD=…"),
         ("https://x/?token=", "https://x/?token="),
+        // Readers that pass over control characters see `token`.
+        ("https://x/login?to%00ken=7812-5733-8392", "https://x/login?to%00ken=7812…"),
+        ("https://x/login?to%2509ken=7812-5733-8392", "https://x/login?to%2509ken=7812…"),
+        ("https://x/login?%74o\n%6be\u{200b}n=abc", r"https://x/login?%74o\n%6be\u{200b}n=…"),
+        ("https://x/login?to%E2%80%8Bken=abc", "https://x/login?to%E2%80%8Bken=…"),
+        ("https://x/login/7812-5733-8392-7092?a=1", "https://x/login/7812…?a=1"),
+        ("https://x/api/Login%2F78125733%3Fa=1", "https://x/api/Login%2F…%3Fa=1"),
+        ("https://x/login/1234567/issues/12345678", "https://x/login/1234567/issues/12345678"),
         (
             "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",
             "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",
@@ -516,7 +525,8 @@ proptest! {
     fn a_secret_of_any_kind_survives_no_mask(
         secret in "[0-9A-Za-z]{5,40}",
         place in prop::sample::select(vec![
-            "?token=", "?a=1&Api_Key=", "?a=1;pwd=", "#access_token=", "?a[token][]=", "?%63ode=", "?state=%&sid=", "@",
+            "?token=", "?to%00ken=", "?t%0aoken=", "?to\tken=",
+            "?a=1&Api_Key=", "?a=1;pwd=", "#access_token=", "?a[token][]=", "?%63ode=", "?state=%&sid=", "@",
         ]),
         behind in prop::sample::select(vec!["", "&a=b", "&b=%zz#c", "#d"]),
         depth in 0..=3,
@@ -548,7 +558,8 @@ proptest! {
     fn masking_twice_is_masking_once(
         parts in prop::collection::vec(prop::sample::select(vec![
             "token", "code", "=", "&", "#", ";", "%3D", "%253D", "%26", "%", "2", "5", "://", "//", ":", "@", "a", "\"",
-            "\\", "\t", "\u{1b}", "\u{202e}", "…", " ", "7812-5733-8392", "n", "x", "о", "%25", "%0a", "key", "'", "+",
+            "\\", "\t", "\u{1b}", "\u{202e}", "…", " ",
+            "login", "/", "to%00ken", "7812-5733-8392", "n", "x", "о", "%25", "%0a", "key", "'", "+",
         ]), 0..24),
     ) {
         let link: String = parts.concat();

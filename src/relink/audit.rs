@@ -18,16 +18,20 @@ const REST: u32 = 19;
 
 /// What an audit found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Discrepancies {
     /// Links that are not as they should be.
     pub links: usize,
     /// Users whose value is to be sealed, fingerprinted or reported.
-    pub users: usize,
+    pub(crate) users: usize,
 }
 
 /// Looks at every user and every issue, and queues what is not in order; what is set aside is known already. It takes
 /// half of `interval` at the most, whatever its rests.
-pub async fn audit(session: &mut Session, rules: &Rules, interval: Duration) -> Result<Found, RelinkError> {
+pub(crate) async fn audit(
+    session: &mut Session,
+    rules: &Rules,
+    interval: Duration,
+) -> Result<Discrepancies, RelinkError> {
     let known: HashSet<(i64, Option<i64>)> = changes::rest(session, None, changes::now(session).await?)
         .await?
         .set_aside
@@ -37,7 +41,7 @@ pub async fn audit(session: &mut Session, rules: &Rules, interval: Duration) -> 
     let mut rest = Rest::of(interval, pages(session).await?);
     let users = audit_users(session, rules, &known, &mut rest).await?;
     let links = audit_links(session, rules, &known, &mut rest).await?;
-    let found = Found { links, users };
+    let found = Discrepancies { links, users };
     fingerprints::forget_expired(session).await?;
     schema::audit_finished(session, found.links + found.users).await?;
     Ok(found)
@@ -80,22 +84,21 @@ async fn audit_users(
     rest: &mut Rest,
 ) -> Result<usize, RelinkError> {
     let mut found = 0;
-    let mut cursor = Cursor::start();
+    let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
         let tx = session.begin(Purpose::Read);
-        let rows = users::after(&tx, cursor.after(), PAGE).await?;
-        cursor.pass(&rows, PAGE, |row| row.telegram_id);
+        let rows = users::page(&tx, &mut cursor).await?;
         let states = open_users(rows, rules)?;
         let ids: Vec<i64> = states.keys().copied().collect();
         let remembered = users::remembered(&tx, &ids, rules.keyring.primary().as_str()).await?;
         tx.commit().await?;
-        let unsettled: Vec<Change> = remembered
+        let stale: Vec<Change> = remembered
             .into_iter()
-            .filter(|(id, remembered)| states.get(id).is_some_and(|user| user.unsettled(rules, remembered)))
+            .filter(|(id, remembered)| states.get(id).is_some_and(|user| user.is_stale(rules, remembered)))
             .filter(|(id, _)| !known.contains(&(*id, None)))
             .map(|(id, _)| Change::of_user(id))
             .collect();
-        found += queue(session, unsettled).await?;
+        found += queue(session, stale).await?;
         rest.take().await;
     }
     Ok(found)

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Pauses before a row that somebody holds is tried again: as long as it has waited already, within these bounds.
-const HELD_MIN: Duration = Duration::from_millis(50);
-const HELD_MAX: Duration = Duration::from_secs(5);
+const DEFER_MIN: Duration = Duration::from_millis(50);
+const DEFER_MAX: Duration = Duration::from_secs(5);
 
 /// Claimed changes by what they are about.
 #[derive(Default)]
@@ -52,9 +52,9 @@ impl Batch {
         self.walks.values().chain(self.issues.values()).cloned().collect()
     }
 
-    /// Whether one of these issues was put back already, for its row was held.
-    pub(super) fn was_held(&self) -> bool {
-        self.issues.values().any(|change| change.age >= HELD_MIN)
+    /// Whether one of these issues was deferred already, for its row was locked.
+    pub(super) fn was_deferred(&self) -> bool {
+        self.issues.values().any(|change| change.age >= DEFER_MIN)
     }
 
     /// Issues whose link got another token since they changed hands, each with its place in the queue.
@@ -119,7 +119,7 @@ impl Batch {
 
 fn back(user: i64, change: &Change, strip: Option<bool>) -> Back {
     let id = change.issue_id.and(change.id);
-    Back { id, user, strip, at: change.at, pause: change.age.clamp(HELD_MIN, HELD_MAX) }
+    Back { id, user, strip, at: change.at, pause: change.age.clamp(DEFER_MIN, DEFER_MAX) }
 }
 
 /// A walk that begins anew covers the one under way; what either strips is stripped.

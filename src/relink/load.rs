@@ -20,7 +20,7 @@ const FEW: usize = 16;
 
 /// What a step takes on.
 #[derive(Debug, Clone, Copy)]
-pub struct Load {
+pub(super) struct Load {
     links: usize,
     a_user: usize,
     /// The last step found more walks than it could take: to lock other changes would be in vain.
@@ -29,7 +29,7 @@ pub struct Load {
 
 /// The walks of a step.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Walks {
+pub(crate) struct Walks {
     /// Users whose issues are walked.
     pub users: usize,
     /// Users who have more issues than there was room for.

@@ -11,19 +11,22 @@ mod preview;
 mod step;
 mod sync;
 mod token_states;
+mod warning;
 mod worker;
 
-pub use plan::{Due, Plan, Strip, plan};
-pub use preview::{Page, Preview, preview};
-pub use step::Step;
-pub use sync::{Synced, about_how_many_links, sync};
-pub use token_states::{User, Users, Warning, open as open_users, read as read_users};
-pub use worker::{Part, Worker};
+pub(crate) use plan::{Due, Plan, Strip, plan};
+pub(crate) use preview::{LinkCounts, Page, Preview, preview};
+pub(crate) use step::Step;
+pub(crate) use sync::{Synced, about_how_many_links, sync};
+pub(crate) use token_states::{User, Users, open as open_users, read as read_users};
+pub(crate) use warning::Warning;
+pub(crate) use worker::{Part, Worker};
 
 use crate::config::Settings;
 use crate::db::DbError;
 use crate::db::schema::Facts;
-use crate::envelope::{KeyId, Keyring, SealFault};
+use crate::db::users::UserRow;
+use crate::envelope::{KeyId, Keyring, SealFault, TokenState};
 use crate::link::{Portal, Tokenless};
 use crate::token::TokenRule;
 use std::collections::BTreeSet;
@@ -31,7 +34,7 @@ use std::sync::Arc;
 
 /// Everything that decides what a link should be.
 #[derive(Clone)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Which links are ours, and where they lead.
     pub portal: Portal,
     /// What becomes of links of users without a token.
@@ -54,7 +57,7 @@ pub struct Rules {
 
 /// Why work stopped.
 #[derive(Debug, thiserror::Error)]
-pub enum RelinkError {
+pub(crate) enum RelinkError {
     /// The database's.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -71,8 +74,7 @@ pub enum RelinkError {
 
 impl RelinkError {
     /// As [`DbError::without`].
-    #[must_use]
-    pub fn without<'s>(self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
+    pub(crate) fn without<'s>(self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
         match self {
             Self::Database(error) => Self::Database(error.without(secrets)),
             other => other,
@@ -81,16 +83,22 @@ impl RelinkError {
 }
 
 impl Rules {
-    /// Whether the keyring file should be read again for this key, which the ring does not have.
-    #[must_use]
-    pub fn is_not_known_to_be_missing(&self, key: &KeyId) -> bool {
-        self.missing_keys.as_ref().is_some_and(|missing| !missing.contains(key))
+    /// The state of a user's token, judged by `rule`. Fails with the key that it needs where the ring does not have that
+    /// key, nor is it known to be missing: the keyring file should be read again.
+    pub(crate) fn state(&self, row: &UserRow, rule: &TokenRule) -> Result<TokenState, KeyId> {
+        let state = row.state(&self.keyring, rule);
+        if let (TokenState::Unusable(reason), Some(missing)) = (&state, &self.missing_keys)
+            && let Some(key) = reason.unknown_key()
+            && !missing.contains(key)
+        {
+            return Err(key.clone());
+        }
+        Ok(state)
     }
 
     /// The rules that follow from the settings, a keyring, and what the database's columns hold. Unknown keys are
     /// taken for missing.
-    #[must_use]
-    pub fn new(settings: &Settings, keyring: Arc<Keyring>, facts: &Facts) -> Self {
+    pub(crate) fn new(settings: &Settings, keyring: Arc<Keyring>, facts: &Facts) -> Self {
         Self {
             portal: settings.portal.portal(),
             tokenless: settings.portal.tokenless,

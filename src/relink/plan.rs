@@ -1,18 +1,18 @@
 //! From links as read to the rewrites they need. Asks fingerprints where a rule wants to know whose token a link carries;
 //! writes nothing.
 
-use super::{RelinkError, Rules, User, Users, Warning};
+use super::{RelinkError, Rules, Users, Warning};
 use crate::db::issues::{Back, IssueRow, Rewrite};
 use crate::db::{DbError, Tx, fingerprints};
-use crate::envelope::{Fingerprint, Stored};
-use crate::link::{self, Holder, Tokenless, Verdict};
+use crate::envelope::{Fingerprint, TokenState};
+use crate::link::{self, Tokenless, Verdict};
 use crate::token::Token;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// Which tokens go from a link, whatever the setting.
 #[derive(Debug, Clone, Default)]
-pub enum Strip {
+pub(crate) enum Strip {
     /// None.
     #[default]
     Nothing,
@@ -25,8 +25,7 @@ pub enum Strip {
 impl Strip {
     /// What a user's change says: `everything`, or the sealed tokens that the user no longer has. One of them that does
     /// not open may be any: then every token goes, which is the safe side.
-    #[must_use]
-    pub fn of_change(rules: &Rules, telegram_id: i64, everything: bool, former: &[String]) -> Self {
+    pub(crate) fn of_change(rules: &Rules, telegram_id: i64, everything: bool, former: &[String]) -> Self {
         if everything {
             return Self::Everything;
         }
@@ -36,8 +35,8 @@ impl Strip {
         let opened: Option<HashSet<Token>> = former
             .iter()
             .map(|sealed| match rules.keyring.read(Some(sealed), telegram_id, &rules.token_rule) {
-                Stored::Sealed { token, .. } => Some(token),
-                Stored::None | Stored::Plaintext(_) | Stored::Unusable(_) => None,
+                TokenState::Sealed { token, .. } => Some(token),
+                TokenState::None | TokenState::Plaintext(_) | TokenState::Unusable(_) => None,
             })
             .collect();
         opened.map_or(Self::Everything, |tokens| Self::These(Arc::new(tokens)))
@@ -53,7 +52,7 @@ impl Strip {
 }
 
 /// An issue to look at.
-pub struct Due {
+pub(crate) struct Due {
     /// The issue as read.
     pub issue: IssueRow,
     /// Which tokens go from it.
@@ -64,32 +63,33 @@ pub struct Due {
 
 impl Due {
     /// An issue of which nothing is known but how it stands.
-    #[must_use]
-    pub fn as_it_stands(issue: IssueRow) -> Self {
+    pub(crate) fn as_it_stands(issue: IssueRow) -> Self {
         Self { issue, strip: Strip::Nothing, back: Back::default() }
     }
 }
 
 /// What is to be written, and what is to be said.
 #[derive(Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Links to write.
     pub rewrites: Vec<Rewrite>,
     /// What does not fit.
     pub warnings: Vec<Warning>,
 }
 
-/// A user that the bot does not have.
-const NOBODY: Holder<'_> = Holder::None;
-
 /// Decides for each issue. An issue whose user is not among `users` is somebody else's by now: left alone.
-pub async fn plan(tx: &Tx<'_>, rules: &Rules, users: &Users, due: Vec<Due>) -> Result<Plan, RelinkError> {
+pub(crate) async fn plan(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    users: &Users,
+    due: Vec<Due>,
+) -> Result<Plan, RelinkError> {
     let mut plan = Plan::default();
     let mut suspects = Vec::new();
     for due in due {
-        let Some(holder) = holder(users, due.issue.telegram_id) else { continue };
+        let Some(state) = state_of(users, due.issue.telegram_id) else { continue };
         let Some(old) = due.issue.url.as_deref() else { continue };
-        match look(rules, &holder, old, &due.strip) {
+        match look(rules, state, old, &due.strip) {
             Look::Leave => {}
             Look::Write(new) => plan.add(rules, due, new),
             Look::Suspect(token) => suspects.push((due, token)),
@@ -99,11 +99,11 @@ pub async fn plan(tx: &Tx<'_>, rules: &Rules, users: &Users, due: Vec<Due>) -> R
     Ok(plan)
 }
 
-/// None for somebody of whom nothing was read.
-fn holder(users: &Users, telegram_id: Option<i64>) -> Option<Holder<'_>> {
+/// The state of an issue's token; none for a user of whom nothing was read.
+fn state_of(users: &Users, telegram_id: Option<i64>) -> Option<&TokenState> {
     match telegram_id {
-        None => Some(NOBODY),
-        Some(id) => users.get(&id).map(User::holder),
+        None => Some(&TokenState::None),
+        Some(id) => users.get(&id).map(|user| &user.state),
     }
 }
 
@@ -116,12 +116,12 @@ enum Look {
     Suspect(Token),
 }
 
-fn look(rules: &Rules, holder: &Holder<'_>, written: &str, strip: &Strip) -> Look {
+fn look(rules: &Rules, state: &TokenState, written: &str, strip: &Strip) -> Look {
     let carried = rules.portal.read(written).and_then(|link| link.carried_token());
     let strip = carried.as_ref().is_some_and(|token| strip.takes(token));
-    match link::decide(&rules.portal, written, holder, rules.tokenless, strip) {
+    match link::decide(&rules.portal, written, state, rules.tokenless, strip) {
         Verdict::Write(new) => Look::Write(new),
-        Verdict::Leave if left_alone(rules, holder) => {
+        Verdict::Leave if left_alone(rules, state) => {
             carried.and_then(|text| Token::parse(&text).ok()).map_or(Look::Leave, Look::Suspect)
         }
         Verdict::Leave => Look::Leave,
@@ -129,19 +129,19 @@ fn look(rules: &Rules, holder: &Holder<'_>, written: &str, strip: &Strip) -> Loo
 }
 
 /// Whether the rules leave this user's links as they are.
-fn left_alone(rules: &Rules, holder: &Holder<'_>) -> bool {
-    match holder {
-        Holder::Token(_) => false,
-        Holder::None => rules.tokenless == Tokenless::Keep,
-        Holder::Unusable => true,
+fn left_alone(rules: &Rules, state: &TokenState) -> bool {
+    match state {
+        TokenState::Sealed { .. } | TokenState::Plaintext(_) => false,
+        TokenState::None => rules.tokenless == Tokenless::Keep,
+        TokenState::Unusable(_) => true,
     }
 }
 
 /// Whether a token that these users had goes from a link of this one, whom the rules leave alone.
-fn is_foreign(holder: &Holder<'_>, telegram_id: Option<i64>, had_it: &BTreeSet<i64>) -> bool {
-    match (holder, telegram_id) {
+fn is_foreign(state: &TokenState, telegram_id: Option<i64>, had_it: &BTreeSet<i64>) -> bool {
+    match (state, telegram_id) {
         // The value may be the very token, in a form that cannot be read at the moment.
-        (Holder::Unusable, Some(id)) if had_it.contains(&id) => false,
+        (TokenState::Unusable(_), Some(id)) if had_it.contains(&id) => false,
         _ => !had_it.is_empty(),
     }
 }
@@ -165,10 +165,10 @@ async fn strip_foreign_tokens(
     for ((due, _), prints) in suspects.into_iter().zip(prints) {
         let had_it: BTreeSet<i64> =
             prints.iter().filter_map(|one| known.get(&one[..])).flatten().copied().collect();
-        let Some(holder) = holder(users, due.issue.telegram_id) else { continue };
+        let Some(state) = state_of(users, due.issue.telegram_id) else { continue };
         let Some(old) = due.issue.url.as_deref() else { continue };
-        if is_foreign(&holder, due.issue.telegram_id, &had_it)
-            && let Verdict::Write(new) = link::decide(&rules.portal, old, &holder, rules.tokenless, true)
+        if is_foreign(state, due.issue.telegram_id, &had_it)
+            && let Verdict::Write(new) = link::decide(&rules.portal, old, state, rules.tokenless, true)
         {
             plan.add(rules, due, new);
         }
@@ -203,7 +203,7 @@ fn fits(link: &str, limit: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{Key, KeyId, Keyring};
+    use crate::envelope::{Key, KeyId, Keyring, OpenFault, UnusableReason};
     use crate::link::{Origin, Portal};
     use crate::token::TokenRule;
 
@@ -224,6 +224,10 @@ mod tests {
             portal_fingerprint: String::new(),
             missing_keys: None,
         }
+    }
+
+    fn unusable() -> TokenState {
+        TokenState::Unusable(UnusableReason::Sealed(OpenFault::DoesNotOpen))
     }
 
     fn token(text: &str) -> Token {
@@ -247,24 +251,22 @@ mod tests {
     #[test]
     fn a_link_that_is_left_alone_is_suspect_for_its_token() {
         let (keep, plain) = (rules(Tokenless::Keep), rules(Tokenless::Plain));
-        let own = token("OLD");
-        let new = token("NEW");
         let old = || Strip::These(Arc::new([token("OLD")].into()));
         let plain_link = || Look::Write(PLAIN.to_owned());
         let suspect = || Look::Suspect(token("OLD"));
-        for (rules, holder, written, strip, expected) in [
-            (&keep, Holder::None, WITH_OLD, Strip::Nothing, suspect()),
-            (&keep, Holder::None, WITH_OLD, old(), plain_link()),
-            (&keep, Holder::None, PLAIN, Strip::Everything, Look::Leave),
-            (&plain, Holder::None, WITH_OLD, Strip::Nothing, plain_link()),
-            (&plain, Holder::None, PLAIN, Strip::Nothing, Look::Leave),
-            (&plain, Holder::None, "https://b.example/issues/1", Strip::Everything, Look::Leave),
-            (&plain, Holder::Unusable, WITH_OLD, Strip::Nothing, suspect()),
-            (&plain, Holder::Unusable, WITH_OLD, Strip::Everything, plain_link()),
-            (&keep, Holder::Token(&own), WITH_OLD, old(), Look::Leave),
+        for (rules, state, written, strip, expected) in [
+            (&keep, TokenState::None, WITH_OLD, Strip::Nothing, suspect()),
+            (&keep, TokenState::None, WITH_OLD, old(), plain_link()),
+            (&keep, TokenState::None, PLAIN, Strip::Everything, Look::Leave),
+            (&plain, TokenState::None, WITH_OLD, Strip::Nothing, plain_link()),
+            (&plain, TokenState::None, PLAIN, Strip::Nothing, Look::Leave),
+            (&plain, TokenState::None, "https://b.example/issues/1", Strip::Everything, Look::Leave),
+            (&plain, unusable(), WITH_OLD, Strip::Nothing, suspect()),
+            (&plain, unusable(), WITH_OLD, Strip::Everything, plain_link()),
+            (&keep, TokenState::Plaintext(token("OLD")), WITH_OLD, old(), Look::Leave),
             (
                 &keep,
-                Holder::Token(&new),
+                TokenState::Plaintext(token("NEW")),
                 WITH_OLD,
                 Strip::Nothing,
                 Look::Write(WITH_OLD.replace("OLD", "NEW")),
@@ -272,29 +274,28 @@ mod tests {
             // A token that could be nobody's.
             (
                 &keep,
-                Holder::None,
+                TokenState::None,
                 "https://a.example/login?token=%20&redirect=/issues/1",
                 Strip::Nothing,
                 Look::Leave,
             ),
         ] {
-            assert!(look(rules, &holder, written, &strip) == expected, "{written} {strip:?}");
+            assert!(look(rules, &state, written, &strip) == expected, "{written} {strip:?}");
         }
     }
 
     #[test]
     fn a_token_is_foreign_unless_it_may_be_the_users_own() {
         let had_it = |ids: &[i64]| ids.iter().copied().collect::<BTreeSet<_>>();
-        let none = Holder::None;
-        for (holder, id, had_it, foreign) in [
-            (none, Some(7), had_it(&[]), false),
-            (none, Some(7), had_it(&[7]), true),
-            (none, None, had_it(&[8]), true),
-            (Holder::Unusable, Some(7), had_it(&[]), false),
-            (Holder::Unusable, Some(7), had_it(&[7, 8]), false),
-            (Holder::Unusable, Some(7), had_it(&[8]), true),
+        for (state, id, had_it, foreign) in [
+            (TokenState::None, Some(7), had_it(&[]), false),
+            (TokenState::None, Some(7), had_it(&[7]), true),
+            (TokenState::None, None, had_it(&[8]), true),
+            (unusable(), Some(7), had_it(&[]), false),
+            (unusable(), Some(7), had_it(&[7, 8]), false),
+            (unusable(), Some(7), had_it(&[8]), true),
         ] {
-            assert_eq!(is_foreign(&holder, id, &had_it), foreign, "{holder:?} {id:?} {had_it:?}");
+            assert_eq!(is_foreign(&state, id, &had_it), foreign, "{state:?} {id:?} {had_it:?}");
         }
     }
 

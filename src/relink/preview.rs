@@ -2,16 +2,17 @@
 //! of it may be otherwise a moment later.
 
 use super::{Due, Plan, RelinkError, Rules, Strip, plan, read_users};
-use crate::db::issues::{self, IssueRow, Stretch};
+use crate::db::issues::{self, IssueRow};
 use crate::db::session::Purpose;
 use crate::db::{Cursor, Session, Tx, changes};
-use std::collections::{BTreeSet, HashMap};
+use crate::link::{Portal, Shape};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Issues a page.
 const PAGE: usize = 2_000;
 
 /// A pass over all issues, or over those of some users.
-pub struct Preview {
+pub(crate) struct Preview {
     left: Left,
 }
 
@@ -19,12 +20,12 @@ pub struct Preview {
 enum Left {
     /// Everybody's issues, in order of user and issue.
     OfEverybody(Cursor<(i64, i64)>),
-    /// Those of these users, each with how far it is done.
-    Of(Vec<Stretch>),
+    /// Those of these users, the last one first.
+    Of(Vec<(i64, Cursor<i64>)>),
 }
 
 /// What one page came to.
-pub struct Page {
+pub(crate) struct Page {
     /// Issues looked at.
     pub looked_at: Vec<IssueRow>,
     /// What would be written.
@@ -33,20 +34,22 @@ pub struct Page {
 
 impl Preview {
     /// Over everybody's issues.
-    #[must_use]
-    pub fn of_everybody() -> Self {
-        Self { left: Left::OfEverybody(Cursor::start()) }
+    pub(crate) fn of_everybody() -> Self {
+        Self { left: Left::OfEverybody(Cursor::with_pages_of(PAGE)) }
     }
 
     /// Over the issues of these users.
-    #[must_use]
-    pub fn of_users(users: &BTreeSet<i64>) -> Self {
-        let stretches = users.iter().rev().map(|user| Stretch { telegram_id: *user, after: None }).collect();
-        Self { left: Left::Of(stretches) }
+    pub(crate) fn of_users(users: &BTreeSet<i64>) -> Self {
+        let users = users.iter().rev().map(|user| (*user, Cursor::with_pages_of(PAGE)));
+        Self { left: Left::Of(users.collect()) }
     }
 
     /// The next page; none at the end.
-    pub async fn next(&mut self, session: &mut Session, rules: &Rules) -> Result<Option<Page>, RelinkError> {
+    pub(crate) async fn next(
+        &mut self,
+        session: &mut Session,
+        rules: &Rules,
+    ) -> Result<Option<Page>, RelinkError> {
         let tx = session.begin(Purpose::Read);
         let looked_at = self.page(&tx).await?;
         if looked_at.is_empty() {
@@ -58,30 +61,87 @@ impl Preview {
     }
 
     async fn page(&mut self, tx: &Tx<'_>) -> Result<Vec<IssueRow>, RelinkError> {
-        let stretches = match &mut self.left {
-            Left::Of(stretches) => stretches,
-            Left::OfEverybody(cursor) if cursor.more() => {
-                let issues = issues::after(tx, cursor.after(), PAGE).await?;
-                cursor.pass(&issues, PAGE, |issue| (issue.telegram_id.unwrap_or(i64::MIN), issue.id));
-                return Ok(issues);
-            }
-            Left::OfEverybody(_) => return Ok(Vec::new()),
-        };
-        while let Some(stretch) = stretches.pop() {
-            let issues = issues::of_users(tx, &[stretch], PAGE).await?;
-            if let Some(last) = issues.last() {
-                if issues.len() == PAGE {
-                    stretches.push(Stretch { after: Some(last.id), ..stretch });
+        match &mut self.left {
+            Left::OfEverybody(cursor) if cursor.more() => Ok(issues::page_by_user(tx, cursor).await?),
+            Left::OfEverybody(_) => Ok(Vec::new()),
+            Left::Of(users) => {
+                while let Some((user, cursor)) = users.last_mut() {
+                    let issues = issues::page_of_user(tx, *user, cursor).await?;
+                    if !cursor.more() {
+                        users.pop();
+                    }
+                    if !issues.is_empty() {
+                        return Ok(issues);
+                    }
                 }
-                return Ok(issues);
+                Ok(Vec::new())
             }
         }
-        Ok(Vec::new())
+    }
+}
+
+/// Links by what would become of them.
+#[derive(Debug, Default)]
+pub(crate) struct LinkCounts {
+    /// All that were looked at.
+    pub links: usize,
+    /// Those that get a token.
+    pub gets_token: usize,
+    /// Login links that become plain.
+    pub becomes_plain: usize,
+    /// Login links that get another token, or the form that relinkd writes.
+    pub stays_login: usize,
+    /// Plain links that get the form that relinkd writes.
+    pub stays_plain: usize,
+    /// Those that are as they should be.
+    pub right: usize,
+    /// Left, for they lead to another host.
+    pub another_host: usize,
+    /// Left, for they lead to no issue.
+    pub no_issue_link: usize,
+    /// Issues without a link.
+    pub null: usize,
+}
+
+impl LinkCounts {
+    /// Counts all links.
+    pub(crate) async fn gather(session: &mut Session, rules: &Rules) -> Result<Self, RelinkError> {
+        let mut counts = Self::default();
+        let mut preview = Preview::of_everybody();
+        while let Some(page) = preview.next(session, rules).await? {
+            counts.add(&rules.portal, &page);
+        }
+        Ok(counts)
+    }
+
+    /// Counts the links of a page.
+    pub(crate) fn add(&mut self, portal: &Portal, page: &Page) {
+        self.links += page.looked_at.len();
+        let mut rewritten = HashSet::new();
+        for rewrite in &page.plan.rewrites {
+            rewritten.insert(rewrite.issue_id);
+            let is_login =
+                |written: &str| portal.read(written).is_some_and(|link| link.shape() == Shape::Login);
+            *match (is_login(&rewrite.old), is_login(&rewrite.new)) {
+                (true, true) => &mut self.stays_login,
+                (true, false) => &mut self.becomes_plain,
+                (false, true) => &mut self.gets_token,
+                (false, false) => &mut self.stays_plain,
+            } += 1;
+        }
+        for issue in page.looked_at.iter().filter(|issue| !rewritten.contains(&issue.id)) {
+            *match issue.url.as_deref() {
+                None => &mut self.null,
+                Some(url) if portal.read(url).is_some() => &mut self.right,
+                Some(url) if portal.is_on(url) => &mut self.no_issue_link,
+                Some(_) => &mut self.another_host,
+            } += 1;
+        }
     }
 }
 
 /// What would be written if these issues were done now.
-pub async fn preview(tx: &Tx<'_>, rules: &Rules, issues: Vec<IssueRow>) -> Result<Plan, RelinkError> {
+pub(crate) async fn preview(tx: &Tx<'_>, rules: &Rules, issues: Vec<IssueRow>) -> Result<Plan, RelinkError> {
     let users: BTreeSet<i64> = issues.iter().filter_map(|issue| issue.telegram_id).collect();
     let users: Vec<i64> = users.into_iter().collect();
     let states = read_users(tx, rules, &users).await?;

@@ -11,7 +11,7 @@ use crate::db::changes::{self, Change, Claiming};
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::issues::{self, IssueRow};
 use crate::db::{DbError, Session, Tx, fingerprints, schema, session::Purpose};
-use crate::envelope::Stored;
+use crate::envelope::TokenState;
 use crate::link::Portal;
 use crate::telemetry;
 use crate::token::Token;
@@ -32,7 +32,7 @@ pub(super) struct Task<'a> {
 
 /// What a step did.
 #[derive(Debug, Default)]
-pub struct Step {
+pub(crate) struct Step {
     /// Changes claimed.
     pub claimed: usize,
     /// Users of changes that are due, whom another session is working on.
@@ -44,9 +44,9 @@ pub struct Step {
     /// Links written.
     pub written: usize,
     /// Links that were locked or had changed: back in the queue.
-    pub held: usize,
-    /// Users whose tokens were looked at and settled.
-    pub settled: Vec<i64>,
+    pub deferred: usize,
+    /// Users whose tokens were looked at and reconciled.
+    pub reconciled: Vec<i64>,
     /// There is more to do of what it began: a walk, or a part of what was due.
     pub unfinished: bool,
     /// The walks among them.
@@ -155,24 +155,28 @@ pub(super) async fn step(
     step.looked_at = due.len();
 
     // A user's own change is when the user is looked at; a value that is no token is reported whenever it is met.
-    let to_settle: Vec<i64> = users
+    let to_reconcile: Vec<i64> = users
         .iter()
-        .filter(|(id, user)| batch.walks.contains_key(id) || matches!(user.stored, Stored::Unusable(_)))
+        .filter(|(id, user)| batch.walks.contains_key(id) || matches!(user.state, TokenState::Unusable(_)))
         .map(|(id, _)| *id)
         .collect();
     let mut entries = Vec::new();
-    if !to_settle.is_empty() {
-        *at_hand = (to_settle.len() == 1).then(|| Stage::Sealing(to_settle.clone()));
-        let settled =
-            token_states::settle(&tx, rules, &users, &to_settle, task.unsealable).await.map_err(|error| {
-                Failed { error: error.without(tokens(&users)), at: Stage::Sealing(to_settle.clone()) }
+    if !to_reconcile.is_empty() {
+        *at_hand = (to_reconcile.len() == 1).then(|| Stage::Sealing(to_reconcile.clone()));
+        let reconciled = token_states::reconcile(&tx, rules, &users, &to_reconcile, task.unsealable)
+            .await
+            .map_err(|error| Failed {
+                error: error.without(tokens(&users)),
+                at: Stage::Sealing(to_reconcile.clone()),
             })?;
-        step.settled = to_settle;
-        step.warnings.extend(settled.warnings);
-        entries.extend(settled.entries);
+        step.reconciled = to_reconcile;
+        step.warnings.extend(reconciled.warnings);
+        entries.extend(reconciled.entries);
         // A walk that goes on tries again by itself; behind its end only the token is left to look at.
-        let again =
-            settled.again.into_iter().filter(|user| !unfinished.iter().any(|c| c.telegram_id == Some(*user)));
+        let again = reconciled
+            .again
+            .into_iter()
+            .filter(|user| !unfinished.iter().any(|c| c.telegram_id == Some(*user)));
         put.extend(again.map(|user| Change {
             cursor: Some(i64::MAX),
             pause: std::time::Duration::from_secs(1),
@@ -184,8 +188,8 @@ pub(super) async fn step(
     changes::cancel_strips(&tx, &batch.written_afresh()).await?;
     let plan = plan(&tx, rules, &users, due).await?;
     changes::put(&tx, &put).await?;
-    // A row that was held a moment ago may still be: to wait for it would leave a line in the server's log each time.
-    let careful = task.careful || batch.was_held();
+    // A row that was locked a moment ago may still be: to wait for it would leave a line in the server's log each time.
+    let careful = task.careful || batch.was_deferred();
     *at_hand = (plan.rewrites.len() == 1).then(|| about(&batch, &plan));
     finish(tx, &rules.portal, &batch, plan, careful, &mut step).await.map_err(|failed| {
         let error = failed.error.without(tokens(&users));
@@ -197,7 +201,7 @@ pub(super) async fn step(
 
 /// What must stand in no message, whatever code of the bot's makes of it.
 fn tokens(users: &Users) -> impl Iterator<Item = &str> {
-    users.values().filter_map(|user| user.stored.token()).map(Token::expose)
+    users.values().filter_map(|user| user.state.token()).map(Token::expose)
 }
 
 /// What is written, each with the change that it is about.
@@ -225,14 +229,14 @@ async fn finish(
     if plan.rewrites.is_empty() {
         return Ok(tx.commit().await?);
     }
-    let held = issues::write_and_commit(tx, &plan.rewrites, careful).await.map_err(|error| {
+    let deferred = issues::write_and_commit(tx, &plan.rewrites, careful).await.map_err(|error| {
         let former: Vec<_> =
             plan.rewrites.iter().filter_map(|rewrite| portal.carried(&rewrite.old)).collect();
         let error = error.without(former.iter().map(|token| token.as_str()));
         Failed { error: error.into(), at: about(batch, &plan) }
     })?;
-    step.held = held.len();
-    step.written = plan.rewrites.len() - held.len();
+    step.deferred = deferred.len();
+    step.written = plan.rewrites.len() - deferred.len();
     Ok(())
 }
 
@@ -314,7 +318,7 @@ async fn note_removals(
         .keys()
         .copied()
         .filter(|id| {
-            finished.contains(id) && users.get(id).is_some_and(|user| matches!(user.stored, Stored::None))
+            finished.contains(id) && users.get(id).is_some_and(|user| matches!(user.state, TokenState::None))
         })
         .collect();
     if without.is_empty() {

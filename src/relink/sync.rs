@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Synced {
+pub(crate) struct Synced {
     /// Links looked at.
     pub looked_at: usize,
     /// Links written.
@@ -28,7 +28,7 @@ pub struct Synced {
 }
 
 /// About how many links there are, for a progress bar.
-pub async fn about_how_many_links(session: &mut Session) -> Result<usize, RelinkError> {
+pub(crate) async fn about_how_many_links(session: &mut Session) -> Result<usize, RelinkError> {
     let tx = session.begin(Purpose::Read);
     let links = issues::about_how_many(&tx).await?;
     tx.commit().await?;
@@ -36,7 +36,7 @@ pub async fn about_how_many_links(session: &mut Session) -> Result<usize, Relink
 }
 
 /// Brings all links, or those of these users, into form. `heard` is told of each step.
-pub async fn sync(
+pub(crate) async fn sync(
     session: &mut Session,
     rules: &Rules,
     users: Option<&[i64]>,
@@ -65,7 +65,7 @@ pub async fn sync(
         heard(&step);
         synced.looked_at += step.looked_at;
         synced.written += step.written;
-        let idle = step.claimed == 0 || (step.held > 0 && step.written == 0);
+        let idle = step.claimed == 0 || (step.deferred > 0 && step.written == 0);
         synced.warnings.extend(step.warnings);
         if !idle {
             progress = Instant::now();

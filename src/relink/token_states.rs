@@ -1,195 +1,95 @@
-//! Users as they stand: the state of each one's token, and the records that follow from it.
+//! Users: the state of each one's token, and the records that follow from it.
 //!
-//! Reading decides nothing about links. Settling seals plaintext in place, keeps the fingerprints and the list of unusable
-//! values true, and says what an operator should hear of.
+//! Reading decides nothing about links. Reconciling seals plaintext in place, keeps the fingerprints and the list of
+//! unusable values true, and says what an operator should hear of.
 
-use super::{RelinkError, Rules};
+use super::{RelinkError, Rules, Warning};
 use crate::db::history::{self, Action, Entry, Via};
-use crate::db::issues::Place;
-use crate::db::users::{self, Remembered, Sealing, UserRow};
+use crate::db::issues::RowPlace;
+use crate::db::users::{self, Remembered, Replacement, UserRow};
 use crate::db::{Tx, fingerprints};
-use crate::envelope::{KeyId, MAX_SEALED_LEN, Reason, Stored};
-use crate::link::Holder;
+use crate::envelope::{KeyId, MAX_SEALED_LEN, TokenState, UnusableReason};
 use crate::token::Token;
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
 use zeroize::Zeroizing;
 
 /// A user, read and opened.
-pub struct User {
+pub(crate) struct User {
     /// Whether the bot has such a user.
     pub known: bool,
     /// The state of their token. Where the bot has several rows of one `telegram_id`: of the first usable one.
-    pub stored: Stored,
+    pub state: TokenState,
     /// The rows with a token in plaintext.
-    plaintext: Vec<(Place, Token)>,
+    plaintext: Vec<(RowPlace, Token)>,
 }
 
 /// Users by `telegram_id`.
-pub type Users = BTreeMap<i64, User>;
+pub(crate) type Users = BTreeMap<i64, User>;
 
 impl User {
-    /// As the link rules want it.
-    #[must_use]
-    pub fn holder(&self) -> Holder<'_> {
-        match &self.stored {
-            Stored::None => Holder::None,
-            Stored::Sealed { token, .. } | Stored::Plaintext(token) => Holder::Token(token),
-            Stored::Unusable(_) => Holder::Unusable,
-        }
-    }
-
     /// Whether what relinkd keeps beside the row disagrees with it: a value to seal, a fingerprint, a report.
-    #[must_use]
-    pub fn unsettled(&self, rules: &Rules, remembered: &Remembered) -> bool {
+    pub(crate) fn is_stale(&self, rules: &Rules, remembered: &Remembered) -> bool {
         !self.to_seal(rules).is_empty()
             || self.fingerprint_differs(rules, remembered)
             || self.report_differs(remembered)
     }
 
-    fn to_seal(&self, rules: &Rules) -> &[(Place, Token)] {
+    fn to_seal(&self, rules: &Rules) -> &[(RowPlace, Token)] {
         if rules.seal_plaintext { &self.plaintext } else { &[] }
     }
 
     fn fingerprint_differs(&self, rules: &Rules, remembered: &Remembered) -> bool {
-        self.stored.token().is_some_and(|token| {
+        self.state.token().is_some_and(|token| {
             remembered.fingerprints != [rules.keyring.fingerprint_under_primary(token).1.to_vec()]
         })
     }
 
     fn report_differs(&self, remembered: &Remembered) -> bool {
-        remembered.unusable.as_deref() != self.reason().map(Reason::code)
+        remembered.unusable.as_deref() != self.reason().map(UnusableReason::code)
     }
 
-    fn reason(&self) -> Option<&Reason> {
-        match &self.stored {
-            Stored::Unusable(reason) => Some(reason),
-            Stored::None | Stored::Sealed { .. } | Stored::Plaintext(_) => None,
-        }
-    }
-}
-
-/// Something an operator should hear of, once the transaction is kept.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Warning {
-    /// A stored value is no usable token.
-    Unusable {
-        /// Whose.
-        telegram_id: i64,
-        /// Why, in words.
-        reason: String,
-    },
-    /// Several users have the same token.
-    Shared {
-        /// Who.
-        telegram_ids: Vec<i64>,
-    },
-    /// A sealed token would not fit the column.
-    NoRoomToSeal {
-        /// Whose.
-        telegram_id: i64,
-        /// What the column holds, in characters.
-        limit: usize,
-    },
-    /// A link would not fit its column.
-    NoRoomForLink {
-        /// Which.
-        issue_id: i64,
-        /// What the column holds, in characters.
-        limit: usize,
-    },
-    /// The links of a user, or one of them, could not be written; they are tried again later.
-    SetAside {
-        /// Whose.
-        telegram_id: i64,
-        /// Which; none for the user as a whole.
-        issue_id: Option<i64>,
-        /// Failures in a row.
-        attempts: i32,
-        /// The last one.
-        reason: String,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unusable { telegram_id, reason } => {
-                write!(f, "the stored token of user {telegram_id} changes no link: {reason}")
-            }
-            Self::Shared { telegram_ids } => {
-                let ids: Vec<String> = telegram_ids.iter().map(ToString::to_string).collect();
-                write!(f, "these users have the same token: {}", ids.join(", "))
-            }
-            Self::NoRoomToSeal { telegram_id, limit } => {
-                write!(
-                    f,
-                    "the token of user {telegram_id} cannot be sealed: the column holds {limit} characters only"
-                )
-            }
-            Self::NoRoomForLink { issue_id, limit } => {
-                write!(
-                    f,
-                    "the new link of issue {issue_id} would not fit: the column holds {limit} characters only"
-                )
-            }
-            Self::SetAside { telegram_id, issue_id: Some(issue), attempts, reason } => {
-                write!(
-                    f,
-                    "the link of issue {issue} of user {telegram_id} could not be written ({attempts} times): {reason}"
-                )
-            }
-            Self::SetAside { telegram_id, issue_id: None, attempts, reason } => {
-                write!(
-                    f,
-                    "user {telegram_id} could not be looked at, or the token not sealed ({attempts} times): {reason}"
-                )
-            }
+    fn reason(&self) -> Option<&UnusableReason> {
+        match &self.state {
+            TokenState::Unusable(reason) => Some(reason),
+            TokenState::None | TokenState::Sealed { .. } | TokenState::Plaintext(_) => None,
         }
     }
 }
 
 /// Reads users by `telegram_id`; there is an entry for each that is asked for. The caller has their locks, if it means to
 /// write.
-pub async fn read(tx: &Tx<'_>, rules: &Rules, ids: &[i64]) -> Result<Users, RelinkError> {
+pub(crate) async fn read(tx: &Tx<'_>, rules: &Rules, ids: &[i64]) -> Result<Users, RelinkError> {
     open(users::by_id(tx, ids).await?, rules)
 }
 
 /// Opens rows that were read. Fails with [`RelinkError::UnknownKey`] for a key that is not yet known to be missing.
-pub fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<Users, RelinkError> {
+pub(crate) fn open(rows: Vec<UserRow>, rules: &Rules) -> Result<Users, RelinkError> {
     let mut all = Users::new();
     for row in rows {
-        let stored =
-            rules.keyring.read(row.stored.as_ref().map(|s| s.as_str()), row.telegram_id, &rules.token_rule);
-        if let Stored::Unusable(reason) = &stored
-            && let Some(key) = reason.unknown_key()
-            && rules.is_not_known_to_be_missing(key)
-        {
-            return Err(RelinkError::UnknownKey(key.clone()));
-        }
+        let state = rules.state(&row, &rules.token_rule).map_err(RelinkError::UnknownKey)?;
         let user = all.entry(row.telegram_id).or_insert_with(|| User {
             known: row.place.is_some(),
-            stored: Stored::None,
+            state: TokenState::None,
             plaintext: Vec::new(),
         });
-        if let (Stored::Plaintext(token), Some(place)) = (&stored, row.place) {
+        if let (TokenState::Plaintext(token), Some(place)) = (&state, row.place) {
             user.plaintext.push((place, token.clone()));
         }
-        let better = match (&user.stored, &stored) {
-            (Stored::None, _) => true,
-            (Stored::Unusable(_), found) => found.token().is_some(),
-            (Stored::Sealed { .. } | Stored::Plaintext(_), _) => false,
+        let better = match (&user.state, &state) {
+            (TokenState::None, _) => true,
+            (TokenState::Unusable(_), found) => found.token().is_some(),
+            (TokenState::Sealed { .. } | TokenState::Plaintext(_), _) => false,
         };
         if better {
-            user.stored = stored;
+            user.state = state;
         }
     }
     Ok(all)
 }
 
-/// What settling some users came to.
+/// What reconciling some users came to.
 #[derive(Default)]
-pub(super) struct Settled {
+pub(super) struct Reconciled {
     pub warnings: Vec<Warning>,
     /// Users whose row was locked or has changed: they must be looked at again.
     pub again: Vec<i64>,
@@ -198,49 +98,49 @@ pub(super) struct Settled {
 }
 
 /// Brings sealing, fingerprints and reports of these users into line, but for the sealing of `unsealable` ones.
-pub(super) async fn settle(
+pub(super) async fn reconcile(
     tx: &Tx<'_>,
     rules: &Rules,
     users: &Users,
     ids: &[i64],
     unsealable: &HashSet<i64>,
-) -> Result<Settled, RelinkError> {
-    let mut settled = Settled::default();
+) -> Result<Reconciled, RelinkError> {
+    let mut reconciled = Reconciled::default();
     let remembered = users::remembered(tx, ids, rules.keyring.primary().as_str()).await?;
-    let unsettled: Vec<(i64, &User, Remembered)> = remembered
+    let stale: Vec<(i64, &User, Remembered)> = remembered
         .into_iter()
         .filter_map(|(id, remembered)| Some((id, users.get(&id)?, remembered)))
-        .filter(|(_, user, remembered)| user.unsettled(rules, remembered))
+        .filter(|(_, user, remembered)| user.is_stale(rules, remembered))
         .collect();
-    if unsettled.is_empty() {
-        return Ok(settled);
+    if stale.is_empty() {
+        return Ok(reconciled);
     }
-    seal(tx, rules, &unsettled, unsealable, &mut settled).await?;
-    fingerprint(tx, rules, &unsettled, &mut settled).await?;
-    for (telegram_id, user, _) in unsettled.iter().filter(|(_, user, r)| user.report_differs(r)) {
+    seal(tx, rules, &stale, unsealable, &mut reconciled).await?;
+    fingerprint(tx, rules, &stale, &mut reconciled).await?;
+    for (telegram_id, user, _) in stale.iter().filter(|(_, user, r)| user.report_differs(r)) {
         match user.reason() {
             Some(reason) => {
                 let key = reason.unknown_key().map(KeyId::as_str);
                 fingerprints::put_unusable(tx, *telegram_id, reason.code(), key).await?;
-                settled
+                reconciled
                     .warnings
                     .push(Warning::Unusable { telegram_id: *telegram_id, reason: reason.to_string() });
             }
             None => fingerprints::clear_unusable(tx, *telegram_id).await?,
         }
     }
-    history::record(tx, &settled.entries).await?;
-    Ok(settled)
+    history::record(tx, &reconciled.entries).await?;
+    Ok(reconciled)
 }
 
 async fn seal(
     tx: &Tx<'_>,
     rules: &Rules,
-    unsettled: &[(i64, &User, Remembered)],
+    stale: &[(i64, &User, Remembered)],
     unsealable: &HashSet<i64>,
-    settled: &mut Settled,
+    reconciled: &mut Reconciled,
 ) -> Result<(), RelinkError> {
-    let to_seal: Vec<(i64, &Place, &Token)> = unsettled
+    let to_seal: Vec<(i64, &RowPlace, &Token)> = stale
         .iter()
         .filter(|(id, _, _)| !unsealable.contains(id))
         .flat_map(|(id, user, _)| user.to_seal(rules).iter().map(|(place, token)| (*id, place, token)))
@@ -250,25 +150,25 @@ async fn seal(
         // Somebody may have widened the column since (`check` tells how), in the very transaction that queued this.
         limit = users::token_limit(tx).await?;
     }
-    let mut sealings = Vec::new();
+    let mut replacements = Vec::new();
     for (telegram_id, place, token) in to_seal {
         let sealed = rules.keyring.seal(token, telegram_id)?;
         match limit {
             Some(limit) if sealed.len() > limit => {
-                settled.warnings.push(Warning::NoRoomToSeal { telegram_id, limit });
+                reconciled.warnings.push(Warning::NoRoomToSeal { telegram_id, limit });
             }
-            _ => sealings.push(Sealing { telegram_id, place: *place, value: Zeroizing::new(sealed) }),
+            _ => replacements.push(Replacement { telegram_id, place: *place, value: Zeroizing::new(sealed) }),
         }
     }
-    if sealings.is_empty() {
+    if replacements.is_empty() {
         return Ok(());
     }
-    settled.again = users::seal(tx, &sealings).await?;
-    settled.entries.extend(
-        sealings
+    reconciled.again = users::seal(tx, &replacements).await?;
+    reconciled.entries.extend(
+        replacements
             .iter()
-            .map(|sealing| sealing.telegram_id)
-            .filter(|id| !settled.again.contains(id))
+            .map(|replacement| replacement.telegram_id)
+            .filter(|id| !reconciled.again.contains(id))
             .map(|telegram_id| Entry::new(telegram_id, Action::Sealed, Via::Bot)),
     );
     Ok(())
@@ -277,10 +177,10 @@ async fn seal(
 async fn fingerprint(
     tx: &Tx<'_>,
     rules: &Rules,
-    unsettled: &[(i64, &User, Remembered)],
-    settled: &mut Settled,
+    stale: &[(i64, &User, Remembered)],
+    reconciled: &mut Reconciled,
 ) -> Result<(), RelinkError> {
-    let new: Vec<(i64, &User)> = unsettled
+    let new: Vec<(i64, &User)> = stale
         .iter()
         .filter(|(_, user, remembered)| user.fingerprint_differs(rules, remembered))
         .map(|(id, user, _)| (*id, *user))
@@ -290,16 +190,16 @@ async fn fingerprint(
     }
     let put: Vec<_> = new
         .iter()
-        .filter_map(|(id, user)| Some((*id, rules.keyring.fingerprints(user.stored.token()?))))
+        .filter_map(|(id, user)| Some((*id, rules.keyring.fingerprints(user.state.token()?))))
         .collect();
     fingerprints::put(tx, &put).await?;
     let ids: Vec<i64> = new.iter().map(|(id, _)| *id).collect();
     let shared = fingerprints::shared_with(tx, &ids).await?;
-    settled.warnings.extend(shared.into_iter().map(|telegram_ids| Warning::Shared { telegram_ids }));
+    reconciled.warnings.extend(shared.into_iter().map(|telegram_ids| Warning::Shared { telegram_ids }));
     // Plaintext that stays: that the bot set it is known from nothing else.
-    settled.entries.extend(
+    reconciled.entries.extend(
         new.iter()
-            .filter(|(_, user)| matches!(user.stored, Stored::Plaintext(_)) && !rules.seal_plaintext)
+            .filter(|(_, user)| matches!(user.state, TokenState::Plaintext(_)) && !rules.seal_plaintext)
             .map(|(id, _)| Entry::new(*id, Action::Set, Via::Bot)),
     );
     Ok(())

@@ -24,7 +24,7 @@ const UNREADABLE: usize = 16;
 
 /// What one session knows between its steps.
 #[derive(Default)]
-pub struct Worker {
+pub(crate) struct Worker {
     load: Load,
     careful: bool,
     /// Users who were found locked: until when they are left alone, and for how long that was.
@@ -43,7 +43,7 @@ pub struct Worker {
 
 /// Which part of the queue a worker is to look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Part<'a> {
+pub(crate) struct Part<'a> {
     /// Places behind this one.
     pub above: i64,
     /// One of so many shares of all users, and which.
@@ -56,20 +56,19 @@ pub struct Part<'a> {
 
 impl Part<'_> {
     /// The whole queue.
-    pub const WHOLE: Self = Self { above: i64::MIN, share: (1, 0), only: None, fresh: true };
+    pub(crate) const WHOLE: Self = Self { above: i64::MIN, share: (1, 0), only: None, fresh: true };
     /// Of what was set aside, one that is due.
-    pub const AGAIN: Self = Self { fresh: false, ..Self::WHOLE };
+    pub(crate) const AGAIN: Self = Self { fresh: false, ..Self::WHOLE };
 }
 
 impl Worker {
     /// One that goes on where another's session ended.
-    #[must_use]
-    pub fn after(ended: Self) -> Self {
+    pub(crate) fn after(ended: Self) -> Self {
         Self { load: ended.load, suspect: ended.suspect, ..Self::default() }
     }
 
     /// A step did not come to its end in time, and was given up: perhaps for the one thing that it was writing.
-    pub fn given_up(&mut self) {
+    pub(crate) fn given_up(&mut self) {
         if let Some(at) = self.at_hand.take()
             && (self.load.is_one() || at.is_again())
         {
@@ -79,7 +78,7 @@ impl Worker {
     }
 
     /// Measures the way to the server, so that it is not taken for work.
-    pub async fn measure(&mut self, session: &Session) -> Result<(), DbError> {
+    pub(crate) async fn measure(&mut self, session: &Session) -> Result<(), DbError> {
         let mut shortest = Duration::MAX;
         for _ in 0..3 {
             let start = Instant::now();
@@ -91,21 +90,20 @@ impl Worker {
     }
 
     /// The time that a question takes on its way to the server and back.
-    #[must_use]
-    pub fn round_trip(&self) -> Duration {
+    pub(crate) fn round_trip(&self) -> Duration {
         self.round_trip
     }
 
     /// Does one step, or finds out a little more of what fails. Fails itself with what is about the connection or the
     /// server as a whole, and with [`RelinkError::UnknownKey`] and [`RelinkError::OtherPortal`].
-    pub async fn turn(
+    pub(crate) async fn turn(
         &mut self,
         session: &mut Session,
         rules: &Rules,
         part: Part<'_>,
     ) -> Result<Step, RelinkError> {
         if self.suspect.is_some() {
-            return self.put_off(session).await;
+            return self.set_suspect_aside(session).await;
         }
         let (start, trips) = (Instant::now(), session.trips());
         let busy = self.busy();
@@ -133,7 +131,7 @@ impl Worker {
                         start.elapsed().saturating_sub(self.round_trip * session.trips().wrapping_sub(trips));
                     self.load.worked(self.is_full(&step), took);
                     self.load.walked(step.walks);
-                    self.queue_unsealable(session, &step.settled).await?;
+                    self.queue_unsealable(session, &step.reconciled).await?;
                 }
                 self.note_busy(&step.contended);
                 Ok(step)
@@ -143,21 +141,18 @@ impl Worker {
     }
 
     /// Whether a step took all that it could: there may be more.
-    #[must_use]
-    pub fn is_full(&self, step: &Step) -> bool {
+    pub(crate) fn is_full(&self, step: &Step) -> bool {
         step.unfinished || step.claimed >= self.load.changes()
     }
 
     /// Users who were found locked a moment ago.
-    #[must_use]
-    pub fn busy(&self) -> Vec<i64> {
+    pub(crate) fn busy(&self) -> Vec<i64> {
         let now = Instant::now();
         self.busy.iter().filter(|(_, (until, _))| *until > now).map(|(user, _)| *user).collect()
     }
 
     /// When the first of the users who were found locked may be tried again.
-    #[must_use]
-    pub fn next_try(&self) -> Option<Duration> {
+    pub(crate) fn next_try(&self) -> Option<Duration> {
         let now = Instant::now();
         self.busy.values().filter(|(until, _)| *until > now).map(|(until, _)| *until - now).min()
     }
@@ -218,11 +213,11 @@ impl Worker {
             error.to_string()
         };
         self.suspect = Some((failed.at, reason));
-        self.put_off(session).await
+        self.set_suspect_aside(session).await
     }
 
     /// Sets aside what a step was about, and that alone. It is remembered until that is done: the session may have ended.
-    async fn put_off(&mut self, session: &mut Session) -> Result<Step, RelinkError> {
+    async fn set_suspect_aside(&mut self, session: &mut Session) -> Result<Step, RelinkError> {
         let mut step = Step { claimed: 1, ..Step::default() };
         let Some((at, reason)) = self.suspect.clone() else { return Ok(step) };
         match at {
@@ -252,9 +247,13 @@ impl Worker {
     }
 
     /// A user whose links are written, but whose token could not be sealed, is looked at again later.
-    async fn queue_unsealable(&mut self, session: &mut Session, settled: &[i64]) -> Result<(), RelinkError> {
+    async fn queue_unsealable(
+        &mut self,
+        session: &mut Session,
+        reconciled: &[i64],
+    ) -> Result<(), RelinkError> {
         let done: Vec<(i64, String)> =
-            settled.iter().filter_map(|user| self.unsealable.remove_entry(user)).collect();
+            reconciled.iter().filter_map(|user| self.unsealable.remove_entry(user)).collect();
         if done.is_empty() {
             return Ok(());
         }

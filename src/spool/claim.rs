@@ -16,14 +16,14 @@ use zeroize::Zeroizing;
 
 /// A file that is being worked on, by nobody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub(crate) struct Claim {
     pub(super) directory: PathBuf,
     id: String,
     name: OsString,
 }
 
 /// What a claimed file holds.
-pub enum Content {
+pub(crate) enum Content {
     /// More than the limit.
     TooLarge,
     /// All of it.
@@ -44,20 +44,17 @@ pub enum Content {
 
 impl Claim {
     /// The claim's id: 32 hexadecimal digits, never the same twice. A later claim has a greater one.
-    #[must_use]
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// The name under which the file was dropped.
-    #[must_use]
-    pub fn name(&self) -> &OsStr {
+    pub(crate) fn name(&self) -> &OsStr {
         &self.name
     }
 
     /// How large the file is, in bytes; 0 where it is gone.
-    #[must_use]
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         fs::symlink_metadata(self.file()).map_or(0, |metadata| metadata.len())
     }
 
@@ -68,7 +65,7 @@ impl Claim {
 
 /// What became of files that were to be claimed.
 #[derive(Debug, Default)]
-pub struct Claims {
+pub(crate) struct Claims {
     /// The files claimed, in the order of their arrivals.
     pub taken: Vec<Claim>,
     /// Files that cannot be moved, as far as it was not told before.
@@ -78,7 +75,7 @@ pub struct Claims {
 impl Spool {
     /// Claims files, in this order. Left out are those that are gone, are no files to take any more, cannot be moved, or
     /// have changed since they were found: they may be half written again, and the next look judges them anew.
-    pub fn claim(&mut self, arrivals: &[Arrival]) -> Result<Claims, SpoolError> {
+    pub(crate) fn claim(&mut self, arrivals: &[Arrival]) -> Result<Claims, SpoolError> {
         let mut claims = Claims::default();
         for arrival in arrivals {
             match self.claim_one(arrival)? {
@@ -148,7 +145,7 @@ impl Spool {
     }
 
     /// Claims that an earlier run, or an earlier round, has not settled, in the order in which they were claimed.
-    pub fn leftovers(&self) -> Result<Vec<Claim>, SpoolError> {
+    pub(crate) fn leftovers(&self) -> Result<Vec<Claim>, SpoolError> {
         let mut leftovers = Vec::new();
         for directory in layout::entries(&self.root.join("claimed"))? {
             let Some(id) = directory.file_name().and_then(OsStr::to_str).map(str::to_owned) else { continue };
@@ -173,7 +170,7 @@ impl Spool {
     /// # Errors
     /// The system is short of descriptors or memory; every other trouble is the file's.
     #[expect(clippy::unused_self, reason = "what is done with claims is the spool's")]
-    pub fn read(&self, claim: &Claim, limit: usize) -> Result<Content, SpoolError> {
+    pub(crate) fn read(&self, claim: &Claim, limit: usize) -> Result<Content, SpoolError> {
         let path = claim.file();
         let file = match open_dropped(&path) {
             Ok(file) => file,

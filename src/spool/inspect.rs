@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// What there is to say about a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct PathState {
     /// The directory.
     pub path: PathBuf,
     /// How it is.
@@ -22,7 +22,7 @@ pub struct Finding {
 
 /// How a directory is; with the command that mends it, for a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// As it should be, in words.
     Sound(String),
     /// relinkd works, but it should not stay so.
@@ -32,20 +32,19 @@ pub enum State {
 }
 
 /// Looks over a spool's directories, and whether the system reports new files.
-#[must_use]
-pub fn inspect(root: &Path) -> Vec<Finding> {
+pub(crate) fn inspect(root: &Path) -> Vec<PathState> {
     if is_foreign_link(root) {
-        return vec![Finding { path: root.to_owned(), state: link(root) }];
+        return vec![PathState { path: root.to_owned(), state: link(root) }];
     }
     let owner = fs::metadata(root).ok();
-    let mut findings = vec![Finding { path: root.to_owned(), state: root_state(root, owner.as_ref()) }];
+    let mut findings = vec![PathState { path: root.to_owned(), state: root_state(root, owner.as_ref()) }];
     let Some(owner) = owner.filter(Metadata::is_dir) else { return findings };
     for (name, mode) in DIRECTORIES {
         let path = root.join(name);
         let state = state(&path, mode, &owner);
-        findings.push(Finding { path, state });
+        findings.push(PathState { path, state });
     }
-    findings.push(Finding { path: root.join("incoming"), state: inotify() });
+    findings.push(PathState { path: root.join("incoming"), state: inotify() });
     findings
 }
 

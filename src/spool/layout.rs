@@ -69,7 +69,7 @@ fn make(path: &Path, mode: u32) -> Result<(), SpoolError> {
 
 /// How many files lie where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Files that will be taken, or are being taken.
     pub waiting: usize,
     /// Files in `rejected/`.
@@ -79,7 +79,7 @@ pub struct Counts {
 }
 
 /// Counts the files of a spool, whoever owns it.
-pub fn counts(root: &Path) -> Result<Counts, SpoolError> {
+pub(crate) fn counts(root: &Path) -> Result<Counts, SpoolError> {
     let mut counts = Counts::default();
     for path in entries(&root.join("incoming"))? {
         if !super::look::is_named_for_us(&path) {

@@ -16,7 +16,7 @@ pub(super) const STILL: Duration = Duration::from_secs(2);
 
 /// A file to be claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// Its name in `incoming/`.
     pub name: OsString,
     /// When it arrived: its ctime, seconds and nanoseconds.
@@ -27,8 +27,7 @@ pub struct Arrival {
 
 impl Arrival {
     /// How large it was then, in bytes.
-    #[must_use]
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.look.size
     }
 
@@ -41,7 +40,7 @@ impl Arrival {
 
 /// Why something in `incoming/` is no file to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// It is something else than a regular file.
     NoFile(&'static str),
     /// It has a second hard link: somebody can still change it.
@@ -67,7 +66,7 @@ impl fmt::Display for Reason {
 
 /// Something that is not taken; told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotTaken {
+pub(crate) struct NotTaken {
     /// Its name.
     pub name: OsString,
     /// Why.
@@ -76,7 +75,7 @@ pub struct NotTaken {
 
 /// What a look found.
 #[derive(Debug, Default)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Files that are complete, in order of arrival.
     pub ready: Vec<Arrival>,
     /// Files that wait for their second look.

@@ -16,14 +16,14 @@ mod settle;
 mod tests;
 mod watch;
 
-pub use claim::{Claim, Content};
+pub(crate) use claim::{Claim, Content};
 #[cfg(test)]
 pub(crate) use disk::recording;
-pub use inspect::{State, inspect};
-pub use layout::{Counts, counts};
-pub use look::{Arrival, NotTaken, Scan};
-pub use operators::{Listing, OperateError, Rejected, discard, list, rejected, retry};
-pub use owner::{Owner, owner};
+pub(crate) use inspect::{State, inspect};
+pub(crate) use layout::{Counts, counts};
+pub(crate) use look::{Arrival, NotTaken, Scan};
+pub(crate) use operators::{Listing, OperateError, Rejected, discard, list, rejected, retry};
+pub(crate) use owner::{Owner, owner};
 
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
@@ -36,7 +36,7 @@ use std::time::{Duration, SystemTime};
 
 /// What keeps the spool from working. The files in it stay where they are.
 #[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
+pub(crate) enum SpoolError {
     /// Another daemon works here.
     #[error("another relinkd owns the spool {}{}", path.display(), of_process(*process))]
     Owned {
@@ -85,7 +85,7 @@ fn failed<'a>(path: &'a Path, what: &'static str) -> impl FnOnce(io::Error) -> S
 }
 
 /// A spool, owned by this process as long as the value lives.
-pub struct Spool {
+pub(crate) struct Spool {
     root: PathBuf,
     lock: Flock<File>,
     watch: watch::Watch,
@@ -101,7 +101,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`SpoolError::Owned`] where another daemon has it; the operating system's.
-    pub fn open(root: &Path) -> Result<Self, SpoolError> {
+    pub(crate) fn open(root: &Path) -> Result<Self, SpoolError> {
         layout::prepare(root)?;
         Ok(Self {
             lock: own(root)?,
@@ -114,7 +114,7 @@ impl Spool {
     }
 
     /// From now on calls `wake` whenever something happens in `incoming/`.
-    pub fn watch(&mut self, wake: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn watch(&mut self, wake: impl Fn() + Send + Sync + 'static) {
         self.watch = watch::Watch::new(wake);
     }
 
@@ -124,7 +124,7 @@ impl Spool {
     ///
     /// # Errors
     /// The operating system's; [`SpoolError::Owned`] where the new directory has an owner.
-    pub fn scan(&mut self, now: SystemTime) -> Result<Scan, SpoolError> {
+    pub(crate) fn scan(&mut self, now: SystemTime) -> Result<Scan, SpoolError> {
         if let Some(left) = self.grace(now) {
             return Ok(Scan { look_again_in: Some(left), ..Scan::default() });
         }

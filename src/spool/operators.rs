@@ -21,7 +21,7 @@ const REASON_MAX: u64 = 1 << 20;
 
 /// What lies in a spool, each by name.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Files that will be taken.
     pub waiting: Vec<OsString>,
     /// Things that will not be taken.
@@ -34,7 +34,7 @@ pub struct Listing {
 
 /// A file in `rejected/`, or what is left of one.
 #[derive(Debug)]
-pub struct Rejected {
+pub(crate) struct Rejected {
     /// Its name there.
     pub name: OsString,
     /// How it is; none where only the reason is left.
@@ -45,14 +45,13 @@ pub struct Rejected {
 
 impl Rejected {
     /// For how long it has been lying there.
-    #[must_use]
-    pub fn age(&self) -> Option<Duration> {
+    pub(crate) fn age(&self) -> Option<Duration> {
         let ctime = u64::try_from(self.file.as_ref()?.ctime()).ok()?;
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + Duration::from_secs(ctime)).ok()
     }
 
     /// The lines of its reason without their translations.
-    pub fn faults(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &str> {
         let lines = self.reason.as_deref().unwrap_or_default().lines();
         lines.filter(|line| !line.starts_with(' ') && !line.is_empty())
     }
@@ -60,7 +59,7 @@ impl Rejected {
 
 /// Why nothing was done with a file.
 #[derive(Debug, thiserror::Error)]
-pub enum OperateError {
+pub(crate) enum OperateError {
     /// The name has a slash in it, or is none.
     #[error("this is no name of a file in rejected/")]
     NoName,
@@ -76,7 +75,7 @@ pub enum OperateError {
 }
 
 /// Looks through a spool.
-pub fn list(root: &Path) -> Result<Listing, SpoolError> {
+pub(crate) fn list(root: &Path) -> Result<Listing, SpoolError> {
     let mut listing = Listing {
         claimed: entries(&root.join("claimed")).ok().map(|claims| claims.len()),
         ..Listing::default()
@@ -102,7 +101,7 @@ pub fn list(root: &Path) -> Result<Listing, SpoolError> {
 }
 
 /// One file in `rejected/`.
-pub fn rejected(root: &Path, name: OsString) -> Result<Rejected, OperateError> {
+pub(crate) fn rejected(root: &Path, name: OsString) -> Result<Rejected, OperateError> {
     let path = in_rejected(root, &name)?;
     let file = fs::symlink_metadata(&path).ok();
     let beside = reason_of(&path);
@@ -114,7 +113,7 @@ pub fn rejected(root: &Path, name: OsString) -> Result<Rejected, OperateError> {
 
 /// Moves a rejected file back to `incoming/`, and its reason away. Returns the name that it has there: its own, where
 /// that is free.
-pub fn retry(root: &Path, name: &OsStr) -> Result<OsString, OperateError> {
+pub(crate) fn retry(root: &Path, name: &OsStr) -> Result<OsString, OperateError> {
     let path = in_rejected(root, name)?;
     let metadata = fs::symlink_metadata(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OperateError::Absent,
@@ -140,7 +139,7 @@ pub fn retry(root: &Path, name: &OsStr) -> Result<OsString, OperateError> {
 }
 
 /// Deletes a rejected file and its reason.
-pub fn discard(root: &Path, name: &OsStr) -> Result<(), OperateError> {
+pub(crate) fn discard(root: &Path, name: &OsStr) -> Result<(), OperateError> {
     let path = in_rejected(root, name)?;
     let (file, reason) = (remove(&path)?, remove(&reason_of(&path))?);
     if file || reason { Ok(()) } else { Err(OperateError::Absent) }

@@ -10,7 +10,7 @@ const TICKS: u64 = 100;
 
 /// The daemon that works on a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// Its process.
     pub pid: u32,
     /// For how long it has been running.
@@ -18,8 +18,7 @@ pub struct Owner {
 }
 
 /// The daemon on this machine that holds the spool's lock; none where there is none, or none that can be seen.
-#[must_use]
-pub fn owner(root: &Path) -> Option<Owner> {
+pub(crate) fn owner(root: &Path) -> Option<Owner> {
     let inode = fs::metadata(root).ok()?.ino();
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let pid = holders(&locks, inode).find(|pid| {

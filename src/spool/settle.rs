@@ -27,7 +27,7 @@ impl Spool {
     ///
     /// # Errors
     /// The operating system's; calling again goes on where it stopped, with all of them or with one.
-    pub fn settle_applied(&self, ended: &[(&Claim, &[u8])]) -> Result<(), SpoolError> {
+    pub(crate) fn settle_applied(&self, ended: &[(&Claim, &[u8])]) -> Result<(), SpoolError> {
         let applied = self.root.join("applied");
         let draft_of = |claim: &Claim| claim.directory.join(ended_with(&shortened(claim.name()), ".json"));
         let named = || ended.iter().filter(|(claim, _)| !claim.name().is_empty());
@@ -59,7 +59,7 @@ impl Spool {
 
     /// Forgets claims that have nothing left in them. Last of all: as long as one is there, the next run comes back to
     /// it.
-    pub fn close(&self, claims: &[&Claim]) -> Result<(), SpoolError> {
+    pub(crate) fn close(&self, claims: &[&Claim]) -> Result<(), SpoolError> {
         for claim in claims {
             match disk::remove_directory(&claim.directory) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -72,7 +72,7 @@ impl Spool {
     }
 
     /// Ends a claim of something that is no file to take: back with it, under its own name if that is still free.
-    pub fn put_back(&self, claim: &Claim) -> Result<(), SpoolError> {
+    pub(crate) fn put_back(&self, claim: &Claim) -> Result<(), SpoolError> {
         let incoming = self.root.join("incoming");
         // Our own move says nothing about whether it is complete.
         self.watch.distrust(claim.name());
@@ -87,7 +87,7 @@ impl Spool {
     ///
     /// # Errors
     /// The operating system's; calling again goes on where it stopped.
-    pub fn settle_rejected(&self, claim: &Claim, reason: &str) -> Result<(), SpoolError> {
+    pub(crate) fn settle_rejected(&self, claim: &Claim, reason: &str) -> Result<(), SpoolError> {
         let rejected = self.root.join("rejected");
         drop_drafts(claim)?;
         let file = claim.file();
@@ -118,7 +118,7 @@ impl Spool {
     }
 
     /// Ends a leftover whose file is gone: a reason or receipt that did not reach its place does now.
-    pub fn settle_gone(&self, claim: &Claim) -> Result<(), SpoolError> {
+    pub(crate) fn settle_gone(&self, claim: &Claim) -> Result<(), SpoolError> {
         let (applied, rejected) = (self.root.join("applied"), self.root.join("rejected"));
         for draft in layout::entries(&claim.directory)? {
             match (draft.extension().and_then(OsStr::to_str), draft.file_name(), draft.file_stem()) {

@@ -16,7 +16,7 @@ const MESSAGE_ID: &str = "f1b5a7c0d4e94c1f8a3b62e07d915c48";
 const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// Tells of what was done, once it is certain.
-pub fn tell(entries: &[Entry]) {
+pub(crate) fn tell(entries: &[Entry]) {
     if entries.is_empty() {
         return;
     }

@@ -5,7 +5,7 @@
 
 mod journal;
 
-pub use journal::tell;
+pub(crate) use journal::tell;
 
 use crate::printable::Printable;
 use log::kv::{Key, Value, VisitSource};
@@ -22,7 +22,7 @@ struct Sink {
 }
 
 /// Starts logging at this level. Later calls change the level only.
-pub fn init(level: LevelFilter) {
+pub(crate) fn init(level: LevelFilter) {
     let _ = log::set_boxed_logger(Box::new(Sink { journal: journal_reads_stderr() }));
     log::set_max_level(level);
 }
@@ -32,14 +32,14 @@ fn journal_reads_stderr() -> bool {
 }
 
 /// Whether this is the journal's stream: `JOURNAL_STREAM` holds its device and inode (systemd.exec(5)).
-pub fn journal_reads(output: impl AsFd) -> bool {
+pub(crate) fn journal_reads(output: impl AsFd) -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(output) = nix::sys::stat::fstat(output) else { return false };
     stream == format!("{}:{}", output.st_dev, output.st_ino)
 }
 
 /// Says that the program has a bug, and where; a panic's own message may quote a value, and is not printed.
-pub fn panicked(place: &str) {
+pub(crate) fn panicked(place: &str) {
     let prefix = if journal_reads_stderr() { "<2>" } else { "" };
     let _ = writeln!(
         std::io::stderr().lock(),

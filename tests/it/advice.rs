@@ -12,10 +12,10 @@ fn hints_carry_the_configuration_that_was_named() {
     let other = bench.path("other.toml");
     fs::copy(bench.config_file(), &other).unwrap();
     let other = other.display().to_string();
-    let named = bench.run(["--config", &other, "status"]).exits(5).stderr;
+    let named = bench.run(["--config", &other, "status"]).exits(5).stdout;
     assert!(named.contains(&format!("`relinkd --config {other} install`")), "{named}");
     // It comes from the environment, which is there for the next command.
-    assert!(bench.run(["status"]).exits(5).stderr.contains("`relinkd install`"));
+    assert!(bench.run(["status"]).exits(5).stdout.contains("`relinkd install`"));
     // The unit's environment is not.
     let file = bench.config_file().display().to_string();
     let daemon = bench.spawn();

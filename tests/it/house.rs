@@ -1,13 +1,13 @@
-//! The architecture: imports go down the floors that docs/architecture.md lists, and never climb.
+//! The architecture: imports go down the layers that docs/architecture.md lists, and never climb.
 //!
 //! Reads the sources as text, without comments and literals; a path that begins with `crate::` (or with
-//! `super::` out of a room) names the room it goes to.
+//! `super::` out of a module) names the module it goes to.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Rooms of one floor that must not know each other.
+/// Modules of one layer that must not know each other.
 const STRANGERS: [(&str, &str); 2] = [("db", "spool"), ("spool", "db")];
 
 /// What pure knowledge does without.
@@ -19,24 +19,24 @@ const MAIN_LIMIT: usize = 60;
 
 #[test]
 fn imports_go_down_only() {
-    let floors = floors();
+    let layers = layers();
     let mut offenders = Vec::new();
     for source in sources() {
-        let Some(from) = &source.room else { continue };
-        let Some(own) = floors.get(from.as_str()) else {
+        let Some(from) = &source.module else { continue };
+        let Some(own) = layers.get(from.as_str()) else {
             offenders
-                .push(format!("{}: the room `{from}` is on no floor of docs/architecture.md", source.name));
+                .push(format!("{}: the module `{from}` is on no layer of docs/architecture.md", source.name));
             continue;
         };
-        for (line, to) in source.imports(&floors) {
-            let Some(other) = floors.get(to.as_str()) else {
+        for (line, to) in source.imports(&layers) {
+            let Some(other) = layers.get(to.as_str()) else {
                 offenders
-                    .push(format!("{}:{line}: `{to}` is on no floor of docs/architecture.md", source.name));
+                    .push(format!("{}:{line}: `{to}` is on no layer of docs/architecture.md", source.name));
                 continue;
             };
             if other > own {
                 offenders.push(format!(
-                    "{}:{line}: `{from}` (floor {own}) climbs to `{to}` (floor {other})",
+                    "{}:{line}: `{from}` (layer {own}) climbs to `{to}` (layer {other})",
                     source.name
                 ));
             }
@@ -50,17 +50,17 @@ fn imports_go_down_only() {
 
 #[test]
 fn pure_knowledge_knows_no_edge() {
-    let floors = floors();
+    let layers = layers();
     let mut offenders = Vec::new();
     for source in sources() {
-        if source.room.as_deref().and_then(|room| floors.get(room)) != Some(&0) {
+        if source.module.as_deref().and_then(|module| layers.get(module)) != Some(&0) {
             continue;
         }
         for (number, line) in
             source.code.lines().enumerate().take_while(|(_, line)| !line.contains("#[cfg(test)]"))
         {
             for edge in EDGES.iter().filter(|edge| names(line, edge)) {
-                offenders.push(format!("{}:{}: floor 0 uses {edge}", source.name, number + 1));
+                offenders.push(format!("{}:{}: layer 0 uses {edge}", source.name, number + 1));
             }
         }
     }
@@ -80,47 +80,47 @@ fn main_parses_calls_and_reports() {
 fn the_reader_of_imports_reads_them_all() {
     let source = Source {
         name: "src/db/session.rs".to_owned(),
-        room: Some("db".to_owned()),
+        module: Some("db".to_owned()),
         code: bare(
             "//! See [`crate::cli`].\nuse crate::{token::Token, link, spool::{Claim, intake}};\n/* crate::audit */\n\
-             fn f() { \"crate::rekey\"; crate::policy::g(); super::super::daemon::h(); '\"'; crate::survey::i() }\n",
+             fn f() { \"crate::tokens\"; crate::policy::g(); super::super::daemon::h(); '\"'; crate::status::i() }\n",
         ),
     };
-    let floors = ["cli", "token", "link", "spool", "audit", "rekey", "policy", "daemon", "survey", "intake"];
-    let floors = floors.map(|room| (room.to_owned(), 0)).into();
+    let layers = ["cli", "token", "link", "spool", "audit", "tokens", "policy", "daemon", "status", "intake"];
+    let layers = layers.map(|module| (module.to_owned(), 0)).into();
     let found: Vec<_> =
-        source.imports(&floors).into_iter().map(|(line, room)| format!("{line} {room}")).collect();
-    assert_eq!(found, ["2 token", "2 link", "2 spool", "4 policy", "4 survey", "4 daemon"]);
+        source.imports(&layers).into_iter().map(|(line, module)| format!("{line} {module}")).collect();
+    assert_eq!(found, ["2 token", "2 link", "2 spool", "4 policy", "4 status", "4 daemon"]);
 }
 
 struct Source {
     name: String,
-    /// The first part of the module path; `None` for lib.rs and main.rs, which see the whole house.
-    room: Option<String>,
+    /// The first part of the module path; `None` for lib.rs and main.rs, which see everything.
+    module: Option<String>,
     /// The text without comments and literals, line for line.
     code: String,
 }
 
 impl Source {
-    /// The other rooms that this file names, with the line.
-    fn imports(&self, floors: &BTreeMap<String, usize>) -> Vec<(usize, String)> {
+    /// The other modules that this file names, with the line.
+    fn imports(&self, layers: &BTreeMap<String, usize>) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         for (at, prefix) in self.code.match_indices("crate::") {
             if !self.code[..at].ends_with(is_word) {
-                for room in rooms_after(&self.code[at + prefix.len()..]) {
-                    found.push((self.line(at), room));
+                for module in modules_after(&self.code[at + prefix.len()..]) {
+                    found.push((self.line(at), module));
                 }
             }
         }
-        // `super::` leads out of a room only where it ends at the name of another one.
+        // `super::` leads out of a module only where it ends at the name of another one.
         for (at, prefix) in self.code.match_indices("super::") {
-            for room in rooms_after(&self.code[at + prefix.len()..]) {
-                if floors.contains_key(&room) && !self.holds_module(&room) {
-                    found.push((self.line(at), room));
+            for module in modules_after(&self.code[at + prefix.len()..]) {
+                if layers.contains_key(&module) && !self.holds_module(&module) {
+                    found.push((self.line(at), module));
                 }
             }
         }
-        found.retain(|(_, room)| Some(room) != self.room.as_ref());
+        found.retain(|(_, module)| Some(module) != self.module.as_ref());
         found
     }
 
@@ -129,13 +129,13 @@ impl Source {
     }
 
     fn holds_module(&self, module: &str) -> bool {
-        let room = root().join("src").join(self.room.as_deref().unwrap_or_default());
-        room.join(format!("{module}.rs")).exists() || room.join(module).is_dir()
+        let directory = root().join("src").join(self.module.as_deref().unwrap_or_default());
+        directory.join(format!("{module}.rs")).exists() || directory.join(module).is_dir()
     }
 }
 
 /// The first names of a path's rest: one, or those of a `{…}` group at its outer level.
-fn rooms_after(rest: &str) -> Vec<String> {
+fn modules_after(rest: &str) -> Vec<String> {
     let word = |text: &str| text.chars().take_while(|&c| is_word(c)).collect::<String>();
     let Some(group) = rest.strip_prefix('{') else { return vec![word(rest)] };
     let (mut depth, mut names, mut fresh) = (0_u32, Vec::new(), true);
@@ -164,25 +164,25 @@ fn names(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| !line[..at].ends_with(|c| is_word(c) || c == ':'))
 }
 
-/// Room to floor, from the table in docs/architecture.md.
-fn floors() -> BTreeMap<String, usize> {
+/// Module to layer, from the table in docs/architecture.md.
+fn layers() -> BTreeMap<String, usize> {
     let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
-    let mut floors = BTreeMap::new();
+    let mut layers = BTreeMap::new();
     for row in text.lines().filter_map(|line| line.strip_prefix("| ")) {
         let mut cells = row.split(" | ");
-        let (Some(floor), Some(rooms)) = (cells.next(), cells.next()) else { continue };
-        let Some(floor) = floor.chars().next().and_then(|digit| digit.to_digit(10)) else { continue };
+        let (Some(layer), Some(modules)) = (cells.next(), cells.next()) else { continue };
+        let Some(layer) = layer.chars().next().and_then(|digit| digit.to_digit(10)) else { continue };
         let (mut depth, mut quoted) = (0_u32, None::<String>);
-        for c in rooms.chars() {
+        for c in modules.chars() {
             match (c, &mut quoted) {
                 ('`', None) => quoted = Some(String::new()),
-                ('`', Some(room)) => {
+                ('`', Some(module)) => {
                     if depth == 0 {
-                        floors.insert(std::mem::take(room), floor as usize);
+                        layers.insert(std::mem::take(module), layer as usize);
                     }
                     quoted = None;
                 }
-                (c, Some(room)) => room.push(c),
+                (c, Some(module)) => module.push(c),
                 ('(', None) => depth += 1,
                 (')', None) => depth -= 1,
                 _ => {}
@@ -190,10 +190,10 @@ fn floors() -> BTreeMap<String, usize> {
         }
     }
     assert!(
-        floors.values().max() == Some(&4) && floors.len() > 10,
-        "docs/architecture.md lists the floors: {floors:?}"
+        layers.values().max() == Some(&4) && layers.len() > 10,
+        "docs/architecture.md lists the layers: {layers:?}"
     );
-    floors
+    layers
 }
 
 fn sources() -> Vec<Source> {
@@ -216,10 +216,10 @@ fn sources() -> Vec<Source> {
 fn read(path: &Path) -> Source {
     let inside = path.strip_prefix(root().join("src")).unwrap();
     let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
-    let room = first.trim_end_matches(".rs").to_owned();
+    let module = first.trim_end_matches(".rs").to_owned();
     Source {
         name: format!("src/{}", inside.display()),
-        room: (room != "lib" && room != "main").then_some(room),
+        module: (module != "lib" && module != "main").then_some(module),
         code: bare(&fs::read_to_string(path).unwrap()),
     }
 }

@@ -6,7 +6,7 @@ use clap::{CommandFactory, ValueEnum};
 
 /// The shells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Shell {
+pub(crate) enum Shell {
     /// bash
     Bash,
     /// zsh

@@ -2,61 +2,59 @@
 
 use super::{Answer, Place, keys_in_use};
 use crate::cli::output::Failure;
-use crate::printable::Printable;
-use crate::spool::Listing;
+use crate::cli::spool;
 use crate::status::{Local, Remote};
 use serde_json::{Value, json};
 
 pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Value {
     let remote = answer.as_ref().ok();
-    let standing = remote.map(|remote| &remote.standing);
-    let survey = remote.map(|remote| &remote.survey);
+    let work = remote.map(|remote| &remote.work);
+    let stats = remote.map(|remote| &remote.token_stats);
     json!({
-        "version": 1,
         "daemon": local.daemon.map(|owner| json!({
             "pid": owner.pid, "uptime_seconds": owner.uptime.as_secs(),
         })),
-        "spool": spool(place, local, remote),
+        "spool": files(place, local, remote),
         "keyring": keyring(place),
         "database": database(answer),
         "server": remote.map(|remote| json!({
-            "endpoint": remote.endpoint, "version": remote.standing.server_version,
+            "endpoint": remote.endpoint, "version": remote.work.server_version,
         })),
         "mode": remote.and_then(Remote::mode),
         "daemons": remote.map(|remote| remote.daemons.len()),
         "uptime_seconds": remote.and_then(|remote| remote.daemons.first()?.running_seconds),
         "links_written": remote.map(Remote::links_written),
         "backlog": {
-            "changes": standing.map(|standing| standing.changes),
-            "oldest_seconds": standing.and_then(|standing| standing.oldest_seconds),
+            "changes": work.map(|work| work.changes),
+            "oldest_seconds": work.and_then(|work| work.oldest_seconds),
         },
-        "set_aside_count": standing.map(|standing| standing.set_aside_count),
-        "set_aside": standing.map(|standing| standing.set_aside.iter().map(|held| json!({
-            "telegram_id": held.telegram_id, "issue_id": held.issue_id, "attempts": held.attempts,
-            "reason": held.reason,
+        "set_aside_count": work.map(|work| work.set_aside_count),
+        "set_aside": work.map(|work| work.set_aside.iter().map(|one| json!({
+            "telegram_id": one.telegram_id, "issue_id": one.issue_id, "attempts": one.attempts,
+            "reason": one.reason,
         })).collect::<Vec<_>>()),
-        "triggers": standing.map(|standing| json!({
-            "sound": standing.triggers.sound(), "wanted": standing.triggers.wanted,
-            "unsound": standing.triggers.unsound,
+        "triggers": work.map(|work| json!({
+            "sound": work.triggers.sound(), "wanted": work.triggers.wanted,
+            "unsound": work.triggers.unsound,
         })),
         "users": {
-            "with_token": survey.map(|survey| survey.with_token),
-            "sealed": survey.map(|survey| survey.sealed),
-            "plaintext": survey.map(|survey| survey.plaintext),
-            "unusable": survey.map(|survey| survey.unusable.len()),
-            "unusable_ids": survey.map(|survey| survey.unusable.keys().collect::<Vec<_>>()),
-            "duplicated": survey.map(|survey| &survey.duplicated),
+            "with_token": stats.map(|stats| stats.with_token),
+            "sealed": stats.map(|stats| stats.sealed),
+            "plaintext": stats.map(|stats| stats.plaintext),
+            "unusable": stats.map(|stats| stats.unusable.len()),
+            "unusable_ids": stats.map(|stats| stats.unusable.keys().collect::<Vec<_>>()),
+            "duplicated": stats.map(|stats| &stats.duplicated),
         },
         "keys": {
             "primary": place.keyring.as_ref().ok().map(|keyring| keyring.primary().as_str()),
             "in_use": keys_in_use(answer),
             "daemons_seal_with": remote.map(|it| it.daemons.iter().map(|daemon| &daemon.seals_with).collect::<Vec<_>>()),
-            "missing": survey.map(|survey| &survey.missing_keys),
+            "missing": stats.map(|stats| &stats.missing_keys),
         },
         "audit": {
-            "finished_at": standing.and_then(|it| it.audit.as_ref()).map(|audit| &audit.finished_at),
-            "age_seconds": standing.and_then(|it| it.audit.as_ref()).map(|audit| audit.age_seconds),
-            "found": standing.and_then(|it| it.audit.as_ref()).map(|audit| audit.found),
+            "finished_at": work.and_then(|it| it.audit.as_ref()).map(|audit| &audit.finished_at),
+            "age_seconds": work.and_then(|it| it.audit.as_ref()).map(|audit| audit.age_seconds),
+            "found": work.and_then(|it| it.audit.as_ref()).map(|audit| audit.found),
             "next_seconds": remote.and_then(Remote::next_audit_seconds),
         },
     })
@@ -75,39 +73,23 @@ fn database(answer: &Answer) -> Value {
         Err(silence) => {
             let Failure { cause, next, .. } = Failure::from_database(&silence.error);
             json!({
-                "answers": false, "refuses": silence.refuses(), "error": cause.as_str(), "next": next.as_str(),
+                "answers": false, "refuses": super::refuses(&silence.error), "error": cause.as_str(), "next": next.as_str(),
             })
         }
     }
 }
 
-fn spool(place: &Place<'_>, local: &Local, remote: Option<&Remote>) -> Value {
+fn files(place: &Place<'_>, local: &Local, remote: Option<&Remote>) -> Value {
     let counts = local.counts.as_ref().ok();
     let listing = local.listing.as_ref();
-    let not_taken = |listing: &Listing| -> Vec<Value> {
-        let one = listing.not_taken.iter();
-        one.map(|it| json!({ "name": Printable::name(&it.name).as_str(), "reason": it.reason.to_string() }))
-            .collect()
-    };
-    let rejected = |listing: &Listing| -> Vec<Value> {
-        let one = listing.rejected.iter();
-        one.map(|it| {
-            json!({
-                "name": Printable::name(&it.name).as_str(),
-                "age_seconds": it.age().map(|age| age.as_secs()),
-                "reason": it.faults().collect::<Vec<_>>(),
-            })
-        })
-        .collect()
-    };
     json!({
         "directory": place.settings.spool.directory.to_string_lossy(),
         "error": local.counts.as_ref().err().map(ToString::to_string),
         "waiting": counts.map(|counts| counts.waiting),
         "rejected": counts.map(|counts| counts.rejected),
         "not_taken": counts.map(|counts| counts.not_taken),
-        "rejected_files": listing.map(rejected),
-        "not_taken_files": listing.map(not_taken),
+        "rejected_files": listing.map(spool::rejected_as_json),
+        "not_taken_files": listing.map(spool::not_taken_as_json),
         "reason": remote.and_then(Remote::files_wait),
     })
 }

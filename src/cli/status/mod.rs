@@ -10,8 +10,7 @@ mod watch;
 use super::StatusArgs;
 use super::database;
 use super::output::{self, Exit, Failure};
-use crate::check::Commands;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::db::connect::Role;
 use crate::db::{Connector, DbError, Session, schema, users};
 use crate::envelope::Keyring;
@@ -25,23 +24,27 @@ use std::time::Duration;
 /// How long the database may take for all of it.
 pub(super) const WITHIN: Duration = Duration::from_secs(60);
 
-pub(super) fn run(config: &Path, args: &StatusArgs, named: bool) -> Result<Exit, Failure> {
-    let mut place = Place::open(config, named)?;
+pub(super) fn run(config: &Path, args: &StatusArgs) -> Result<Exit, Failure> {
+    let mut place = Place::open(config)?;
     database::block_on(async {
         if args.watch {
             return watch::watch(&mut place).await;
         }
         let local = status::local(&place.settings.spool.directory);
         if !args.json && !args.prometheus {
-            screen::show(&screen::local(&place, &local));
+            screen::show(&screen::local(&place, &local), "");
         }
         let remote = place.ask(WITHIN).await;
         if args.json {
-            output::json(&json::document(&place, &local, &remote));
+            output::json(json::document(&place, &local, &remote));
         } else if args.prometheus {
             output::script(place.metrics(&local, &remote).to_string().trim_end());
         } else {
-            screen::show(&screen::remote(&place, &remote));
+            screen::show(&screen::remote(&place, &remote), "");
+            // Why the database's part is missing stands there.
+            if remote.is_err() && place.keyring.is_ok() {
+                return Ok(Exit::Database);
+            }
         }
         place.end(&remote)
     })
@@ -49,32 +52,27 @@ pub(super) fn run(config: &Path, args: &StatusArgs, named: bool) -> Result<Exit,
 
 /// What there is to look at, as whom.
 pub(super) struct Place<'a> {
-    pub(super) commands: Commands<'a>,
+    pub(super) config: &'a Path,
     pub(super) settings: Settings,
     pub(super) keyring: Result<Keyring, KeyringError>,
-    connector: Option<Connector>,
     session: Option<Session>,
 }
 
 /// What the database told, or why it did not.
 pub(super) type Answer = Result<Remote, Silence>;
 
+/// Whether the server answered, and refused: then relinkd was never installed there, or not for this role.
+pub(super) fn refuses(error: &DbError) -> bool {
+    let schema =
+        matches!(error, DbError::NoSchema | DbError::WrongVersion { .. } | DbError::OtherTables { .. });
+    schema || error.code().is_some()
+}
+
 /// Why the database's part is missing.
 pub(super) struct Silence {
     pub(super) error: DbError,
     /// What the stored values name, where that much could be seen.
     pub(super) keys: Option<BTreeMap<String, u64>>,
-}
-
-impl Silence {
-    /// Whether the server answered, and refused: then relinkd was never installed there, or not for this role.
-    pub(super) fn refuses(&self) -> bool {
-        let schema = matches!(
-            self.error,
-            DbError::NoSchema | DbError::WrongVersion { .. } | DbError::OtherTables { .. }
-        );
-        schema || self.error.code().is_some()
-    }
 }
 
 impl From<DbError> for Silence {
@@ -85,37 +83,23 @@ impl From<DbError> for Silence {
 
 impl<'a> Place<'a> {
     /// Reads what there is to read as whoever runs the command, then becomes the spool's owner.
-    pub(super) fn open(config: &'a Path, named: bool) -> Result<Self, Failure> {
-        let mut settings = database::settings(config)?;
-        let commands = Commands::new(config, named);
+    pub(super) fn open(config: &'a Path) -> Result<Self, Failure> {
+        let mut settings = config::load(config)?;
         let keyring = keyring_file::load(&settings.keyring.file, database::spool_owner_for_root(&settings));
         database::become_spool_owner(&mut settings)?;
-        Ok(Self { commands, settings, keyring, connector: None, session: None })
+        Ok(Self { config, settings, keyring, session: None })
     }
 
     /// Asks the database, within this time; over the same session as the last time, if there is one.
     pub(super) async fn ask(&mut self, within: Duration) -> Answer {
-        match tokio::time::timeout(within, self.try_ask()).await {
-            Ok(Ok(remote)) => Ok(remote),
-            Ok(Err(silence)) => {
-                self.session = None;
-                Err(silence)
-            }
-            Err(_) => {
-                self.session = None;
-                Err(DbError::Silent(within).into())
-            }
-        }
+        let silent = |_| Err(DbError::Silent(within).into());
+        tokio::time::timeout(within, self.try_ask()).await.unwrap_or_else(silent)
     }
 
     async fn try_ask(&mut self) -> Answer {
-        if self.connector.is_none() {
-            self.connector = Some(Connector::new(&self.settings.database)?);
-        }
-        let mut session = match (self.session.take(), &self.connector) {
-            (Some(session), _) if !session.is_closed() => session,
-            (_, Some(connector)) => connector.connect(Role::Command).await?,
-            (_, None) => return Err(DbError::NoRow.into()),
+        let mut session = match self.session.take() {
+            Some(session) if !session.is_closed() => session,
+            _ => Connector::new(&self.settings.database)?.connect(Role::Command).await?,
         };
         if let Err(error) = schema::verify(&session, &self.settings.tables).await {
             let keys = users::keys_in_use(&mut session, &self.settings.tables.users).await.ok().flatten();
@@ -131,7 +115,7 @@ impl<'a> Place<'a> {
         let told = remote.as_ref().map_or_else(|_| Metrics::default(), Remote::metrics);
         let up = told.up || local.daemon.is_some();
         let counts = local.counts.as_ref().ok().copied();
-        Metrics { up, ..told }.with_local(&self.settings, self.commands.config, counts)
+        Metrics { up, ..told }.with_local(&self.settings, self.config, counts)
     }
 
     /// The end of the command: the keyring's trouble, else the database's.
@@ -147,7 +131,7 @@ impl<'a> Place<'a> {
 /// The keys that the stored values name, where that could be seen.
 fn keys_in_use(answer: &Answer) -> Option<&BTreeMap<String, u64>> {
     match answer {
-        Ok(remote) => Some(&remote.survey.keys),
+        Ok(remote) => Some(&remote.token_stats.keys),
         Err(silence) => silence.keys.as_ref(),
     }
 }

@@ -2,16 +2,16 @@
 //! Of no list are more than five shown.
 
 use super::{Answer, Place};
-use crate::check::Commands;
 use crate::cli::output::{self, Failure, count, rough, rough_seconds, things};
 use crate::cli::{database, spool};
+use crate::config;
 use crate::db::presence::Daemon;
-use crate::db::standing::{Holder, SetAside, Standing};
+use crate::db::status::{LockHolder, SetAside, WorkStatus};
 use crate::envelope::KeyId;
-use crate::keyring_file::KeyringError;
+use crate::keyring_file::{KeyringError, shell_word};
 use crate::printable::Printable;
 use crate::status::{Local, Remote};
-use crate::survey::Survey;
+use crate::tokens::TokenStats;
 use std::collections::BTreeMap;
 
 /// How many of anything are shown.
@@ -36,18 +36,8 @@ pub(super) struct Line {
     text: Printable,
 }
 
-/// Writes lines.
-pub(super) fn show(lines: &[Line]) {
-    write(lines, "");
-}
-
-/// Writes lines over those that are there.
-pub(super) fn show_in_place(lines: &[Line]) {
-    // Clear what is left of the old line (ECMA-48, 8.3.41).
-    write(lines, "\x1b[K");
-}
-
-fn write(lines: &[Line], end: &'static str) {
+/// Writes lines, each with this at its end.
+pub(super) fn show(lines: &[Line], end: &'static str) {
     let colours = output::has_colour();
     for line in lines {
         let colour = match line.tone {
@@ -56,7 +46,8 @@ fn write(lines: &[Line], end: &'static str) {
             Tone::Wrong => Some("\x1b[31m"),
             Tone::More => None,
         };
-        output::row(line.name, colour.filter(|_| colours), &line.text, end);
+        let word = format!("{:<12}", line.name);
+        output::coloured("", (&word, colour.filter(|_| colours)), &line.text, end);
     }
 }
 
@@ -92,7 +83,6 @@ impl Lines {
 /// What is known without the database.
 pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
     let mut lines = Lines::default();
-    let commands = &place.commands;
     if let Some(owner) = &local.daemon {
         let text = format!("running here for {}, process {}", rough(owner.uptime), owner.pid);
         lines.row("daemon", Tone::Good, text);
@@ -100,10 +90,10 @@ pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
         lines.row("daemon", Tone::Amiss, "none is running here");
         // Without a keyring it would not start.
         if place.keyring.is_ok() {
-            lines.mend(format!("systemctl start {}", commands.unit()));
+            lines.mend("systemctl start relinkd");
         }
     }
-    files(&mut lines, commands, local);
+    files(&mut lines, local);
     match &place.keyring {
         Ok(keyring) => lines.row(
             "keyring",
@@ -115,7 +105,7 @@ pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
     lines.0
 }
 
-fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
+fn files(lines: &mut Lines, local: &Local) {
     let counts = match &local.counts {
         Ok(counts) => counts,
         Err(error) => return lines.row("spool", Tone::Wrong, error.to_string()),
@@ -136,8 +126,8 @@ fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
         format!("rejected: {}: {}", Printable::name(&file.name), spool::summary(file))
     });
     if let Some(file) = listing.rejected.first() {
-        let name = crate::keyring_file::shell_word(Printable::name(&file.name).as_str());
-        lines.mend(commands.relinkd(&format!("spool show {name}")));
+        let name = shell_word(Printable::name(&file.name).as_str());
+        lines.mend(format!("relinkd spool show {name}"));
     }
     lines.some(&listing.not_taken, listing.not_taken.len(), |file| {
         format!("not taken: {}: {}", Printable::name(&file.name), file.reason)
@@ -152,20 +142,19 @@ fn files(lines: &mut Lines, commands: &Commands<'_>, local: &Local) {
 /// What the database told, or why it did not.
 pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
     let mut lines = Lines::default();
-    let commands = &place.commands;
     match answer {
         Ok(remote) => {
             lines.row(
                 "server",
                 Tone::Good,
-                format!("{}, Postgres {}", remote.endpoint, remote.standing.server_version),
+                format!("{}, Postgres {}", remote.endpoint, remote.work.server_version),
             );
-            daemons(&mut lines, commands, &remote.daemons);
+            daemons(&mut lines, place, &remote.daemons);
             links(&mut lines, remote);
             backlog(&mut lines, remote);
-            triggers(&mut lines, commands, &remote.standing);
-            tokens(&mut lines, commands, &remote.survey);
-            keys(&mut lines, place, &remote.survey.keys, &remote.survey.missing_keys);
+            triggers(&mut lines, &remote.work);
+            tokens(&mut lines, &remote.token_stats);
+            keys(&mut lines, place, &remote.token_stats.keys, &remote.token_stats.missing_keys);
             audit(&mut lines, place, remote);
         }
         Err(silence) => {
@@ -186,7 +175,7 @@ pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
     lines.0
 }
 
-fn daemons(lines: &mut Lines, commands: &Commands<'_>, daemons: &[Daemon]) {
+fn daemons(lines: &mut Lines, place: &Place<'_>, daemons: &[Daemon]) {
     if daemons.is_empty() {
         return lines.row("connected", Tone::Wrong, "no daemon: nothing is brought into links");
     }
@@ -199,11 +188,12 @@ fn daemons(lines: &mut Lines, commands: &Commands<'_>, daemons: &[Daemon]) {
     lines.row("connected", tone, format!("{}, mode {mode}{up}", things(daemons.len(), "daemon")));
     if polls {
         lines.cause("notifications do not come through, as behind a pooler: looks once a second");
-        lines.mend(format!("{} # let database.url name the server itself", commands.edit()));
+        let config = shell_word(&place.config.to_string_lossy());
+        lines.mend(format!("editor {config} && relinkd check # let database.url name the server itself"));
     }
     if waits {
         lines.cause("a daemon has another [portal] than the one that links follow, and writes none");
-        lines.mend(format!("systemctl reload {}", commands.unit()));
+        lines.mend("systemctl reload relinkd");
     }
     let files: Vec<&str> = daemons.iter().filter_map(|daemon| daemon.files_wait.as_deref()).collect();
     if !files.is_empty() {
@@ -220,43 +210,39 @@ fn links(lines: &mut Lines, remote: &Remote) {
 }
 
 fn backlog(lines: &mut Lines, remote: &Remote) {
-    let standing = &remote.standing;
-    match standing.oldest_seconds {
-        Some(age) if standing.changes > 0 => {
+    let work = &remote.work;
+    match work.oldest_seconds {
+        Some(age) if work.changes > 0 => {
             let late = age > LATE_SECONDS;
             lines.row(
                 "backlog",
                 if late { Tone::Amiss } else { Tone::Good },
-                format!(
-                    "{} waiting, the oldest for {}",
-                    things(standing.changes, "change"),
-                    rough_seconds(age)
-                ),
+                format!("{} waiting, the oldest for {}", things(work.changes, "change"), rough_seconds(age)),
             );
-            holders(lines, &remote.holders);
+            holders(lines, &remote.lock_holders);
         }
         _ => lines.row("backlog", Tone::Good, "nothing is waiting"),
     }
-    if standing.set_aside_count > 0 {
-        let total = usize::try_from(standing.set_aside_count).unwrap_or(usize::MAX);
+    if work.set_aside_count > 0 {
+        let total = usize::try_from(work.set_aside_count).unwrap_or(usize::MAX);
         lines.row(
             "set aside",
             Tone::Amiss,
             format!("{}, tried again by themselves", things(total, "change")),
         );
-        lines.some(&standing.set_aside, total, set_aside);
+        lines.some(&work.set_aside, total, set_aside);
         lines.cause("the reason names what refuses: a trigger or a constraint of the bot's tables");
     }
 }
 
-fn set_aside(held: &SetAside) -> String {
-    let issue = held.issue_id.map_or_else(String::new, |issue| format!("issue {issue} of "));
-    let user = held.telegram_id.map_or_else(|| "everybody".to_owned(), |id| format!("user {id}"));
-    let tried = i64::from(held.attempts);
-    format!("{issue}{user} failed {}: {}", things(tried, "time"), held.reason)
+fn set_aside(one: &SetAside) -> String {
+    let issue = one.issue_id.map_or_else(String::new, |issue| format!("issue {issue} of "));
+    let user = one.telegram_id.map_or_else(|| "everybody".to_owned(), |id| format!("user {id}"));
+    let tried = i64::from(one.attempts);
+    format!("{issue}{user} failed {}: {}", things(tried, "time"), one.reason)
 }
 
-fn holders(lines: &mut Lines, holders: &[Holder]) {
+fn holders(lines: &mut Lines, holders: &[LockHolder]) {
     lines.some(holders, holders.len(), |holder| {
         let since = holder.seconds.map_or_else(String::new, |age| format!(", for {}", rough_seconds(age)));
         format!("session {} of {} has locked rows of the bot's tables{since}", holder.pid, holder.user)
@@ -269,8 +255,8 @@ fn holders(lines: &mut Lines, holders: &[Holder]) {
     }
 }
 
-fn triggers(lines: &mut Lines, commands: &Commands<'_>, standing: &Standing) {
-    let triggers = &standing.triggers;
+fn triggers(lines: &mut Lines, work: &WorkStatus) {
+    let triggers = &work.triggers;
     let sound = triggers.unsound.is_empty();
     lines.row(
         "triggers",
@@ -281,43 +267,44 @@ fn triggers(lines: &mut Lines, commands: &Commands<'_>, standing: &Standing) {
         format!("{name} is missing, disabled, or not as it should be")
     });
     if !sound {
-        lines.mend(format!("{} # says which, and how", commands.relinkd("check")));
+        lines.mend("relinkd check # says which, and how");
     }
 }
 
-fn tokens(lines: &mut Lines, commands: &Commands<'_>, survey: &Survey) {
-    let sound = survey.unusable.is_empty() && survey.duplicated.is_empty();
+fn tokens(lines: &mut Lines, stats: &TokenStats) {
+    let sound = stats.unusable.is_empty() && stats.duplicated.is_empty();
     lines.row(
         "tokens",
         if sound { Tone::Good } else { Tone::Amiss },
         format!(
             "{}: {} sealed, {} in plaintext; {} unusable",
-            things(survey.with_token, "usable token"),
-            count(survey.sealed),
-            count(survey.plaintext),
-            count(survey.unusable.len())
+            things(stats.with_token, "usable token"),
+            count(stats.sealed),
+            count(stats.plaintext),
+            count(stats.unusable.len())
         ),
     );
     // Those whose key is missing are told beneath `keys`, key by key.
-    let own: Vec<(&i64, &&str)> =
-        survey.unusable.iter().filter(|(_, reason)| **reason != "unknown_key").collect();
-    lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({reason})"));
+    let own: Vec<_> = stats.unusable.iter().filter(|(_, reason)| reason.unknown_key().is_none()).collect();
+    lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({})", reason.code()));
     if let Some((id, _)) = own.first() {
-        lines.mend(commands.relinkd(&format!("token set {id}")));
+        lines.mend(format!("relinkd token set {id}"));
     }
-    if let Some(last) = survey.duplicated.last() {
-        lines.cause(format!("these users share tokens with each other: {}", listed(&survey.duplicated)));
-        lines.mend(commands.relinkd(&format!("token set {last}")));
+    if let Some(last) = stats.duplicated.last() {
+        lines.cause(format!(
+            "these users share tokens with each other: {}",
+            listed(&stats.duplicated, ToString::to_string)
+        ));
+        lines.mend(format!("relinkd token set {last}"));
     }
 }
 
-/// The first of these ids, and how many more there are.
-fn listed<'i>(ids: impl IntoIterator<Item = &'i i64>) -> String {
-    let all: Vec<&i64> = ids.into_iter().collect();
-    let some: Vec<String> = all.iter().take(SHOWN).map(ToString::to_string).collect();
-    let more = all.len() - some.len();
-    let rest = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
-    some.join(", ") + &rest
+/// The first of these, and how many more there are.
+fn listed<T>(all: impl IntoIterator<Item = T>, one: impl Fn(T) -> String) -> String {
+    let mut all = all.into_iter();
+    let some: Vec<String> = all.by_ref().take(SHOWN).map(one).collect();
+    let more = all.count();
+    some.join(", ") + &if more > 0 { format!(" and {} more", count(more)) } else { String::new() }
 }
 
 fn keys(
@@ -328,14 +315,11 @@ fn keys(
 ) {
     let ring = place.keyring.as_ref().ok();
     let primary = ring.map_or_else(|| "no keyring".to_owned(), |ring| format!("primary {}", ring.primary()));
-    let uses: Vec<String> =
-        in_use.iter().take(SHOWN).map(|(key, values)| format!("{key}: {}", count(*values))).collect();
-    let more = in_use.len() - uses.len();
-    let more = if more > 0 { format!(" and {} more", count(more)) } else { String::new() };
-    let uses = if uses.is_empty() { "none".to_owned() } else { uses.join(", ") };
+    let uses = listed(in_use, |(key, values)| format!("{key}: {}", count(*values)));
+    let uses = if uses.is_empty() { "none" } else { &uses };
     let missing: Vec<(&String, &u64)> = missing.iter().collect();
     let tone = if missing.is_empty() { Tone::Good } else { Tone::Wrong };
-    lines.row("keys", tone, format!("{primary}; in use: {uses}{more}"));
+    lines.row("keys", tone, format!("{primary}; in use: {uses}"));
     if missing.is_empty() {
         return;
     }
@@ -345,25 +329,20 @@ fn keys(
         Err(_) => "and the keyring cannot be used",
     };
     lines.some(&missing, missing.len(), |(key, values)| {
-        format!("{} under the key {key}, {why}", sealed(**values))
+        format!("{} under the key {key}, {why}", database::sealed(**values))
     });
     lines.mend(match &place.keyring {
         Ok(_) => database::bring_back_key(&place.settings),
         Err(KeyringError::Absent(path)) => database::bring_back(path),
-        Err(error) => error.mend().unwrap_or_else(|| place.commands.relinkd("check --offline")),
+        Err(error) => error.mend().unwrap_or_else(|| "relinkd check --offline".to_owned()),
     });
-}
-
-fn sealed(values: u64) -> String {
-    let verb = if values == 1 { "is" } else { "are" };
-    format!("{} {verb} sealed", things(values, "token"))
 }
 
 fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
     let next = remote
         .next_audit_seconds()
         .map_or_else(String::new, |seconds| format!("; the next in {}", rough_seconds(seconds)));
-    let Some(audit) = &remote.standing.audit else {
+    let Some(audit) = &remote.work.audit else {
         return lines.row("audit", Tone::Good, format!("none yet{next}"));
     };
     let late = audit.age_seconds > place.settings.audit.late_after().as_secs_f64();
@@ -374,6 +353,6 @@ fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
     );
     if late {
         lines.cause("late: none came to its end since; the log says why");
-        lines.mend(format!("journalctl -u {} -p warning", place.commands.unit()));
+        lines.mend(format!("journalctl -u {} -p warning", config::unit(place.config)));
     }
 }

@@ -64,10 +64,11 @@ async fn draw(place: &mut Place<'_>, terminal: bool) {
     lines.extend(screen::remote(place, &remote));
     if terminal {
         output::control(HOME);
-        screen::show_in_place(&lines);
+        // Clear what is left of the old line (ECMA-48, 8.3.41).
+        screen::show(&lines, "\x1b[K");
         output::control(CLEAR_BELOW);
     } else {
-        screen::show(&lines);
+        screen::show(&lines, "");
         output::line("");
     }
 }

@@ -39,7 +39,7 @@ const DEFAULT_PORT: u16 = 5432;
 /// How to reach the database, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "Section")]
-pub struct Database {
+pub(crate) struct Database {
     /// Where to try, in this order; at least one.
     pub hosts: Vec<Endpoint>,
     /// The role: of the text, else `PGUSER`, else the operating system's user.
@@ -86,7 +86,7 @@ impl From<Section> for Database {
 
 /// One server, or one address of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     pub host: Host,
     /// Where to connect to without asking for the name's address.
     pub hostaddr: Option<IpAddr>,
@@ -95,14 +95,14 @@ pub struct Endpoint {
 
 /// A `host`: a name or an address, or the directory of a unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Host {
+pub(crate) enum Host {
     Name(String),
     Socket(PathBuf),
 }
 
 /// `keepalives*`; what is none is the connection's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keepalives {
+pub(crate) struct Keepalives {
     pub enabled: Option<bool>,
     pub idle: Option<Duration>,
     pub interval: Option<Duration>,
@@ -111,7 +111,7 @@ pub struct Keepalives {
 
 /// `ssl*`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tls {
+pub(crate) struct Tls {
     pub mode: TlsMode,
     pub root_cert: Option<RootCert>,
     /// `sslcert` and `sslkey`.
@@ -120,7 +120,7 @@ pub struct Tls {
 
 /// `sslmode`, in libpq's meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TlsMode {
+pub(crate) enum TlsMode {
     Disable,
     /// Only where the server wants it.
     Allow,
@@ -137,13 +137,13 @@ pub enum TlsMode {
 
 /// Who vouches for the server's certificate: whom the operating system trusts, or the certificates in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RootCert {
+pub(crate) enum RootCert {
     System,
     File(PathBuf),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCert {
+pub(crate) struct ClientCert {
     pub cert: PathBuf,
     pub key: PathBuf,
 }
@@ -158,7 +158,7 @@ struct Implied {
 impl Database {
     /// Reads a URI (`postgresql://`, `postgres://`) or `key=value` text; names that it leaves out come from the
     /// process's environment.
-    pub fn parse(text: &str) -> Result<Self, DatabaseFault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, DatabaseFault> {
         Self::of_text(text)?.in_environment(&Environment::of_process())
     }
 
@@ -186,7 +186,7 @@ impl Database {
 
     /// The same database for a process that has become `os_user`: the role, and the database named after it, follow
     /// where nothing else names them.
-    pub fn with_os_user(mut self, os_user: &str) -> Self {
+    pub(crate) fn with_os_user(mut self, os_user: &str) -> Self {
         if self.implied.user {
             os_user.clone_into(&mut self.user);
             if self.implied.dbname {
@@ -210,7 +210,7 @@ impl fmt::Display for Endpoint {
 
 /// Why a text says no database. The messages complete "database.url …" and repeat no value.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum DatabaseFault {
+pub(crate) enum DatabaseFault {
     /// A parameter that is not obeyed here.
     #[error("has the parameter `{0}`, which relinkd does not know{hint}; known are {known}", hint = hint(.0), known = KEYS.join(", "))]
     UnknownKey(String),

@@ -4,7 +4,7 @@
 
 mod sleep;
 
-use super::board::Room;
+use super::progress::Loop;
 use super::{Shared, in_time, warnings};
 use crate::backoff::Backoff;
 use crate::db::doorbell::{self, Rings};
@@ -37,14 +37,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
     while !shared.stop.is_set() {
         let Err(error) = Box::pin(connected(&shared, &mut backoff)).await else { break };
         shared.disconnected();
-        shared.trouble(Room::Links, &error);
+        shared.trouble(Loop::Links, &error);
         shared.pause(backoff.next(super::jitter())).await;
     }
 }
 
 /// One connection's life. Returns when the daemon stops.
 async fn connected(shared: &Shared, backoff: &mut Backoff) -> Result<(), DbError> {
-    shared.board.beat(Room::Links);
+    shared.progress.beat(Loop::Links);
     let (links, mut rings) = in_time(prepare(shared)).await?;
     shared.connected();
     let end = tokio::select! {
@@ -71,8 +71,8 @@ async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
     match mode {
         Mode::Listen => {
             // It holds the sleeper's lock: the server ends it when a daemon that is frozen or cut off says nothing.
-            listener.settle_in(Purpose::Listen).await?;
-            session.settle_in(Purpose::Relink).await?;
+            listener.dedicate_to(Purpose::Listen).await?;
+            session.dedicate_to(Purpose::Relink).await?;
         }
         Mode::Poll if shared.first_time_polling() => log::warn!(
             "notifications do not come through: a pooler seems to stand between relinkd and Postgres; \
@@ -195,7 +195,7 @@ impl Links<'_> {
         self.shared.other_portal(true);
         let mine = self.rules().portal_fingerprint;
         while !self.interrupted() {
-            self.shared.board.beat(Room::Links);
+            self.shared.progress.beat(Loop::Links);
             if schema::portal_now(&self.listener).await?.is_none_or(|portal| portal == mine) {
                 break;
             }
@@ -291,7 +291,7 @@ impl Links<'_> {
         if place.is_none() {
             let mut session = self.shared.connector.connect(Role::Worker).await?;
             if self.mode == Mode::Listen {
-                session.settle_in(Purpose::Relink).await?;
+                session.dedicate_to(Purpose::Relink).await?;
             }
             let mut worker = Worker::default();
             worker.measure(&session).await?;
@@ -304,7 +304,7 @@ impl Links<'_> {
     async fn turn(&self, index: usize, part: Part<'_>) -> Result<(Step, bool), RelinkError> {
         let mut place = self.workers[index].lock().await;
         let Some((session, worker)) = place.as_mut() else { return Ok((Step::default(), false)) };
-        self.shared.board.beat(Room::Links);
+        self.shared.progress.beat(Loop::Links);
         let rules = self.rules();
         let limit = time_for(worker);
         let Ok(step) = tokio::time::timeout(limit, worker.turn(session, &rules, part)).await else {
@@ -337,8 +337,8 @@ impl Links<'_> {
             self.looked_up_to.fetch_max(up_to, Ordering::Relaxed);
         }
         if step.claimed > 0 {
-            self.shared.board.say(Room::Links, "relinking");
-            self.shared.board.wrote(step.written);
+            self.shared.progress.say(Loop::Links, "relinking");
+            self.shared.progress.wrote(step.written);
             warnings::log(&step.warnings);
         }
         if step.everybody {
@@ -390,11 +390,12 @@ impl Links<'_> {
     }
 
     fn say_up_to_date(&self) {
-        let mut line = format!("up to date, {} links written since the start", self.shared.board.written());
+        let mut line =
+            format!("up to date, {} links written since the start", self.shared.progress.written());
         if self.mode == Mode::Poll {
             line.push_str(" (polling)");
         }
-        self.shared.board.say(Room::Links, &line);
+        self.shared.progress.say(Loop::Links, &line);
     }
 
     /// Closes all sessions, whether they answer or not.

@@ -1,7 +1,7 @@
 //! Nothing to do: asleep with the sleeper's lock, behind the doorbell, until somebody rings or something is due.
 
 use super::{Links, in_time};
-use crate::daemon::board::Room;
+use crate::daemon::progress::Loop;
 use crate::db::doorbell::{self, Lock, Rings};
 use crate::db::presence::{self, Mode};
 use crate::db::{DbError, changes};
@@ -55,7 +55,7 @@ impl Links<'_> {
         let due = due.map(|due| if due.is_zero() { HELD } else { due });
         let due = due.into_iter().chain(next_try).min().map(|due| tokio::time::Instant::now() + due);
         while !self.interrupted() {
-            self.shared.board.beat(Room::Links);
+            self.shared.progress.beat(Loop::Links);
             let poll = tokio::time::Instant::now() + POLL.mul_f64(1.0 + 0.25 * crate::daemon::jitter());
             let wake = due.map_or(poll, |due| due.min(poll));
             tokio::select! {

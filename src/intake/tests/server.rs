@@ -1,12 +1,12 @@
 //! A server that loses commits which were not flushed.
 
 use super::super::database::Database;
-use crate::assign::{AssignError, Objections, Outcome, Request};
 use crate::db::DbError;
 use crate::drop_file::{Change, Refusal};
 use crate::place::Place;
 use crate::spool::recording::Recording;
 use crate::token::Token;
+use crate::tokens::assign::{AssignError, Objections, Outcome, Request};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What the server holds.
@@ -54,7 +54,7 @@ impl Database for &mut Server<'_> {
     async fn assign(
         &mut self,
         requests: &[Request<'_>],
-        _held: &HashSet<i64>,
+        _waiting: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError> {
         let mut tables = self.tables().clone();
         let mut outcomes = Vec::new();
@@ -70,7 +70,7 @@ impl Database for &mut Server<'_> {
                     tables.tokens.insert(assignment.telegram_id, token.expose().to_owned());
                 }
             }
-            let file = request.author.file().unwrap();
+            let file = request.author.file.unwrap();
             tables.applied.push(file.to_owned());
             let former = tables.ledger.insert(request.claim.unwrap().to_owned(), receipt(file));
             assert_eq!(former, None, "the ledger's key lets no claim in twice");

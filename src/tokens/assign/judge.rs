@@ -4,16 +4,16 @@ use super::{AssignError, Obstacle, token};
 use crate::db::assigning::{self, Write};
 use crate::db::{Tx, fingerprints, users};
 use crate::drop_file::{Assignment, Refusal};
-use crate::envelope::{Fingerprint, KeyId, Keyring, SealFault, Stored};
+use crate::envelope::{Fingerprint, KeyId, Keyring, SealFault};
 use crate::relink::Rules;
 use crate::token::{Token, TokenRule};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// What is to be written for each user, and the fingerprints that go with it.
-pub(super) type Writes = Vec<(i64, (Option<Prints>, Write))>;
+/// What is to be written for a user, and the fingerprints of a new token.
+pub(super) type UserWrite = (Write, Option<Prints>);
 
-pub(super) enum Verdict {
-    Accepted(Writes),
+pub(super) enum Judgement {
+    Accepted(Vec<UserWrite>),
     Refused(Vec<(usize, Refusal)>),
     Waits(Obstacle),
 }
@@ -28,24 +28,24 @@ pub(super) struct Judge<'k> {
     pub(super) holders: Holders,
     pub(super) rows: assigning::Rows,
     /// Users of requests that wait.
-    pub(super) held: HashSet<i64>,
-    /// The last write for each user, with the fingerprints that go with it.
-    pub(super) writes: BTreeMap<i64, (Option<Prints>, Write)>,
+    pub(super) waiting: HashSet<i64>,
+    /// The last write for each user.
+    pub(super) writes: BTreeMap<i64, UserWrite>,
 }
 
 impl Judge<'_> {
-    pub(super) fn judge(&mut self, assignments: &[Assignment]) -> Result<Verdict, SealFault> {
-        let verdict = self.verdict(assignments)?;
-        if matches!(verdict, Verdict::Waits(_)) {
-            self.held.extend(assignments.iter().map(|assignment| assignment.telegram_id));
+    pub(super) fn judge(&mut self, assignments: &[Assignment]) -> Result<Judgement, SealFault> {
+        let judgement = self.judgement(assignments)?;
+        if matches!(judgement, Judgement::Waits(_)) {
+            self.waiting.extend(assignments.iter().map(|assignment| assignment.telegram_id));
         }
-        Ok(verdict)
+        Ok(judgement)
     }
 
-    fn verdict(&mut self, assignments: &[Assignment]) -> Result<Verdict, SealFault> {
+    fn judgement(&mut self, assignments: &[Assignment]) -> Result<Judgement, SealFault> {
         let users: HashSet<i64> = assignments.iter().map(|assignment| assignment.telegram_id).collect();
-        if users.iter().any(|user| self.held.contains(user)) {
-            return Ok(Verdict::Waits(Obstacle::Behind));
+        if users.iter().any(|user| self.waiting.contains(user)) {
+            return Ok(Judgement::Waits(Obstacle::Behind));
         }
         let mut refusals = Vec::new();
         for (index, assignment) in assignments.iter().enumerate() {
@@ -56,41 +56,41 @@ impl Judge<'_> {
             let Some(token) = token(assignment) else { continue };
             if self.holders.has_other(token, &users) {
                 // The request that waits may take the token from its holder.
-                if self.holders.has_any_of(token, &self.held) {
-                    return Ok(Verdict::Waits(Obstacle::Behind));
+                if self.holders.has_any_of(token, &self.waiting) {
+                    return Ok(Judgement::Waits(Obstacle::Behind));
                 }
                 refusals.push((index, Refusal::TokenHeld));
             }
         }
         if !refusals.is_empty() {
-            return Ok(Verdict::Refused(refusals));
+            return Ok(Judgement::Refused(refusals));
         }
         if users.iter().any(|user| self.rows.is_locked(*user)) {
-            return Ok(Verdict::Waits(Obstacle::RowLocked));
+            return Ok(Judgement::Waits(Obstacle::RowLocked));
         }
         let mut writes = Vec::with_capacity(assignments.len());
         for assignment in assignments {
             let write = self.write(assignment)?;
-            if let (Some(sealed), Some(limit)) = (&write.1.sealed, self.token_limit)
+            if let (Some(sealed), Some(limit)) = (&write.0.sealed, self.token_limit)
                 && sealed.len() > limit
             {
-                return Ok(Verdict::Waits(Obstacle::NoRoom { limit, needed: sealed.len() }));
+                return Ok(Judgement::Waits(Obstacle::NoRoom { limit, needed: sealed.len() }));
             }
-            writes.push((assignment.telegram_id, write));
+            writes.push(write);
         }
-        Ok(Verdict::Accepted(writes))
+        Ok(Judgement::Accepted(writes))
     }
 
-    pub(super) fn accept(&mut self, assignments: &[Assignment], writes: Writes) {
-        self.writes.extend(writes);
+    pub(super) fn accept(&mut self, assignments: &[Assignment], writes: Vec<UserWrite>) {
+        self.writes.extend(writes.into_iter().map(|write| (write.0.telegram_id, write)));
         self.holders.assign(assignments);
     }
 
-    fn write(&self, assignment: &Assignment) -> Result<(Option<Prints>, Write), SealFault> {
+    fn write(&self, assignment: &Assignment) -> Result<UserWrite, SealFault> {
         let telegram_id = assignment.telegram_id;
-        let Some(token) = token(assignment) else { return Ok((None, Write { telegram_id, sealed: None })) };
+        let Some(token) = token(assignment) else { return Ok((Write { telegram_id, sealed: None }, None)) };
         let sealed = Some(self.keyring.seal(token, telegram_id)?);
-        Ok((Some((telegram_id, self.keyring.fingerprints(token))), Write { telegram_id, sealed }))
+        Ok((Write { telegram_id, sealed }, Some((telegram_id, self.keyring.fingerprints(token)))))
     }
 }
 
@@ -121,15 +121,8 @@ impl Holders {
         let any_token = TokenRule::default();
         for chunk in suspects.into_iter().collect::<Vec<_>>().chunks(10_000) {
             for row in users::by_id(tx, chunk).await? {
-                let stored =
-                    keyring.read(row.stored.as_ref().map(|s| s.as_str()), row.telegram_id, &any_token);
-                if let Stored::Unusable(reason) = &stored
-                    && let Some(key) = reason.unknown_key()
-                    && rules.is_not_known_to_be_missing(key)
-                {
-                    return Err(AssignError::UnknownKey(key.clone()));
-                }
-                if let Some(holders) = stored.token().and_then(|token| of_token.get_mut(token)) {
+                let state = rules.state(&row, &any_token).map_err(AssignError::UnknownKey)?;
+                if let Some(holders) = state.token().and_then(|token| of_token.get_mut(token)) {
                     holders.insert(row.telegram_id);
                 }
             }

@@ -1,4 +1,4 @@
-//! How the work stands, in numbers.
+//! What `status` reads of the database: the work in numbers, what is set aside, triggers, and who has rows locked.
 
 use super::{DbError, Session, Tx};
 use std::fmt;
@@ -8,9 +8,9 @@ use tokio_postgres::types::Type;
 /// How many who are set aside are named.
 const NAMED: i64 = 100;
 
-/// What waits, what is held up, whether triggers are there, and when the last audit was.
+/// What waits, what is set aside, whether triggers are there, and when the last audit was.
 #[derive(Debug)]
-pub struct Standing {
+pub(crate) struct WorkStatus {
     /// The server's version, as it calls itself.
     pub server_version: String,
     /// Changes that are not yet wholly in links, users being walked included.
@@ -29,7 +29,7 @@ pub struct Standing {
 
 /// An audit that came to its end.
 #[derive(Debug)]
-pub struct Audit {
+pub(crate) struct Audit {
     /// When, RFC 3339.
     pub finished_at: String,
     /// The same for a computer.
@@ -42,7 +42,7 @@ pub struct Audit {
 
 /// A user or an issue whose links could not be written.
 #[derive(Debug)]
-pub struct SetAside {
+pub(crate) struct SetAside {
     /// The user.
     pub telegram_id: Option<i64>,
     /// The issue; none where it is the user's token.
@@ -55,7 +55,7 @@ pub struct SetAside {
 
 /// The triggers that should be there.
 #[derive(Debug)]
-pub struct Triggers {
+pub(crate) struct Triggers {
     /// How many there should be.
     pub wanted: i64,
     /// Those that are missing, disabled, or not as they should be.
@@ -64,14 +64,13 @@ pub struct Triggers {
 
 impl Triggers {
     /// How many are in order.
-    #[must_use]
-    pub fn sound(&self) -> i64 {
+    pub(crate) fn sound(&self) -> i64 {
         self.wanted - i64::try_from(self.unsound.len()).unwrap_or(self.wanted)
     }
 }
 
 /// Reads it.
-pub async fn read(session: &Session) -> Result<Standing, DbError> {
+pub(crate) async fn read(session: &Session) -> Result<WorkStatus, DbError> {
     let row = session
         .query_one(
             "select current_setting('server_version'),
@@ -93,7 +92,7 @@ pub async fn read(session: &Session) -> Result<Standing, DbError> {
             found: row.get(7),
         })
     };
-    Ok(Standing {
+    Ok(WorkStatus {
         server_version: row.get(0),
         changes: row.get(1),
         oldest_seconds: row.get(2),
@@ -137,17 +136,17 @@ async fn triggers(session: &Session) -> Result<Triggers, DbError> {
 
 /// A session of somebody else's whose transaction has locked rows of the bot's tables.
 #[derive(Debug)]
-pub struct Holder {
+pub(crate) struct LockHolder {
     /// The backend.
     pub pid: i32,
     /// Its role.
-    pub user: String,
+    pub(crate) user: String,
     /// How old its transaction is; none where relinkd may not see that.
     pub seconds: Option<f64>,
 }
 
 /// Who may be holding rows that relinkd waits for, the oldest transactions first; those of a moment are left out.
-pub async fn holders(session: &Session, limit: i64) -> Result<Vec<Holder>, DbError> {
+pub(crate) async fn lock_holders(session: &Session, limit: i64) -> Result<Vec<LockHolder>, DbError> {
     let rows = session
         .query(
             "select a.pid, coalesce(a.usename::text, '?'), extract(epoch from now() - a.xact_start)::float8
@@ -163,23 +162,23 @@ pub async fn holders(session: &Session, limit: i64) -> Result<Vec<Holder>, DbErr
             &[(&limit, Type::INT8)],
         )
         .await?;
-    Ok(rows.iter().map(|row| Holder { pid: row.get(0), user: row.get(1), seconds: row.get(2) }).collect())
+    Ok(rows.iter().map(|row| LockHolder { pid: row.get(0), user: row.get(1), seconds: row.get(2) }).collect())
 }
 
 /// What waits for a user.
-#[derive(Debug, Default)]
-pub struct Waiting {
+#[derive(Debug, Default, serde::Serialize)]
+pub(crate) struct Waiting {
     /// Changes of single issues (of the one asked for, where one was), and of the user.
     pub changes: i64,
     /// Whether the user's issues are being walked.
     pub walking: bool,
     /// Why the user is set aside.
-    pub held_up: Option<String>,
+    pub set_aside: Option<String>,
 }
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.held_up, self.changes, self.walking) {
+        match (&self.set_aside, self.changes, self.walking) {
             (Some(reason), _, _) => write!(f, "set aside after an error, tried again later: {reason}"),
             (None, 0, false) => f.write_str("nothing"),
             (None, 0, true) => f.write_str("the user's links are being rewritten"),
@@ -190,7 +189,7 @@ impl fmt::Display for Waiting {
 }
 
 /// What waits for a user, or for one issue of theirs.
-pub async fn waiting(tx: &Tx<'_>, telegram_id: i64, issue: Option<i64>) -> Result<Waiting, DbError> {
+pub(crate) async fn waiting(tx: &Tx<'_>, telegram_id: i64, issue: Option<i64>) -> Result<Waiting, DbError> {
     let row = tx
         .query_one(
             "select count(*), coalesce(bool_or(c.cursor is not null), false), max(c.last_error) filter (where c.attempts > 0)
@@ -199,5 +198,5 @@ pub async fn waiting(tx: &Tx<'_>, telegram_id: i64, issue: Option<i64>) -> Resul
             &[(&telegram_id, Type::INT8), (&issue, Type::INT8)],
         )
         .await?;
-    Ok(Waiting { changes: row.get(0), walking: row.get(1), held_up: row.get(2) })
+    Ok(Waiting { changes: row.get(0), walking: row.get(1), set_aside: row.get(2) })
 }

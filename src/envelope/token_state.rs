@@ -1,13 +1,14 @@
-//! What stands in a user's token column, judged once: nothing, a sealed token, a plaintext one, or neither.
+//! What stands in a user's token column, judged once: nothing, a sealed token, a plaintext one, or neither. This one type
+//! goes from the column to every decision about links, statistics and assignments.
 //!
 //! The operator's pattern applies to plaintext only: a token that was sealed under an older pattern stays in force.
 
 use super::{KeyId, Keyring, OpenFault};
 use crate::token::{RESERVED_PREFIX, Token, TokenFault, TokenRule};
 
-/// The meaning of one value of the token column.
+/// The state of a user's token: what one value of the token column means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stored {
+pub(crate) enum TokenState {
     /// Null or an empty text: the user has no token.
     None,
     /// A sealed token, and the key that sealed it.
@@ -20,13 +21,12 @@ pub enum Stored {
     /// A token somebody wrote in plaintext.
     Plaintext(Token),
     /// No usable token. The value is left as it is and changes no link.
-    Unusable(Reason),
+    Unusable(UnusableReason),
 }
 
-impl Stored {
+impl TokenState {
     /// The token to use for this user's links, if there is a usable one.
-    #[must_use]
-    pub fn token(&self) -> Option<&Token> {
+    pub(crate) fn token(&self) -> Option<&Token> {
         match self {
             Self::Sealed { token, .. } | Self::Plaintext(token) => Some(token),
             Self::None | Self::Unusable(_) => None,
@@ -36,7 +36,7 @@ impl Stored {
 
 /// Why a value is unusable: one short text for the operator, never the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub(crate) enum UnusableReason {
     /// It begins as a sealed token and does not open.
     #[error("the sealed value is unusable: {0}")]
     Sealed(OpenFault),
@@ -45,10 +45,9 @@ pub enum Reason {
     Plaintext(TokenFault),
 }
 
-impl Reason {
+impl UnusableReason {
     /// The reason as one stable word, for `--json` and structured log fields.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Sealed(OpenFault::Malformed) => "malformed",
             Self::Sealed(OpenFault::UnknownKey(_)) => "unknown_key",
@@ -65,8 +64,7 @@ impl Reason {
     }
 
     /// The key that is missing, where that is the reason.
-    #[must_use]
-    pub fn unknown_key(&self) -> Option<&KeyId> {
+    pub(crate) fn unknown_key(&self) -> Option<&KeyId> {
         match self {
             Self::Sealed(OpenFault::UnknownKey(key)) => Some(key),
             Self::Sealed(_) | Self::Plaintext(_) => None,
@@ -77,48 +75,41 @@ impl Reason {
 impl Keyring {
     /// Judges what stands in the token column of `telegram_id`. Whatever begins with `relinkd:` is taken for sealed;
     /// all else is plaintext and must pass `rule`.
-    #[must_use]
-    pub fn read(&self, stored: Option<&str>, telegram_id: i64, rule: &TokenRule) -> Stored {
-        match stored {
-            None | Some("") => Stored::None,
-            Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => match self.open_named(sealed, telegram_id)
-            {
-                Ok((token, key)) => Stored::Sealed { token, key },
-                Err(fault) => Stored::Unusable(Reason::Sealed(fault)),
-            },
-            Some(plaintext) => match rule.admit(plaintext) {
-                Ok(token) => Stored::Plaintext(token),
-                Err(fault) => Stored::Unusable(Reason::Plaintext(fault)),
-            },
-        }
+    pub(crate) fn read(&self, value: Option<&str>, telegram_id: i64, rule: &TokenRule) -> TokenState {
+        TokenState::of(value, rule, |sealed| self.open_named(sealed, telegram_id))
     }
 }
 
-impl Stored {
+impl TokenState {
     /// As [`Keyring::read`], where there is no keyring: no sealed value opens, and each names the key that it needs.
-    #[must_use]
-    pub fn without_keyring(stored: Option<&str>, rule: &TokenRule) -> Self {
-        match stored {
+    pub(crate) fn without_keyring(value: Option<&str>, rule: &TokenRule) -> Self {
+        Self::of(value, rule, |sealed| {
+            Err(key_named_by(sealed).map_or(OpenFault::Malformed, OpenFault::UnknownKey))
+        })
+    }
+
+    fn of(
+        value: Option<&str>,
+        rule: &TokenRule,
+        open: impl FnOnce(&str) -> Result<(Token, KeyId), OpenFault>,
+    ) -> Self {
+        match value {
             None | Some("") => Self::None,
-            Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => {
-                let fault = match key_named_by(sealed) {
-                    Some(key) => OpenFault::UnknownKey(key),
-                    None => OpenFault::Malformed,
-                };
-                Self::Unusable(Reason::Sealed(fault))
-            }
+            Some(sealed) if sealed.starts_with(RESERVED_PREFIX) => match open(sealed) {
+                Ok((token, key)) => Self::Sealed { token, key },
+                Err(fault) => Self::Unusable(UnusableReason::Sealed(fault)),
+            },
             Some(plaintext) => match rule.admit(plaintext) {
                 Ok(token) => Self::Plaintext(token),
-                Err(fault) => Self::Unusable(Reason::Plaintext(fault)),
+                Err(fault) => Self::Unusable(UnusableReason::Plaintext(fault)),
             },
         }
     }
 }
 
 /// The key that a sealed value names, whether or not the rest of it is sound.
-#[must_use]
-pub fn key_named_by(stored: &str) -> Option<KeyId> {
-    let (id, _) = stored.strip_prefix("relinkd:v1:")?.split_once(':')?;
+pub(crate) fn key_named_by(value: &str) -> Option<KeyId> {
+    let (id, _) = value.strip_prefix("relinkd:v1:")?.split_once(':')?;
     KeyId::parse(id).ok()
 }
 
@@ -135,9 +126,9 @@ mod tests {
     #[test]
     fn null_and_empty_are_no_token() {
         let (ring, rule) = (ring("k"), TokenRule::default());
-        assert_eq!(ring.read(None, 7, &rule), Stored::None);
-        assert_eq!(ring.read(Some(""), 7, &rule), Stored::None);
-        assert_eq!(Stored::None.token(), None);
+        assert_eq!(ring.read(None, 7, &rule), TokenState::None);
+        assert_eq!(ring.read(Some(""), 7, &rule), TokenState::None);
+        assert_eq!(TokenState::None.token(), None);
     }
 
     #[test]
@@ -147,11 +138,11 @@ mod tests {
         let word = Token::parse("word").unwrap();
         let sealed = ring.seal(&word, 7).unwrap();
         let read = ring.read(Some(&sealed), 7, &digits);
-        assert_eq!(read, Stored::Sealed { token: word.clone(), key: KeyId::parse("k").unwrap() });
+        assert_eq!(read, TokenState::Sealed { token: word.clone(), key: KeyId::parse("k").unwrap() });
         assert_eq!(read.token(), Some(&word));
-        let refused = Stored::Unusable(Reason::Plaintext(TokenFault::Pattern));
+        let refused = TokenState::Unusable(UnusableReason::Plaintext(TokenFault::Pattern));
         assert_eq!(ring.read(Some("word"), 7, &digits), refused);
-        assert_eq!(ring.read(Some("word"), 7, &TokenRule::default()), Stored::Plaintext(word));
+        assert_eq!(ring.read(Some("word"), 7, &TokenRule::default()), TokenState::Plaintext(word));
     }
 
     #[test]
@@ -167,7 +158,7 @@ mod tests {
             ("secret1".to_owned(), "pattern"),
         ];
         for (value, code) in cases {
-            let Stored::Unusable(reason) = ring.read(Some(&value), 7, &rule) else { panic!("{code}") };
+            let TokenState::Unusable(reason) = ring.read(Some(&value), 7, &rule) else { panic!("{code}") };
             assert_eq!(reason.code(), code);
             let missing = (code == "unknown_key").then(|| KeyId::parse("other").unwrap());
             assert_eq!(reason.unknown_key(), missing.as_ref());

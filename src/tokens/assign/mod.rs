@@ -12,11 +12,11 @@
 
 mod judge;
 
-use self::judge::{Holders, Judge, Verdict};
+use self::judge::{Holders, Judge, Judgement};
 use crate::db::assigning;
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
-use crate::db::{DbError, Session, fingerprints};
+use crate::db::{DbError, Session, Tx, fingerprints};
 use crate::drop_file::{Assignment, Change, Fault, FaultKind, Refusal};
 use crate::envelope::{KeyId, SealFault};
 use crate::place::Place;
@@ -29,53 +29,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Who assigns, and by which way: for receipts, and for whoever asks later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Author<'a> {
-    /// Somebody at the command line: who logged in, whoever they became since.
-    Cli {
-        /// The user's name, or its number where it has none.
-        login: &'a str,
-    },
-    /// The owner of a drop file.
-    Spool {
-        /// The user's name, or its number where it has none.
-        owner: &'a str,
-        /// The file's name.
-        file: &'a str,
-    },
-}
-
-impl<'a> Author<'a> {
-    /// The way, in one word.
-    #[must_use]
-    pub fn via(self) -> &'static str {
-        match self {
-            Self::Cli { .. } => "cli",
-            Self::Spool { .. } => "spool",
-        }
-    }
-
-    /// The person.
-    #[must_use]
-    pub fn by(self) -> &'a str {
-        match self {
-            Self::Cli { login } => login,
-            Self::Spool { owner, .. } => owner,
-        }
-    }
-
-    /// The file, where it came by one.
-    #[must_use]
-    pub fn file(self) -> Option<&'a str> {
-        match self {
-            Self::Cli { .. } => None,
-            Self::Spool { file, .. } => Some(file),
-        }
-    }
+pub(crate) struct Author<'a> {
+    /// The way.
+    pub(crate) via: Via,
+    /// Who logged in at the command line, whoever they became since; or the owner of the drop file. The user's name, or
+    /// its number where it has none.
+    pub(crate) by: &'a str,
+    /// The drop file's name.
+    pub(crate) file: Option<&'a str>,
 }
 
 /// Assignments that take effect together or not at all. No user and no token stands in two of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// What is to be done.
     pub assignments: &'a [Assignment],
     /// Who wants it.
@@ -86,7 +52,7 @@ pub struct Request<'a> {
 
 /// What became of a request.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It is in force; the receipt says what was done.
     Applied(String),
     /// It is not in force, for what the database holds against assignments, each named by its index.
@@ -97,7 +63,7 @@ pub enum Outcome {
 
 /// What keeps a request waiting, by no fault of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Obstacle {
+pub(crate) enum Obstacle {
     /// Somebody's transaction holds the row of a user.
     #[error("another session holds the row of a user")]
     RowLocked,
@@ -116,7 +82,7 @@ pub enum Obstacle {
 
 /// Why nothing of any request is in force. Trying again later is right.
 #[derive(Debug, thiserror::Error)]
-pub enum AssignError {
+pub(crate) enum AssignError {
     /// The database's.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -153,9 +119,9 @@ impl<'a> Receipt<'a> {
         };
         Self {
             version: 1,
-            file: request.author.file().unwrap_or_default(),
-            owner: request.author.by(),
-            via: request.author.via(),
+            file: request.author.file.unwrap_or_default(),
+            owner: request.author.by,
+            via: request.author.via.name(),
             applied_at,
             set: users(false),
             removed: users(true),
@@ -163,17 +129,17 @@ impl<'a> Receipt<'a> {
     }
 }
 
-/// Puts requests in force, in this order, in one transaction. `held` are users whom an earlier request names that waits:
-/// requests for them wait behind it. Should an earlier attempt with the same claim still be committing, this one waits
-/// for it and fails.
+/// Puts requests in force, in this order, in one transaction. `waiting` are users of earlier requests that wait: requests
+/// for them wait behind those. Should an earlier attempt with the same claim still be committing, this one waits for it and
+/// fails.
 ///
 /// Returns the outcomes of the first of them, one at least: what would be accepted after one that is refused is left for
 /// another call.
-pub async fn assign(
+pub(crate) async fn assign(
     session: &mut Session,
     rules: &Rules,
     requests: &[Request<'_>],
-    held: &HashSet<i64>,
+    waiting: &HashSet<i64>,
 ) -> Result<Vec<Outcome>, AssignError> {
     let tx = session.begin(Purpose::Assign);
     assigning::lock(&tx).await?;
@@ -186,7 +152,7 @@ pub async fn assign(
         token_limit: rules.token_limit,
         holders: Holders::of(&tx, rules, tokens).await?,
         rows,
-        held: held.clone(),
+        waiting: waiting.clone(),
         writes: BTreeMap::new(),
     };
     let at = assigning::now(&tx).await?;
@@ -194,8 +160,8 @@ pub async fn assign(
     let mut accepted = Vec::new();
     for request in requests {
         let outcome = match judge.judge(request.assignments)? {
-            Verdict::Accepted(_) if outcomes.iter().any(|it| matches!(it, Outcome::Refused(_))) => break,
-            Verdict::Accepted(writes) => {
+            Judgement::Accepted(_) if outcomes.iter().any(|it| matches!(it, Outcome::Refused(_))) => break,
+            Judgement::Accepted(writes) => {
                 judge.accept(request.assignments, writes);
                 let receipt = serde_json::to_string_pretty(&Receipt::of(request, &at))
                     .expect("numbers and texts make JSON");
@@ -203,17 +169,26 @@ pub async fn assign(
                 accepted.push((request, receipt.clone()));
                 Outcome::Applied(receipt)
             }
-            Verdict::Refused(refusals) => Outcome::Refused(refusals),
-            Verdict::Waits(obstacle) => Outcome::Waits(obstacle),
+            Judgement::Refused(refusals) => Outcome::Refused(refusals),
+            Judgement::Waits(obstacle) => Outcome::Waits(obstacle),
         };
         outcomes.push(outcome);
     }
-    if judge.writes.is_empty() {
-        return Ok(outcomes);
+    if !judge.writes.is_empty() {
+        put_in_force(tx, judge, &accepted).await?;
     }
-    let (prints, writes): (Vec<_>, Vec<_>) = judge.writes.into_values().unzip();
+    Ok(outcomes)
+}
+
+/// Writes what the judge accepted, with fingerprints, history and ledger, and commits.
+async fn put_in_force(
+    tx: Tx<'_>,
+    judge: Judge<'_>,
+    accepted: &[(&Request<'_>, String)],
+) -> Result<(), AssignError> {
     let rows = judge.rows;
-    let written = assigning::write(&tx, &writes).await.map_err(|error| error.without(rows.stored()))?;
+    let (writes, prints): (Vec<_>, Vec<_>) = judge.writes.into_values().unzip();
+    let written = assigning::write(&tx, &writes).await.map_err(|error| error.without(rows.values()))?;
     if written.len() < writes.len() {
         return Err(AssignError::NotWritten);
     }
@@ -223,14 +198,14 @@ pub async fn assign(
     let claims: Vec<_> =
         accepted.iter().filter_map(|(request, receipt)| Some((request.claim?, receipt.as_str()))).collect();
     assigning::enter(&tx, &claims).await?;
-    tx.commit().await.map_err(|error| error.without(rows.stored()))?;
+    tx.commit().await.map_err(|error| error.without(rows.values()))?;
     telemetry::tell(&done);
-    Ok(outcomes)
+    Ok(())
 }
 
 /// What the database would hold, at this moment, against a file that has faults of its own.
 #[derive(Debug, Default)]
-pub struct Objections {
+pub(crate) struct Objections {
     /// The users it does not know.
     pub unknown: HashSet<i64>,
     /// The tokens that are held by users whom the file does not name, and by whom.
@@ -239,7 +214,7 @@ pub struct Objections {
 
 impl Objections {
     /// As faults of a file that names these users and tokens at these places.
-    pub fn faults<'a>(
+    pub(crate) fn faults<'a>(
         &'a self,
         users: &'a [(i64, Place)],
         tokens: &'a [(Token, Place)],
@@ -253,7 +228,7 @@ impl Objections {
 }
 
 /// Asks what the database would hold against the users and tokens of a file.
-pub async fn objections(
+pub(crate) async fn objections(
     session: &mut Session,
     rules: &Rules,
     users: &[(i64, Place)],
@@ -279,13 +254,10 @@ fn token(assignment: &Assignment) -> Option<&Token> {
 
 /// For the history.
 fn entries<'r>(request: &'r Request<'_>) -> impl Iterator<Item = Entry> + use<'r> {
-    let (via, author) = match request.author {
-        Author::Cli { .. } => (Via::Cli, request.author),
-        Author::Spool { .. } => (Via::Spool, request.author),
-    };
+    let Author { via, by, file } = request.author;
     request.assignments.iter().map(move |assignment| Entry {
-        by: Some(author.by().to_owned()),
-        file: author.file().map(str::to_owned),
+        by: Some(by.to_owned()),
+        file: file.map(str::to_owned),
         ..Entry::new(
             assignment.telegram_id,
             if token(assignment).is_some() { Action::Set } else { Action::Removed },
