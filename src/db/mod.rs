@@ -25,7 +25,7 @@ pub(crate) mod users;
 
 pub use connect::Connector;
 pub use cursor::Cursor;
-pub use error::DbError;
+pub use error::{DbError, NoConnection};
 pub use session::{Session, Tx};
 
 fn as_i64(count: usize) -> i64 {

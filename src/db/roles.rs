@@ -1,6 +1,6 @@
 //! Roles: whether there is one, and making one whose password the server's log never sees.
 
-use super::{DbError, Session};
+use super::{DbError, NoConnection, Session};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
@@ -86,8 +86,10 @@ pub fn not_allowed(error: &DbError) -> bool {
 #[must_use]
 pub fn wants_password(error: &DbError) -> bool {
     match error {
-        DbError::Connect { code: Some(code), .. } => *code == SqlState::INVALID_PASSWORD,
-        DbError::Connect { code: None, reason, .. } => reason.contains("password missing"),
+        DbError::Connect { cause: NoConnection::NoPassword(_), .. } => true,
+        DbError::Connect { cause: NoConnection::Refused { code, .. }, .. } => {
+            *code == SqlState::INVALID_PASSWORD
+        }
         _ => false,
     }
 }
