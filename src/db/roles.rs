@@ -94,7 +94,7 @@ pub fn wants_password(error: &DbError) -> bool {
     }
 }
 
-/// A text as an SQL literal (Postgres manual, 4.1.2.1).
+/// A text as an SQL literal (Postgres manual, 4.1.2.1). Not quoted by Postgres, for `install --print` has no session.
 #[must_use]
 pub fn literal(text: &str) -> String {
     if text.contains('\\') {
@@ -104,7 +104,8 @@ pub fn literal(text: &str) -> String {
     }
 }
 
-/// A name as an SQL identifier (Postgres manual, 4.1.1): quoted unless it is plain.
+/// A name as an SQL identifier (Postgres manual, 4.1.1): quoted unless it is plain. Not quoted by Postgres, for it is told to
+/// whoever gets no session any more.
 #[must_use]
 pub fn identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')

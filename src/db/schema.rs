@@ -183,12 +183,11 @@ fn warnings(parts: &[Part]) -> Vec<String> {
 
 /// `public.users (telegram_id, portal_token) and …`
 fn describe<'n>(parts: impl Iterator<Item = Option<&'n Named>>) -> String {
-    let mut tables: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut tables: Vec<(&QualifiedName, Vec<&str>)> = Vec::new();
     for named in parts.flatten() {
-        let table = named.table.to_string();
         match tables.last_mut() {
-            Some((last, columns)) if *last == table => columns.push(&named.column),
-            _ => tables.push((table, vec![&named.column])),
+            Some((last, columns)) if *last == &named.table => columns.push(&named.column),
+            _ => tables.push((&named.table, vec![&named.column])),
         }
     }
     let tables: Vec<String> =

@@ -188,3 +188,31 @@ fn locked(error: &DbError) -> bool {
         .iter()
         .any(|code| error.code() == Some(code))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{doorbell, schema};
+
+    /// A DBA runs the files as they are, so they say for themselves what Rust knows.
+    #[test]
+    fn the_files_say_what_the_program_says() {
+        for (text, before, wanted) in [
+            (ATTACH, "advisory_xact_lock_shared(", doorbell::KEY),
+            (ATTACH, "\nselect ", schema::VERSION),
+            (ATTACH, "\n     = (", schema::VERSION),
+            (UPGRADE, "set schema_version = ", schema::VERSION),
+            (REFUSE, "if found > ", schema::VERSION),
+            (REFUSE, "knows version ", schema::VERSION),
+        ] {
+            let numbers: Vec<i32> = (text.split(before).skip(1))
+                .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+                .collect();
+            assert!(
+                !numbers.is_empty() && numbers.iter().all(|number| *number == wanted),
+                "{before}: {numbers:?}"
+            );
+        }
+        assert!(REFUSE.contains(&format!("errcode = '{REFUSED}'")));
+    }
+}
