@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserializer, de};
 
 use super::{Database, FileSource, QualifiedName, period, table_name};
 use crate::{
@@ -17,52 +17,130 @@ use crate::{
     token::TokenRule,
 };
 
-/// All that `/etc/relinkd/config.toml` decides.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    /// How to reach the bot's database.
-    pub database: Database,
-    /// Which links are ours, and what becomes of them.
-    pub portal: PortalSettings,
-    /// Where the keys are.
-    #[serde(default)]
-    pub keyring: KeyringSettings,
-    /// Where operators drop files.
-    #[serde(default)]
-    pub spool: SpoolSettings,
-    /// What is sealed.
-    #[serde(default)]
-    pub seal: SealSettings,
-    /// When all users are looked at.
-    #[serde(default)]
-    pub audit: AuditSettings,
-    /// How long it is known who changed what.
-    #[serde(default)]
-    pub history: HistorySettings,
-    /// Where metrics go.
-    #[serde(default)]
-    pub metrics: MetricsSettings,
-    /// The bot's tables.
-    #[serde(default)]
-    pub tables: Tables,
+/// Declares a section: each key with its meaning, its type and its default; or without defaults, where not all keys have one.
+macro_rules! section {
+    ($(#[$meta:meta])* $section:ident { $($(#[$key_meta:meta])* $key:ident: $type:ty,)* }) => {
+        #[derive(Debug, Clone, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        $(#[$meta])*
+        pub struct $section {
+            $($(#[$key_meta])* pub $key: $type,)*
+        }
+
+        impl $crate::config::settings::Shaped for $section {
+            const SHAPE: $crate::config::settings::Shape = $crate::config::settings::Shape::Section(
+                &[$((stringify!($key), <$type as $crate::config::settings::Shaped>::SHAPE)),*]
+            );
+        }
+    };
+    ($(#[$meta:meta])* $section:ident { $($(#[$key_meta:meta])* $key:ident: $type:ty = $default:expr,)* }) => {
+        section! {
+            $(#[$meta])*
+            #[derive(PartialEq, Eq)]
+            #[serde(default)]
+            $section { $($(#[$key_meta])* $key: $type,)* }
+        }
+
+        impl Default for $section {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+    };
 }
 
-/// `[portal]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PortalSettings {
-    /// Where links lead.
-    pub base_url: Origin,
-    /// Other addresses of the same portal.
-    #[serde(default)]
-    pub aliases: Vec<Origin>,
-    /// What becomes of the links of users without a token.
-    #[serde(default = "plain")]
-    pub tokenless: Tokenless,
-    /// What a token must look like, beside the fixed rules.
-    #[serde(default)]
-    pub token_pattern: TokenPattern,
+/// Declares types that are text in quotes, each with what reads it.
+macro_rules! from_text {
+    ($($type:ty: $parse:expr;)*) => {$(
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::config::settings::text(deserializer, $parse)
+            }
+        }
+
+        impl $crate::config::settings::Shaped for $type {
+            const SHAPE: $crate::config::settings::Shape = $crate::config::settings::Shape::Text;
+        }
+    )*};
+}
+
+pub(super) use {from_text, section};
+
+/// What may stand under a key.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// A section with these keys.
+    Section(&'static [(&'static str, Shape)]),
+    Text,
+    Switch,
+    List,
+}
+
+/// A type of settings, whose shape faults tell of.
+pub trait Shaped {
+    const SHAPE: Shape;
+}
+
+impl Shaped for bool {
+    const SHAPE: Shape = Shape::Switch;
+}
+
+impl<T> Shaped for Vec<T> {
+    const SHAPE: Shape = Shape::List;
+}
+
+impl<T: Shaped> Shaped for Option<T> {
+    const SHAPE: Shape = T::SHAPE;
+}
+
+impl Shaped for Duration {
+    const SHAPE: Shape = Shape::Text;
+}
+
+impl Shaped for PathBuf {
+    const SHAPE: Shape = Shape::Text;
+}
+
+impl Shaped for String {
+    const SHAPE: Shape = Shape::Text;
+}
+
+section! {
+    /// All that `/etc/relinkd/config.toml` decides.
+    Settings {
+        /// How to reach the bot's database.
+        database: Database,
+        /// Which links are ours, and what becomes of them.
+        portal: PortalSettings,
+        /// Where the keys are.
+        #[serde(default)] keyring: KeyringSettings,
+        /// Where operators drop files.
+        #[serde(default)] spool: SpoolSettings,
+        /// What is sealed.
+        #[serde(default)] seal: SealSettings,
+        /// When all users are looked at.
+        #[serde(default)] audit: AuditSettings,
+        /// How long it is known who changed what.
+        #[serde(default)] history: HistorySettings,
+        /// Where metrics go.
+        #[serde(default)] metrics: MetricsSettings,
+        /// The bot's tables.
+        #[serde(default)] tables: Tables,
+    }
+}
+
+section! {
+    /// `[portal]`
+    PortalSettings {
+        /// Where links lead.
+        base_url: Origin,
+        /// Other addresses of the same portal.
+        #[serde(default)] aliases: Vec<Origin>,
+        /// What becomes of the links of users without a token.
+        #[serde(default = "plain")] tokenless: Tokenless,
+        /// What a token must look like, beside the fixed rules.
+        #[serde(default)] token_pattern: TokenPattern,
+    }
 }
 
 fn plain() -> Tokenless {
@@ -83,24 +161,6 @@ pub struct TokenPattern {
     pub text: Option<String>,
     /// The fixed rules for tokens, and the pattern.
     pub rule: TokenRule,
-}
-
-/// Declares a section: each key with its meaning, its type and its default.
-macro_rules! section {
-    ($(#[$doc:meta])* $section:ident { $($(#[$meta:meta])* $key:ident: $type:ty = $default:expr,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct $section {
-            $($(#[$meta])* pub $key: $type,)*
-        }
-
-        impl Default for $section {
-            fn default() -> Self {
-                Self { $($key: $default,)* }
-            }
-        }
-    };
 }
 
 section! {
@@ -272,17 +332,7 @@ pub(super) fn text<'de, D: Deserializer<'de>, T, F: fmt::Display>(
     deserializer.deserialize_str(Text(parse))
 }
 
-macro_rules! read_from_text {
-    ($($type:ty: $parse:expr;)*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                text(deserializer, $parse)
-            }
-        }
-    )*};
-}
-
-read_from_text! {
+from_text! {
     Origin: Self::parse;
     FileSource: Self::parse;
     QualifiedName: Self::parse;
