@@ -3,15 +3,11 @@
 //! Unknown keys are refused by serde, bad values by the types. `config.toml.example` and relinkd-config(5) are tested
 //! against these structs, so a new key is a new field and a line in both.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserializer, de};
 
-use super::{Database, FileSource, QualifiedName, period, table_name};
+use super::{Database, FileSource, QualifiedName, file_source, period, table_name};
 use crate::{
     link::{Origin, Portal, Tokenless},
     token::TokenRule,
@@ -58,9 +54,7 @@ macro_rules! from_text {
             }
         }
 
-        impl $crate::config::settings::Shaped for $type {
-            const SHAPE: $crate::config::settings::Shape = $crate::config::settings::Shape::Text;
-        }
+        impl $crate::config::settings::Shaped for $type {}
     )*};
 }
 
@@ -76,10 +70,14 @@ pub enum Shape {
     List,
 }
 
-/// A type of settings, whose shape faults tell of.
+/// A type of settings, whose shape faults tell of; it is text where nothing else is said.
 pub trait Shaped {
-    const SHAPE: Shape;
+    const SHAPE: Shape = Shape::Text;
 }
+
+impl Shaped for Duration {}
+impl Shaped for PathBuf {}
+impl Shaped for String {}
 
 impl Shaped for bool {
     const SHAPE: Shape = Shape::Switch;
@@ -91,18 +89,6 @@ impl<T> Shaped for Vec<T> {
 
 impl<T: Shaped> Shaped for Option<T> {
     const SHAPE: Shape = T::SHAPE;
-}
-
-impl Shaped for Duration {
-    const SHAPE: Shape = Shape::Text;
-}
-
-impl Shaped for PathBuf {
-    const SHAPE: Shape = Shape::Text;
-}
-
-impl Shaped for String {
-    const SHAPE: Shape = Shape::Text;
 }
 
 section! {
@@ -357,12 +343,8 @@ fn column<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
     text(deserializer, |text| table_name::identifier(text).map(|()| text.to_owned()))
 }
 
-/// A daemon has no working directory worth the name.
 fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    text(deserializer, |text| {
-        let absolute = Path::new(text).is_absolute() && !text.contains('\0');
-        if absolute { Ok(PathBuf::from(text)) } else { Err("must be an absolute path") }
-    })
+    text(deserializer, |text| file_source::absolute(text).ok_or("must be an absolute path"))
 }
 
 fn absolute_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {

@@ -8,7 +8,7 @@ use super::{
     ClientCert, DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, Database, DatabaseFault, Endpoint, Host, Implied,
     KEYS, Keepalives, RootCert, Tls, TlsMode,
 };
-use crate::config::Password;
+use crate::config::{Password, file_source::absolute};
 
 /// The other parameters that libpq knows, which people may bring along: no password looks like one of these.
 const LIBPQ_KEYS: &str = "channel_binding client_encoding fallback_application_name gssdelegation gssencmode gsslib \
@@ -90,11 +90,8 @@ impl Parameters {
         Ok(self.number(key)?.map(|number| Duration::from_secs(number.into())))
     }
 
-    /// An absolute path: a daemon has no working directory worth the name.
     fn path(&self, key: &'static str) -> Result<Option<PathBuf>, DatabaseFault> {
-        self.value(key, "an absolute path", |text| {
-            Some(PathBuf::from(text)).filter(|path| path.is_absolute())
-        })
+        self.value(key, "an absolute path", absolute)
     }
 }
 
