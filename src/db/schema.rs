@@ -195,15 +195,17 @@ fn describe<'n>(parts: impl Iterator<Item = Option<&'n Named>>) -> String {
     if tables.is_empty() { "tables that are gone".to_owned() } else { tables.join(" and ") }
 }
 
+const PORTAL: &str = "select m.portal_fingerprint from relinkd.meta m";
+
 /// The `[portal]` settings that links follow, in short: those that were read last, by a daemon's start or reload or by a
 /// command. None before the first.
 pub async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
-    Ok(tx.query_one("select m.portal_fingerprint from relinkd.meta m", &[]).await?.get(0))
+    Ok(tx.query_one(PORTAL, &[]).await?.get(0))
 }
 
 /// As [`portal_in_force`], outside a transaction.
 pub async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
-    Ok(session.query_one("select m.portal_fingerprint from relinkd.meta m", &[]).await?.get(0))
+    Ok(session.query_one(PORTAL, &[]).await?.get(0))
 }
 
 /// Makes links follow these `[portal]` settings; where they are others than before, queues everybody and says so.

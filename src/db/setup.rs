@@ -88,18 +88,23 @@ pub async fn install(admin: &Session) -> Result<bool, DbError> {
 
 /// Builds the index, where the table has none that serves. Returns whether it did.
 pub async fn index(admin: &Session) -> Result<bool, DbError> {
-    let wanted = INDEX.replace("\\gexec", "");
+    one_by_one(admin, &INDEX.replace("\\gexec", "")).await
+}
+
+/// Runs the statements that a query returns, each by itself, as `concurrently` wants it, again and again while locks are
+/// held by others. Returns whether there were any.
+async fn one_by_one(admin: &Session, query: &str) -> Result<bool, DbError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match build(admin, &wanted).await {
+        match try_one_by_one(admin, query).await {
             Err(error) if locked(&error) && Instant::now() < deadline => pause().await,
             done => return done,
         }
     }
 }
 
-async fn build(admin: &Session, wanted: &str) -> Result<bool, DbError> {
-    let statements = admin.query(wanted, &[]).await?;
+async fn try_one_by_one(admin: &Session, query: &str) -> Result<bool, DbError> {
+    let statements = admin.query(query, &[]).await?;
     for row in &statements {
         let statement: &str = row.get(0);
         // It waits for transactions that began before it, and nobody waits for it meanwhile.
@@ -147,14 +152,7 @@ pub async fn remove(admin: &Session) -> Result<(), DbError> {
                      join pg_class c on c.oid = x.indexrelid and c.relname = 'relinkd_issue_walk'
                      join pg_namespace n on n.oid = c.relnamespace
                     where w.ev_class = to_regclass('relinkd.bot_issue')";
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match build(admin, indexes).await {
-            Err(error) if locked(&error) && Instant::now() < deadline => pause().await,
-            Ok(_) => break,
-            Err(error) => return Err(error),
-        }
-    }
+    one_by_one(admin, indexes).await?;
     patiently(admin, &[REFUSE, UNINSTALL].join("\n")).await
 }
 
