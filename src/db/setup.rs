@@ -212,5 +212,16 @@ mod tests {
             );
         }
         assert!(REFUSE.contains(&format!("errcode = '{REFUSED}'")));
+        // The trigger functions are known before anything that stands in the schema may be trusted.
+        let functions = (ATTACH.split("create or replace function relinkd.").skip(1))
+            .filter_map(|rest| rest.split_once("() returns trigger "))
+            .map(|(name, _)| name);
+        let functions: Vec<&str> =
+            functions.filter(|name| name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_')).collect();
+        assert_eq!(functions.len(), 6);
+        assert!(REFUSE.contains(&format!("'{{{}}}'", functions.join(","))));
+        for text in [SCHEMA, include_str!("../../sql/check.sql")] {
+            assert!(functions.iter().all(|name| text.contains(&format!("'{name}'"))));
+        }
     }
 }

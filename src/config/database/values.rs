@@ -18,30 +18,20 @@ const LIBPQ_KEYS: &str = "channel_binding client_encoding fallback_application_n
 
 /// The parameters of a text, none of them empty.
 #[derive(Default)]
-pub(super) struct Parameters(BTreeMap<&'static str, Zeroizing<String>>);
-
-/// Whether the name of an unknown parameter may be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// It stands where a name was meant to stand.
-    Named,
-    /// It follows a password, of which it may be a part.
-    AfterPassword,
+pub(super) struct Parameters {
+    values: BTreeMap<&'static str, Zeroizing<String>>,
+    /// What follows as the name of a parameter may be part of a password: it is not shown.
+    pub(super) after_password: bool,
 }
 
 impl Parameters {
     /// Keeps a value; of several for one key the last one, as libpq has it.
-    pub(super) fn set(
-        &mut self,
-        key: &str,
-        value: Zeroizing<String>,
-        trust: Trust,
-    ) -> Result<(), DatabaseFault> {
+    pub(super) fn set(&mut self, key: &str, value: Zeroizing<String>) -> Result<(), DatabaseFault> {
         let Some(key) = KEYS.into_iter().find(|known| *known == key) else {
             let word = !key.is_empty()
                 && key.len() <= 32
                 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-            let shown = LIBPQ_KEYS.split(' ').any(|known| known == key) || word && trust == Trust::Named;
+            let shown = LIBPQ_KEYS.split(' ').any(|known| known == key) || word && !self.after_password;
             return Err(if shown {
                 DatabaseFault::UnknownKey(key.to_owned())
             } else {
@@ -52,13 +42,13 @@ impl Parameters {
             return Err(DatabaseFault::Value(key, "without zero bytes"));
         }
         if !value.is_empty() {
-            self.0.insert(key, value);
+            self.values.insert(key, value);
         }
         Ok(())
     }
 
     fn get(&self, key: &'static str) -> Option<&str> {
-        self.0.get(key).map(|value| value.as_str())
+        self.values.get(key).map(|value| value.as_str())
     }
 
     fn owned(&self, key: &'static str) -> Option<String> {
