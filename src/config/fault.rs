@@ -14,7 +14,7 @@ use toml::{
 
 use super::{
     Settings,
-    settings::{Shape, Shaped as _},
+    section::{Shape, Shaped as _},
 };
 use crate::place::Place;
 

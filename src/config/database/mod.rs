@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use super::{
     Environment, FileSource, Password,
-    settings::{Shape, Shaped, from_text, section},
+    section::{Shape, Shaped, from_text, section},
 };
 
 pub(crate) use password::PasswordError;
