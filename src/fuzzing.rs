@@ -12,7 +12,8 @@ use toml::{
 use url::Url;
 
 use crate::{
-    config, drop_file,
+    config,
+    drop_file::{self, Assignment, Change, DropFile, Faulty},
     envelope::{self, Key, KeyId, Keyring, MAX_SEALED_LEN, TokenState, UnusableReason},
     keyring_file,
     link::{self, Origin, Portal, Tokenless, Verdict},
@@ -113,16 +114,42 @@ fn stays_on_the_portal(written: &str, token: Option<&Token>, number: &str) {
 /// A drop file.
 pub fn drop_file(input: &[u8]) {
     let bytes = with_secret(input);
-    match drop_file::parse(&bytes, &TokenRule::default()) {
+    if let Some(assignments) = read(drop_file::parse(&bytes, &TokenRule::default())) {
+        let again: String = assignments.iter().map(assignment).collect();
+        let again = drop_file::parse(again.as_bytes(), &TokenRule::default()).expect("as it was read");
+        assert_eq!(again.assignments(), assignments);
+    }
+}
+
+/// A table of `token import`; its first line may be `--columns USER,TOKEN`.
+pub fn csv(input: &[u8]) {
+    let bytes = with_secret(input);
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let columns = std::str::from_utf8(line).ok().and_then(|line| line.strip_prefix("--columns "));
+    let (columns, table) = match columns.map(str::parse) {
+        Some(Ok(columns)) => (Some(columns), bytes.get(line.len() + 1..).unwrap_or_default()),
+        Some(Err(message)) => return hides_the_secret(message),
+        None => (None, &bytes[..]),
+    };
+    let file = drop_file::parse_spreadsheet(table, &TokenRule::default(), columns.as_ref());
+    if let Some(assignments) = read(file) {
+        let again: String = assignments.iter().map(row).collect();
+        let again = format!("telegram_id,token\n{again}");
+        let again = drop_file::parse_spreadsheet(again.as_bytes(), &TokenRule::default(), None);
+        assert_eq!(again.expect("as it was read").assignments(), assignments);
+    }
+}
+
+/// The assignments of a file that is in order; of another one nothing but that its faults hide what is in it.
+fn read(file: Result<DropFile, Faulty>) -> Option<Vec<Assignment>> {
+    match file {
         Ok(file) => {
             let assignments = file.assignments();
             let users: HashSet<i64> = assignments.iter().map(|it| it.telegram_id).collect();
             assert_eq!(users.len(), assignments.len(), "no user stands twice");
             assert!(!assignments.is_empty());
-            let again: String = assignments.iter().map(assignment).collect();
-            let again = drop_file::parse(again.as_bytes(), &TokenRule::default()).expect("as it was read");
-            assert_eq!(again.assignments(), assignments);
             hides_the_secret(&format!("{file:?}"));
+            Some(assignments.to_vec())
         }
         Err(faulty) => {
             assert!(!faulty.faults.is_empty());
@@ -131,18 +158,24 @@ pub fn drop_file(input: &[u8]) {
                 hides_the_secret(&fault.in_two_languages());
             }
             hides_the_secret(&format!("{faulty:?}"));
+            None
         }
     }
 }
 
-fn assignment(assignment: &drop_file::Assignment) -> String {
+fn assignment(assignment: &Assignment) -> String {
     let change = match &assignment.change {
-        drop_file::Change::Set(token) => {
+        Change::Set(token) => {
             format!("token = \"{}\"", token.expose().replace('\\', r"\\").replace('"', "\\\""))
         }
-        drop_file::Change::Remove => "remove = true".to_owned(),
+        Change::Remove => "remove = true".to_owned(),
     };
     format!("[[assignment]]\ntelegram_id = {}\n{change}\n", assignment.telegram_id)
+}
+
+fn row(assignment: &Assignment) -> String {
+    let Change::Set(token) = &assignment.change else { panic!("no table removes") };
+    format!("{},\"{}\"\n", assignment.telegram_id, token.expose().replace('"', "\"\""))
 }
 
 /// A `telegram_id` (8 bytes), then what to do with the rest: read it as a column's value, seal it and open it, or seal it
@@ -287,9 +320,10 @@ mod tests {
 
     #[test]
     fn what_was_found_once_stays_mended() {
-        let targets: [(&str, Target); 6] = [
+        let targets: [(&str, Target); 7] = [
             ("link", link),
             ("drop_file", drop_file),
+            ("csv", csv),
             ("sealed", sealed),
             ("config", config),
             ("keyring", keyring),

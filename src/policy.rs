@@ -1,7 +1,7 @@
 //! One table: what an error of the database means for the work, and what an operator can do about it.
 
 use crate::config;
-use crate::db::DbError;
+use crate::db::{DbError, NoConnection};
 use tokio_postgres::error::SqlState;
 
 /// What an error is about.
@@ -52,22 +52,21 @@ pub(crate) fn advice(error: &DbError) -> Option<&'static str> {
         DbError::ReadOnly(_) => Some(
             "somebody had a reason: `select * from pg_db_role_setting` and the server's configuration show where it is set",
         ),
-        DbError::Tls(_) => Some("see sslmode, sslrootcert, sslcert and sslkey in database.url"),
+        DbError::Tls { .. } => Some("see sslmode, sslrootcert, sslcert and sslkey in database.url"),
         DbError::Password(_) => Some("see database.password_file, PGPASSFILE or ~/.pgpass"),
-        DbError::Connect { code: None, reason, .. } if reason.contains("password") => {
-            Some("the server asks for a password: see database.password_file, PGPASSFILE or ~/.pgpass")
-        }
-        DbError::Connect { code: None, reason, .. }
-            if reason.contains("certificate") || reason.contains("TLS") =>
-        {
-            Some(
+        DbError::Connect { cause, .. } => match cause {
+            NoConnection::NoPassword(_) => {
+                Some("the server asks for a password: see database.password_file, PGPASSFILE or ~/.pgpass")
+            }
+            NoConnection::Tls(_) => Some(
                 "see sslmode and sslrootcert in database.url: that root must have signed the server's certificate, which must name the host for verify-full",
-            )
-        }
-        DbError::Connect { code: None, .. } => Some(
-            "see whether Postgres runs there and database.url names it rightly; `relinkd check` tells more",
-        ),
-        DbError::Connect { code: Some(code), .. } | DbError::Server { code, .. } => advice_by_code(code),
+            ),
+            NoConnection::Silence(_) | NoConnection::Network(_) => Some(
+                "see whether Postgres runs there and database.url names it rightly; `relinkd check` tells more",
+            ),
+            NoConnection::Refused { code, .. } => advice_by_code(code),
+        },
+        DbError::Server { code, .. } => advice_by_code(code),
         DbError::Lost(_) | DbError::Silent(_) | DbError::NoRow => None,
     }
 }
@@ -128,6 +127,6 @@ mod tests {
             let error = DbError::Server { code: code.clone(), message: String::new() };
             assert_eq!(trouble(&error), wanted, "{}", code.code());
         }
-        assert_eq!(trouble(&DbError::Lost(String::new())), Trouble::Connection);
+        assert_eq!(trouble(&DbError::Lost("".into())), Trouble::Connection);
     }
 }

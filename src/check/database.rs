@@ -6,7 +6,7 @@ use crate::config::{Database, FileSource, Tables};
 use crate::db::connect::Role;
 use crate::db::findings::{self, Found};
 use crate::db::session::Purpose;
-use crate::db::{Connector, DbError, Session, doorbell, roles, schema, setup};
+use crate::db::{Connector, DbError, NoConnection, Session, doorbell, roles, schema, setup};
 use crate::envelope::{Keyring, MAX_SEALED_LEN};
 use crate::policy;
 use crate::token::TokenRule;
@@ -191,7 +191,7 @@ impl Subject<'_> {
     fn mend(&self, error: &DbError) -> String {
         let advice = policy::advice(error).map(|advice| format!(" # {advice}")).unwrap_or_default();
         let edit = self.commands.edit();
-        if roles::wants_password(error) && error.code().is_none() {
+        if let DbError::Connect { cause: NoConnection::NoPassword(_), .. } = error {
             return format!("{edit} # the server asks for a password: set database.password_file");
         }
         match error.code().map(tokio_postgres::error::SqlState::code) {

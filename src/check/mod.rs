@@ -12,6 +12,7 @@ pub(crate) use files::{config, keyring, no_keyring, readable, spool};
 use crate::config::{self, Database, Endpoint, Host};
 use crate::keyring_file::shell_word;
 use crate::printable::Printable;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -189,30 +190,21 @@ impl<'a> Commands<'a> {
 
 /// A database as a URI (Postgres manual, 34.1.1.2).
 fn url(endpoint: &Endpoint, user: &str, dbname: &str) -> String {
-    let port = endpoint.port;
     let (user, dbname) = (escaped(user), escaped(dbname));
     match &endpoint.host {
-        Host::Name(name) if name.contains(':') => format!("postgresql://{user}@[{name}]:{port}/{dbname}"),
-        Host::Name(name) => format!("postgresql://{user}@{name}:{port}/{dbname}"),
+        Host::Name(_) => format!("postgresql://{user}@{endpoint}/{dbname}"),
         Host::Socket(directory) => {
-            format!(
-                "postgresql://{user}@/{dbname}?host={}&port={port}",
-                escaped(&directory.to_string_lossy())
-            )
+            let directory = directory.to_string_lossy();
+            format!("postgresql://{user}@/{dbname}?host={}&port={}", escaped(&directory), endpoint.port)
         }
     }
 }
 
 /// Percent-encoded, but for what any part of a URI may hold.
-fn escaped(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
+fn escaped(text: &str) -> PercentEncode<'_> {
+    const HELD: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+    utf8_percent_encode(text, HELD)
 }
 
 #[cfg(test)]

@@ -4,20 +4,18 @@
 //! Never shown is a line of `[database]`, which may hold a password, nor any line where the file is no TOML, for then it
 //! cannot be told which line belongs where. serde says what is wrong and `toml` where; the structs know their keys.
 
-use std::{cell::Cell, fmt, iter::once, ops::Range};
+use std::{fmt, ops::Range};
 
-use serde::{
-    Deserialize as _, Deserializer,
-    de::{
-        Error as _, IntoDeserializer, Visitor,
-        value::{Error, MapDeserializer},
-    },
-    forward_to_deserialize_any,
-};
 use serde_path_to_error::Segment;
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeString, DeTable, DeValue},
+};
 
-use super::Settings;
+use super::{
+    Settings,
+    section::{Shape, Shaped as _},
+};
 use crate::place::Place;
 
 /// The keys that must be there, each with what may be written.
@@ -52,22 +50,23 @@ impl Fault {
         Self::new(text, span, path, what.to_owned())
     }
 
-    /// A section that is no table: serde alone would take a list for one.
-    pub(super) fn no_section(text: &str, document: &DeTable<'_>) -> Option<Self> {
-        let below = |path: &[&'static str]| keys(path).iter().map(|key| [path, &[*key]].concat()).collect();
-        let mut paths: Vec<Vec<&str>> = below(&[]);
-        while let Some(path) = paths.pop() {
-            let inner: Vec<_> = below(&path);
-            let found = at(document, &path).filter(|(_, value)| !inner.is_empty() && !value.is_table());
-            if let Some((span, value)) = found {
-                return Some(Self::wrong_type(text, span, &path, value));
+    /// A key that is not known, or a value of another type, whatever else is wrong: a key that is missing may be the one
+    /// that is misspelt. Also a section that is no table: serde alone would take a list for one.
+    pub(super) fn of_shape(text: &str, document: &DeTable<'_>, above: &[&str]) -> Option<Self> {
+        document.iter().find_map(|(key, value)| {
+            let path = [above, &[key.get_ref()]].concat();
+            match (shape(&path), value.get_ref()) {
+                (None, _) => Some(Self::unknown(text, key.span(), above, key.get_ref())),
+                (Some(Shape::Section(_)), DeValue::Table(section)) => Self::of_shape(text, section, &path),
+                (Some(Shape::Text), DeValue::String(_))
+                | (Some(Shape::Switch), DeValue::Boolean(_))
+                | (Some(Shape::List), DeValue::Array(_)) => None,
+                (Some(wanted), found) => Some(Self::wrong_type(text, span(key, value), &path, wanted, found)),
             }
-            paths.extend(inner);
-        }
-        None
+        })
     }
 
-    /// What keeps this document from being settings.
+    /// What keeps a document of the right shape from being settings: a value that is wrong, or a key that is missing.
     pub(super) fn of_document(
         text: &str,
         document: &DeTable<'_>,
@@ -76,15 +75,9 @@ impl Fault {
         let path: Vec<&str> = (error.path().iter())
             .filter_map(|segment| if let Segment::Map { key } = segment { Some(key.as_str()) } else { None })
             .collect();
-        let span = error.inner().span().unwrap_or_default();
-        if let Some((key, above)) = path.split_last()
-            && !keys(above).contains(key)
-        {
-            return Self::unknown(text, span, above, key);
-        }
         match at(document, &path) {
-            Some((span, value)) if !wanted(&path).fits(value) => Self::wrong_type(text, span, &path, value),
             Some((_, value)) if !value.is_table() => {
+                let span = error.inner().span().unwrap_or_default();
                 Self::new(text, span, &path, error.inner().message().to_owned())
             }
             section => Self::missing(text, document, section.map(|(span, _)| span)),
@@ -102,14 +95,14 @@ impl Fault {
         }
     }
 
-    fn wrong_type(text: &str, span: Range<usize>, path: &[&str], value: &DeValue<'_>) -> Self {
-        let wanted = match wanted(path) {
-            Wanted::Section(_) => format!("a section, written as [{}]", path.join(".")),
-            Wanted::Switch => "true or false, without quotes".to_owned(),
-            Wanted::List => "a list of texts, as in [\"https://…\"]".to_owned(),
-            Wanted::Text | Wanted::Nothing => "text in quotes".to_owned(),
+    fn wrong_type(text: &str, span: Range<usize>, path: &[&str], wanted: Shape, found: &DeValue<'_>) -> Self {
+        let wanted = match wanted {
+            Shape::Section(_) => format!("a section, written as [{}]", path.join(".")),
+            Shape::Switch => "true or false, without quotes".to_owned(),
+            Shape::List => "a list of texts, as in [\"https://…\"]".to_owned(),
+            Shape::Text => "text in quotes".to_owned(),
         };
-        let found = match value {
+        let found = match found {
             DeValue::String(_) => "text",
             DeValue::Integer(_) | DeValue::Float(_) => "a number",
             DeValue::Boolean(_) => "true or false",
@@ -123,7 +116,7 @@ impl Fault {
     fn unknown(text: &str, span: Range<usize>, above: &[&str], key: &str) -> Self {
         let known = keys(above);
         let list = known.join(", ");
-        let what = match (nearest(key, known), above) {
+        let what = match (nearest(key, &known), above) {
             (Some(near), _) => format!("is not known; did you mean `{near}`?"),
             (None, []) => format!("is not known; there are {list}"),
             // It may be a password that slipped out of its quotes.
@@ -156,11 +149,14 @@ fn at<'d>(document: &'d DeTable<'d>, path: &[&str]) -> Option<(Range<usize>, &'d
     let (key, rest) = path.split_first()?;
     let (name, value) = document.get_key_value(*key)?;
     match (rest, value.get_ref()) {
-        ([], value_itself @ DeValue::Table(_)) => Some((name.span(), value_itself)),
-        ([], value_itself) => Some((value.span(), value_itself)),
+        ([], found) => Some((span(name, value), found)),
         (rest, DeValue::Table(table)) => at(table, rest),
         _ => None,
     }
+}
+
+fn span(name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Range<usize> {
+    if value.get_ref().is_table() { name.span() } else { value.span() }
 }
 
 /// The known word that is at most two slips away from `written` (a letter more, less, other, or two swapped); one slip
@@ -172,106 +168,19 @@ pub(super) fn nearest(written: &str, known: &[&'static str]) -> Option<&'static 
     near.min_by_key(|(slips, _)| *slips).map(|(_, word)| word)
 }
 
-/// What the structs want at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// No struct knows the path.
-    Nothing,
-    /// A section with these keys.
-    Section(&'static [&'static str]),
-    Text,
-    Switch,
-    List,
-}
-
-impl Wanted {
-    fn fits(self, value: &DeValue<'_>) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Section(_) => value.is_table(),
-            Self::Text => value.is_str(),
-            Self::Switch => value.is_bool(),
-            Self::List => value.is_array(),
-        }
-    }
+/// What may stand at this path; none where the structs know no such key.
+fn shape(path: &[&str]) -> Option<Shape> {
+    path.iter().try_fold(Settings::SHAPE, |shape, key| match shape {
+        Shape::Section(keys) => keys.iter().find(|(name, _)| name == key).map(|(_, shape)| *shape),
+        Shape::Text | Shape::Switch | Shape::List => None,
+    })
 }
 
 /// The keys of the section at this path; none where there is no section.
-pub(super) fn keys(path: &[&str]) -> &'static [&'static str] {
-    if let Wanted::Section(keys) = wanted(path) { keys } else { &[] }
-}
-
-fn wanted(path: &[&str]) -> Wanted {
-    let found = Cell::new(Wanted::Nothing);
-    // Always an error: nothing is read here.
-    let _ = Settings::deserialize(Asking { path, found: &found });
-    found.get()
-}
-
-/// Leads serde to a path, and notes what the structs ask for there.
-#[derive(Clone, Copy)]
-struct Asking<'p> {
-    path: &'p [&'p str],
-    found: &'p Cell<Wanted>,
-}
-
-impl Asking<'_> {
-    fn note<T>(self, wanted: Wanted) -> Result<T, Error> {
-        if self.path.is_empty() {
-            self.found.set(wanted);
-        }
-        Err(Error::custom("noted"))
-    }
-}
-
-impl<'de> Deserializer<'de> for Asking<'_> {
-    type Error = Error;
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        match self.path.split_first() {
-            None => self.note(Wanted::Section(fields)),
-            Some((key, path)) => {
-                visitor.visit_map(MapDeserializer::new(once((*key, Asking { path, ..self }))))
-            }
-        }
-    }
-
-    fn deserialize_str<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
-        self.note(Wanted::Text)
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
-        self.note(Wanted::Switch)
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
-        self.note(Wanted::List)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
-        self.note(Wanted::Nothing)
-    }
-
-    forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char string bytes byte_buf unit unit_struct newtype_struct tuple
-        tuple_struct map enum identifier ignored_any
-    }
-}
-
-impl IntoDeserializer<'_> for Asking<'_> {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
+pub(super) fn keys(path: &[&str]) -> Vec<&'static str> {
+    match shape(path) {
+        Some(Shape::Section(keys)) => keys.iter().map(|(name, _)| *name).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -26,8 +26,7 @@ impl FileSource {
     /// Reads `/absolute/path` or `credential:NAME`; whose credential it is, the configuration's name decides.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let Some(name) = text.strip_prefix("credential:") else {
-            let absolute = Path::new(text).is_absolute() && !text.contains('\0');
-            return if absolute { Ok(Self::Path(text.into())) } else { Err(RELATIVE) };
+            return absolute(text).map(Self::Path).ok_or(RELATIVE);
         };
         let dots = matches!(name, "" | "." | "..");
         if dots || name.len() > 255 || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/') {
@@ -52,6 +51,11 @@ impl FileSource {
     pub(crate) fn is_credential(&self) -> bool {
         matches!(self, Self::Credential { .. })
     }
+}
+
+/// An absolute path: a daemon has no working directory worth the name.
+pub(super) fn absolute(text: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(text)).filter(|path| path.is_absolute() && !text.contains('\0'))
 }
 
 /// A credential that this process cannot reach.

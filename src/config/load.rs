@@ -115,23 +115,12 @@ impl Context<'_> {
             assume(document.get_mut(), "keyring", "file", format!("{DIRECTORY}/{name}.keyring.toml"));
             assume(document.get_mut(), "spool", "directory", spool_of(Some(name)));
         }
-        let settings = self.settings(text, &document);
-        let parts = match &settings {
-            Ok(settings) => Parts {
-                database: Some(settings.database.clone()),
-                portal: Some(settings.portal.clone()),
-                keyring: Some(settings.keyring.clone()),
-                spool: Some(settings.spool.clone()),
-                tables: Some(settings.tables.clone()),
-            },
-            Err(_) => self.parts(document.get_ref()),
-        };
-        (parts, settings)
+        (self.parts(document.get_ref()), self.settings(text, &document))
     }
 
     fn settings(&self, text: &str, document: &Spanned<DeTable<'_>>) -> Result<Settings, Fault> {
         let table = document.get_ref();
-        if let Some(fault) = Fault::no_section(text, table) {
+        if let Some(fault) = Fault::of_shape(text, table, &[]) {
             return Err(fault);
         }
         let mut settings: Settings = serde_path_to_error::deserialize(Deserializer::from(document.clone()))

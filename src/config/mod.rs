@@ -10,6 +10,7 @@ mod file_source;
 mod load;
 mod password;
 mod period;
+mod section;
 mod settings;
 mod table_name;
 mod typed;

@@ -3,66 +3,56 @@
 //! Unknown keys are refused by serde, bad values by the types. `config.toml.example` and relinkd-config(5) are tested
 //! against these structs, so a new key is a new field and a line in both.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserializer, de};
+
+use super::{
+    Database, FileSource, QualifiedName, file_source, period,
+    section::{from_text, section, text},
+    table_name,
 };
-
-use serde::{Deserialize, Deserializer, de};
-
-use super::{Database, FileSource, QualifiedName, period, table_name};
 use crate::{
     link::{Origin, Portal, Tokenless},
     token::TokenRule,
 };
 
-/// All that `/etc/relinkd/config.toml` decides.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Settings {
-    /// How to reach the bot's database.
-    pub database: Database,
-    /// Which links are ours, and what becomes of them.
-    pub portal: PortalSettings,
-    /// Where the keys are.
-    #[serde(default)]
-    pub keyring: KeyringSettings,
-    /// Where operators drop files.
-    #[serde(default)]
-    pub spool: SpoolSettings,
-    /// What is sealed.
-    #[serde(default)]
-    pub seal: SealSettings,
-    /// When all users are looked at.
-    #[serde(default)]
-    pub audit: AuditSettings,
-    /// How long it is known who changed what.
-    #[serde(default)]
-    pub history: HistorySettings,
-    /// Where metrics go.
-    #[serde(default)]
-    pub metrics: MetricsSettings,
-    /// The bot's tables.
-    #[serde(default)]
-    pub tables: Tables,
+section! {
+    /// All that `/etc/relinkd/config.toml` decides.
+    Settings {
+        /// How to reach the bot's database.
+        database: Database,
+        /// Which links are ours, and what becomes of them.
+        portal: PortalSettings,
+        /// Where the keys are.
+        #[serde(default)] keyring: KeyringSettings,
+        /// Where operators drop files.
+        #[serde(default)] spool: SpoolSettings,
+        /// What is sealed.
+        #[serde(default)] seal: SealSettings,
+        /// When all users are looked at.
+        #[serde(default)] audit: AuditSettings,
+        /// How long it is known who changed what.
+        #[serde(default)] history: HistorySettings,
+        /// Where metrics go.
+        #[serde(default)] metrics: MetricsSettings,
+        /// The bot's tables.
+        #[serde(default)] tables: Tables,
+    }
 }
 
-/// `[portal]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PortalSettings {
-    /// Where links lead.
-    pub base_url: Origin,
-    /// Other addresses of the same portal.
-    #[serde(default)]
-    pub aliases: Vec<Origin>,
-    /// What becomes of the links of users without a token.
-    #[serde(default = "plain")]
-    pub tokenless: Tokenless,
-    /// What a token must look like, beside the fixed rules.
-    #[serde(default)]
-    pub token_pattern: TokenPattern,
+section! {
+    /// `[portal]`
+    PortalSettings {
+        /// Where links lead.
+        base_url: Origin,
+        /// Other addresses of the same portal.
+        #[serde(default)] aliases: Vec<Origin>,
+        /// What becomes of the links of users without a token.
+        #[serde(default = "plain")] tokenless: Tokenless,
+        /// What a token must look like, beside the fixed rules.
+        #[serde(default)] token_pattern: TokenPattern,
+    }
 }
 
 fn plain() -> Tokenless {
@@ -83,24 +73,6 @@ pub(crate) struct TokenPattern {
     pub text: Option<String>,
     /// The fixed rules for tokens, and the pattern.
     pub rule: TokenRule,
-}
-
-/// Declares a section: each key with its meaning, its type and its default.
-macro_rules! section {
-    ($(#[$doc:meta])* $section:ident { $($(#[$meta:meta])* $key:ident: $type:ty = $default:expr,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub(crate) struct $section {
-            $($(#[$meta])* pub $key: $type,)*
-        }
-
-        impl Default for $section {
-            fn default() -> Self {
-                Self { $($key: $default,)* }
-            }
-        }
-    };
 }
 
 section! {
@@ -252,37 +224,7 @@ impl Settings {
     }
 }
 
-/// Reads text in quotes as `parse` understands it, without a copy of it: it may be a secret.
-pub(super) fn text<'de, D: Deserializer<'de>, T, F: fmt::Display>(
-    deserializer: D,
-    parse: impl FnOnce(&str) -> Result<T, F>,
-) -> Result<T, D::Error> {
-    struct Text<P>(P);
-    impl<T, F: fmt::Display, P: FnOnce(&str) -> Result<T, F>> de::Visitor<'_> for Text<P> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("text in quotes")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-            (self.0)(text).map_err(E::custom)
-        }
-    }
-    deserializer.deserialize_str(Text(parse))
-}
-
-macro_rules! read_from_text {
-    ($($type:ty: $parse:expr;)*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                text(deserializer, $parse)
-            }
-        }
-    )*};
-}
-
-read_from_text! {
+from_text! {
     Origin: Self::parse;
     FileSource: Self::parse;
     QualifiedName: Self::parse;
@@ -307,12 +249,8 @@ fn column<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error
     text(deserializer, |text| table_name::identifier(text).map(|()| text.to_owned()))
 }
 
-/// A daemon has no working directory worth the name.
 fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
-    text(deserializer, |text| {
-        let absolute = Path::new(text).is_absolute() && !text.contains('\0');
-        if absolute { Ok(PathBuf::from(text)) } else { Err("must be an absolute path") }
-    })
+    text(deserializer, |text| file_source::absolute(text).ok_or("must be an absolute path"))
 }
 
 fn absolute_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {

@@ -290,6 +290,18 @@ fn a_required_key_that_is_missing_is_shown_how_to_write() {
     );
 }
 
+/// The key that is missing may be the one that is misspelt.
+#[test]
+fn a_key_that_is_not_known_is_named_before_one_that_is_missing() {
+    assert_eq!(
+        shown("[database]\nurl = \"host=x\"\n[portal]\nbase_ulr = \"https://a\""),
+        "4:1: `portal.base_ulr` is not known; did you mean `base_url`?\n4 | base_ulr = \"https://a\"\n  | ^^^^^^^^"
+    );
+    for text in ["[portla]\nbase_url = \"https://a\"", "[database]\n[portal]\n[portla]", "[spool]\nx = 1"] {
+        assert!(shown(text).contains("` is not known; "), "{}", shown(text));
+    }
+}
+
 #[test]
 fn the_caret_stands_under_the_place() {
     let shown = shown_after_minimal("\ttokenless\t=\t\"ключ\"\t# \u{9b}2J\u{202e}x\r\n");

@@ -1,6 +1,6 @@
 //! Connecting: one endpoint after another until one is writable, everything under a time limit and with a name.
 
-use super::error::chain;
+use super::error::NoConnection;
 use super::{DbError, Session, setup, tls};
 use crate::config::{Database, Endpoint, Environment, Host, Password, TlsMode};
 use postgres_openssl::MakeTlsConnector;
@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Config};
 
 /// How long a whole connect may take, per endpoint, where the configuration does not say.
@@ -129,9 +130,11 @@ impl Connector {
     fn telling(&self, one: DbError, other: DbError) -> DbError {
         match (one, other) {
             (DbError::Standby(_), _) | (_, DbError::Standby(_)) => DbError::Standby(self.endpoints()),
-            (error @ DbError::ReadOnly(_), _) | (error, DbError::Connect { code: None, .. }) | (_, error) => {
+            (error @ DbError::ReadOnly(_), _) => error,
+            (error, DbError::Connect { cause, .. }) if !matches!(cause, NoConnection::Refused { .. }) => {
                 error
             }
+            (_, error) => error,
         }
     }
 
@@ -141,11 +144,8 @@ impl Connector {
 
     async fn try_endpoint(&self, endpoint: &Endpoint, role: Role) -> Result<Session, DbError> {
         let limit = self.database.connect_timeout.unwrap_or(CONNECT_WITHIN);
-        let late = |_| DbError::Connect {
-            endpoint: endpoint.to_string(),
-            reason: format!("no answer within {limit:?}"),
-            code: None,
-        };
+        let late =
+            |_| DbError::Connect { endpoint: endpoint.to_string(), cause: NoConnection::Silence(limit) };
         let config = self.config(endpoint, role)?;
         let session = tokio::time::timeout(limit, self.open(&config, endpoint)).await.map_err(late)??;
         if role == Role::Admin {
@@ -163,12 +163,12 @@ impl Connector {
     }
 
     async fn open(&self, config: &Config, endpoint: &Endpoint) -> Result<Session, DbError> {
-        let (client, mut connection) =
-            config.connect(self.tls.clone()).await.map_err(|error| DbError::Connect {
-                endpoint: endpoint.to_string(),
-                reason: chain(&error),
-                code: error.code().cloned(),
-            })?;
+        let tls = tls::Watched::new(self.tls.clone());
+        let (client, mut connection) = config.connect(tls.clone()).await.map_err(|error| {
+            let without_tls = config.get_ssl_mode() == SslMode::Require && !tls.agreed();
+            let cause = NoConnection::of(error, without_tls, config.get_password().is_none());
+            DbError::Connect { endpoint: endpoint.to_string(), cause }
+        })?;
         let without_encoding = connection.parameter("server_encoding") == Some("SQL_ASCII");
         let (ring, rings) = mpsc::channel(1);
         // Ends when the client is dropped or the connection breaks; then the channel closes.
@@ -210,11 +210,9 @@ impl Connector {
             .keepalives_retries(database.keepalives.count.unwrap_or(KEEPALIVE_RETRIES))
             .tcp_user_timeout(USER_TIMEOUT)
             .ssl_mode(match database.tls.mode {
-                TlsMode::Disable => tokio_postgres::config::SslMode::Disable,
-                TlsMode::Allow | TlsMode::Prefer => tokio_postgres::config::SslMode::Prefer,
-                TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => {
-                    tokio_postgres::config::SslMode::Require
-                }
+                TlsMode::Disable => SslMode::Disable,
+                TlsMode::Allow | TlsMode::Prefer => SslMode::Prefer,
+                TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
             });
         if let Some(options) = &database.options {
             config.options(options);
@@ -229,13 +227,67 @@ impl Connector {
         if self.typed_password.is_some() {
             return Ok(self.typed_password.clone());
         }
-        let found = self
-            .database
-            .password_for(endpoint, &Environment::of_process())
-            .map_err(|error| DbError::Password(error.to_string()))?;
+        let found = self.database.password_for(endpoint, &Environment::of_process())?;
         if let Some(notice) = found.notice {
             log::warn!("{notice}");
         }
         Ok(found.password)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+
+    /// Why a server that answers with these bytes, each after one message, lets nobody in.
+    async fn refusal(parameters: &str, answers: &'static [&'static [u8]]) -> NoConnection {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let mut client: TcpStream = listener.accept().unwrap().0;
+            for answer in answers {
+                let _ = client.read(&mut [0; 1024]).unwrap();
+                client.write_all(answer).unwrap();
+            }
+            client.read(&mut [0; 1024]).map(drop)
+        });
+        let text = format!("host=127.0.0.1 port={port} user=u dbname=d {parameters}");
+        let connector = Connector::new(&Database::parse(&text).unwrap()).unwrap();
+        let config = connector.config(&connector.database.hosts[0], Role::Command).unwrap();
+        let Err(error) = connector.open(&config, &connector.database.hosts[0]).await else {
+            panic!("let in")
+        };
+        let _ = server.join().unwrap();
+        match error {
+            DbError::Connect { cause, .. } => cause,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_cause_of_a_refusal_is_known_by_its_kind() {
+        const NO_TLS: &[u8] = b"N";
+        const TLS: &[u8] = b"S";
+        const PASSWORD: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+        const KERBEROS: &[u8] = b"R\0\0\0\x08\0\0\0\x02";
+        const UNKNOWN_ROLE: &[u8] = b"E\0\0\0\x23SFATAL\0VFATAL\0C28000\0Mno role\0\0";
+        let asked = refusal("sslmode=disable", &[PASSWORD]).await;
+        assert!(matches!(asked, NoConnection::NoPassword(_)), "{asked:?}");
+        assert_eq!(asked.to_string(), "invalid configuration: password missing");
+        let plain = refusal("sslmode=require", &[NO_TLS]).await;
+        assert!(matches!(plain, NoConnection::Tls(_)), "{plain:?}");
+        let garbled = refusal("sslmode=prefer", &[TLS, b"no handshake"]).await;
+        assert!(matches!(garbled, NoConnection::Tls(_)), "{garbled:?}");
+        let asked = refusal("sslmode=prefer", &[NO_TLS, PASSWORD]).await;
+        assert!(matches!(asked, NoConnection::NoPassword(_)), "{asked:?}");
+        let foreign = refusal("sslmode=disable password=p", &[KERBEROS]).await;
+        assert!(matches!(foreign, NoConnection::Network(_)), "{foreign:?}");
+        let unknown = refusal("sslmode=disable", &[UNKNOWN_ROLE]).await;
+        assert!(
+            matches!(unknown, NoConnection::Refused { ref code, .. } if code.code() == "28000"),
+            "{unknown:?}"
+        );
     }
 }

@@ -35,7 +35,7 @@ pub(crate) async fn delivers(listener: &mut Session, worker: &Session) -> Result
     worker.query("select pg_notify('relinkd', '')::text", &[]).await?;
     match tokio::time::timeout(Duration::from_secs(2), listener.rings.recv()).await {
         Ok(Some(())) => Ok(true),
-        Ok(None) => Err(DbError::Lost("it closed while relinkd tried it".to_owned())),
+        Ok(None) => Err(DbError::Lost("it closed while relinkd tried it".into())),
         Err(_) => {
             unlisten(listener).await?;
             Ok(false)
@@ -56,7 +56,7 @@ impl Rings {
     pub(crate) async fn next(&mut self) -> Result<(), DbError> {
         let first = self.0.recv().await;
         while self.0.try_recv().is_ok() {}
-        first.ok_or_else(|| DbError::Lost("the listening session closed".to_owned()))
+        first.ok_or_else(|| DbError::Lost("the listening session closed".into()))
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) async fn try_lock(listener: &Session, backend: i32) -> Result<Lock, D
         )
         .await?;
     if !row.get::<_, bool>(1) {
-        return Err(DbError::Lost("a pooler moved the listening session to another backend".to_owned()));
+        return Err(DbError::Lost("a pooler moved the listening session to another backend".into()));
     }
     if row.get::<_, Option<bool>>(0) == Some(true) {
         return Ok(Lock::Ours);

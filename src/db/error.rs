@@ -4,25 +4,29 @@
 //! link or a token (Postgres manual, "Error Fields"). What is kept is made harmless, and shortened: a trigger of the
 //! bot's says what it likes.
 
+use crate::config::PasswordError;
 use crate::link;
 use crate::printable::Printable;
+use openssl::error::ErrorStack;
 use std::borrow::Cow;
-use std::error::Error as _;
+use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
+use std::iter::successors;
+use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 /// An error of a database, or on the way to it.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DbError {
-    /// No connection came about; the text says where to and why not.
-    #[error("cannot connect to {endpoint}: {reason}")]
+pub enum DbError {
+    /// No connection came about.
+    #[error("cannot connect to {endpoint}: {cause}")]
     Connect {
         /// Host and port, or the socket directory.
         endpoint: String,
         /// Why not.
-        reason: String,
-        /// What the server answered, if it did.
-        code: Option<SqlState>,
+        #[source]
+        cause: NoConnection,
     },
     /// Every server named is a standby.
     #[error("no writable server among {0}: it is a standby")]
@@ -39,11 +43,11 @@ pub(crate) enum DbError {
         message: String,
     },
     /// The connection is gone.
-    #[error("the connection to the database was lost: {0}")]
-    Lost(String),
+    #[error("the connection to the database was lost: {}", chain(&**.0))]
+    Lost(#[source] Box<dyn Error + Send + Sync>),
     /// The database did not answer in time.
     #[error("the database did not answer within {0:?}")]
-    Silent(std::time::Duration),
+    Silent(Duration),
     /// A question that always has an answer had none: somebody else answers for Postgres.
     #[error("the server gave no row where there is always one")]
     NoRow,
@@ -67,20 +71,74 @@ pub(crate) enum DbError {
         configured: String,
     },
     /// TLS settings that cannot be used.
-    #[error("TLS: {0}")]
-    Tls(String),
+    #[error("TLS: {what}: {}", reasons(source))]
+    Tls {
+        /// The setting.
+        what: String,
+        /// Why not.
+        source: ErrorStack,
+    },
     /// A password that cannot be had.
     #[error("password: {0}")]
-    Password(String),
+    Password(#[from] PasswordError),
+}
+
+/// Why no connection came about.
+#[derive(Debug, thiserror::Error)]
+pub enum NoConnection {
+    /// Nobody answered in time.
+    #[error("no answer within {0:?}")]
+    Silence(Duration),
+    /// The server refused.
+    #[error("{message}")]
+    Refused {
+        /// The SQLSTATE.
+        code: SqlState,
+        /// The server's message.
+        message: String,
+    },
+    /// The server wants a password, and there is none.
+    #[error("{}", chain(.0))]
+    NoPassword(#[source] tokio_postgres::Error),
+    /// The server has no TLS, or another certificate than it must have.
+    #[error("{}", chain(.0))]
+    Tls(#[source] tokio_postgres::Error),
+    /// The server is not to be reached, or does not speak as Postgres does.
+    #[error("{}", chain(.0))]
+    Network(#[source] tokio_postgres::Error),
+}
+
+impl NoConnection {
+    /// Of an attempt where the server would not do TLS, which it must, and where there was no password. tokio-postgres
+    /// keeps the kind of an error to itself, but what it refuses of its own accord has a source of no known type, and
+    /// that can be nothing but one of these two.
+    pub(super) fn of(error: tokio_postgres::Error, without_tls: bool, without_password: bool) -> Self {
+        if let Some(db) = error.as_db_error() {
+            return Self::Refused { code: db.code().clone(), message: server_message(db) };
+        }
+        let of_openssl =
+            |cause: &(dyn Error + 'static)| cause.is::<openssl::ssl::Error>() || cause.is::<ErrorStack>();
+        let of_the_client = error.source().is_some_and(|cause| !cause.is::<io::Error>());
+        if successors(error.source(), |&cause| cause.source()).any(of_openssl) || of_the_client && without_tls
+        {
+            Self::Tls(error)
+        } else if of_the_client && without_password {
+            Self::NoPassword(error)
+        } else {
+            Self::Network(error)
+        }
+    }
 }
 
 impl DbError {
     /// The server's SQLSTATE, where it sent one.
     pub(crate) fn code(&self) -> Option<&SqlState> {
         match self {
-            Self::Server { code, .. } => Some(code),
-            Self::Connect { code, .. } => code.as_ref(),
-            Self::Standby(_)
+            Self::Server { code, .. } | Self::Connect { cause: NoConnection::Refused { code, .. }, .. } => {
+                Some(code)
+            }
+            Self::Connect { .. }
+            | Self::Standby(_)
             | Self::ReadOnly(_)
             | Self::Lost(_)
             | Self::Silent(_)
@@ -88,7 +146,7 @@ impl DbError {
             | Self::NoSchema
             | Self::WrongVersion { .. }
             | Self::OtherTables { .. }
-            | Self::Tls(_)
+            | Self::Tls { .. }
             | Self::Password(_) => None,
         }
     }
@@ -117,7 +175,7 @@ impl From<tokio_postgres::Error> for DbError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(db) => Self::Server { code: db.code().clone(), message: server_message(db) },
-            None => Self::Lost(chain(&error)),
+            None => Self::Lost(error.into()),
         }
     }
 }
@@ -163,19 +221,20 @@ fn without_value<'m>(code: &SqlState, message: &'m str) -> Cow<'m, str> {
     }
 }
 
-/// An error and its sources in one line; the crate's own text for a server's error is only "db error".
-pub(super) fn chain(error: &tokio_postgres::Error) -> String {
-    if let Some(db) = error.as_db_error() {
-        return server_message(db);
-    }
+/// An error and its sources in one line. Not for a server's error: see [`server_message`].
+fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
+    for cause in successors(error.source(), |&cause| cause.source()) {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
             let _ = write!(text, ": {cause_text}");
         }
-        source = cause.source();
     }
     Printable::text(&text).shortened(LONGEST).to_string()
+}
+
+/// What OpenSSL has against a setting.
+fn reasons(errors: &ErrorStack) -> String {
+    let reasons: Vec<&str> = errors.errors().iter().filter_map(openssl::error::Error::reason).collect();
+    if reasons.is_empty() { "cannot be used".to_owned() } else { reasons.join(", ") }
 }

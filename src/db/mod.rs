@@ -26,7 +26,7 @@ pub(crate) mod users;
 
 pub(crate) use connect::Connector;
 pub(crate) use cursor::Cursor;
-pub(crate) use error::DbError;
+pub(crate) use error::{DbError, NoConnection};
 pub(crate) use session::{Session, Tx};
 
 fn as_i64(count: usize) -> i64 {

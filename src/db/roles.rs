@@ -1,6 +1,6 @@
 //! Roles: whether there is one, and making one whose password the server's log never sees.
 
-use super::{DbError, Session};
+use super::{DbError, NoConnection, Session};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
@@ -84,14 +84,16 @@ pub(crate) fn not_allowed(error: &DbError) -> bool {
 /// Whether the server asked for a password that was missing or wrong.
 pub(crate) fn wants_password(error: &DbError) -> bool {
     match error {
-        DbError::Connect { code: Some(code), .. } => *code == SqlState::INVALID_PASSWORD,
-        DbError::Connect { code: None, reason, .. } => reason.contains("password missing"),
+        DbError::Connect { cause: NoConnection::NoPassword(_), .. } => true,
+        DbError::Connect { cause: NoConnection::Refused { code, .. }, .. } => {
+            *code == SqlState::INVALID_PASSWORD
+        }
         _ => false,
     }
 }
 
-/// A text as an SQL literal (Postgres manual, 4.1.2.1).
-pub(crate) fn literal(text: &str) -> String {
+/// A text as an SQL literal (Postgres manual, 4.1.2.1). Not quoted by Postgres, for `install --print` has no session.
+pub fn literal(text: &str) -> String {
     if text.contains('\\') {
         format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
     } else {
@@ -99,8 +101,9 @@ pub(crate) fn literal(text: &str) -> String {
     }
 }
 
-/// A name as an SQL identifier (Postgres manual, 4.1.1): quoted unless it is plain.
-pub(crate) fn identifier(name: &str) -> String {
+/// A name as an SQL identifier (Postgres manual, 4.1.1): quoted unless it is plain. Not quoted by Postgres, for it is told to
+/// whoever gets no session any more.
+pub fn identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }

@@ -183,12 +183,11 @@ fn warnings(parts: &[Part]) -> Vec<String> {
 
 /// `public.users (telegram_id, portal_token) and …`
 fn describe<'n>(parts: impl Iterator<Item = Option<&'n Named>>) -> String {
-    let mut tables: Vec<(String, Vec<&str>)> = Vec::new();
+    let mut tables: Vec<(&QualifiedName, Vec<&str>)> = Vec::new();
     for named in parts.flatten() {
-        let table = named.table.to_string();
         match tables.last_mut() {
-            Some((last, columns)) if *last == table => columns.push(&named.column),
-            _ => tables.push((table, vec![&named.column])),
+            Some((last, columns)) if *last == &named.table => columns.push(&named.column),
+            _ => tables.push((&named.table, vec![&named.column])),
         }
     }
     let tables: Vec<String> =
@@ -196,15 +195,17 @@ fn describe<'n>(parts: impl Iterator<Item = Option<&'n Named>>) -> String {
     if tables.is_empty() { "tables that are gone".to_owned() } else { tables.join(" and ") }
 }
 
+const PORTAL: &str = "select m.portal_fingerprint from relinkd.meta m";
+
 /// The `[portal]` settings that links follow, in short: those that were read last, by a daemon's start or reload or by a
 /// command. None before the first.
-pub(crate) async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
-    Ok(tx.query_one("select m.portal_fingerprint from relinkd.meta m", &[]).await?.get(0))
+pub async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
+    Ok(tx.query_one(PORTAL, &[]).await?.get(0))
 }
 
 /// As [`portal_in_force`], outside a transaction.
-pub(crate) async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
-    Ok(session.query_one("select m.portal_fingerprint from relinkd.meta m", &[]).await?.get(0))
+pub async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
+    Ok(session.query_one(PORTAL, &[]).await?.get(0))
 }
 
 /// Makes links follow these `[portal]` settings; where they are others than before, queues everybody and says so.

@@ -86,19 +86,24 @@ pub(crate) async fn install(admin: &Session) -> Result<bool, DbError> {
 }
 
 /// Builds the index, where the table has none that serves. Returns whether it did.
-pub(crate) async fn index(admin: &Session) -> Result<bool, DbError> {
-    let wanted = INDEX.replace("\\gexec", "");
+pub async fn index(admin: &Session) -> Result<bool, DbError> {
+    one_by_one(admin, &INDEX.replace("\\gexec", "")).await
+}
+
+/// Runs the statements that a query returns, each by itself, as `concurrently` wants it, again and again while locks are
+/// held by others. Returns whether there were any.
+async fn one_by_one(admin: &Session, query: &str) -> Result<bool, DbError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match build(admin, &wanted).await {
+        match try_one_by_one(admin, query).await {
             Err(error) if locked(&error) && Instant::now() < deadline => pause().await,
             done => return done,
         }
     }
 }
 
-async fn build(admin: &Session, wanted: &str) -> Result<bool, DbError> {
-    let statements = admin.query(wanted, &[]).await?;
+async fn try_one_by_one(admin: &Session, query: &str) -> Result<bool, DbError> {
+    let statements = admin.query(query, &[]).await?;
     for row in &statements {
         let statement: &str = row.get(0);
         // It waits for transactions that began before it, and nobody waits for it meanwhile.
@@ -146,14 +151,7 @@ pub(crate) async fn remove(admin: &Session) -> Result<(), DbError> {
                      join pg_class c on c.oid = x.indexrelid and c.relname = 'relinkd_issue_walk'
                      join pg_namespace n on n.oid = c.relnamespace
                     where w.ev_class = to_regclass('relinkd.bot_issue')";
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match build(admin, indexes).await {
-            Err(error) if locked(&error) && Instant::now() < deadline => pause().await,
-            Ok(_) => break,
-            Err(error) => return Err(error),
-        }
-    }
+    one_by_one(admin, indexes).await?;
     patiently(admin, &[REFUSE, UNINSTALL].join("\n")).await
 }
 
@@ -186,4 +184,43 @@ fn locked(error: &DbError) -> bool {
     [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED]
         .iter()
         .any(|code| error.code() == Some(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{doorbell, schema};
+
+    /// A DBA runs the files as they are, so they say for themselves what Rust knows.
+    #[test]
+    fn the_files_say_what_the_program_says() {
+        for (text, before, wanted) in [
+            (ATTACH, "advisory_xact_lock_shared(", doorbell::KEY),
+            (ATTACH, "\nselect ", schema::VERSION),
+            (ATTACH, "\n     = (", schema::VERSION),
+            (UPGRADE, "set schema_version = ", schema::VERSION),
+            (REFUSE, "if found > ", schema::VERSION),
+            (REFUSE, "knows version ", schema::VERSION),
+        ] {
+            let numbers: Vec<i32> = (text.split(before).skip(1))
+                .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+                .collect();
+            assert!(
+                !numbers.is_empty() && numbers.iter().all(|number| *number == wanted),
+                "{before}: {numbers:?}"
+            );
+        }
+        assert!(REFUSE.contains(&format!("errcode = '{REFUSED}'")));
+        // The trigger functions are known before anything that stands in the schema may be trusted.
+        let functions = (ATTACH.split("create or replace function relinkd.").skip(1))
+            .filter_map(|rest| rest.split_once("() returns trigger "))
+            .map(|(name, _)| name);
+        let functions: Vec<&str> =
+            functions.filter(|name| name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_')).collect();
+        assert_eq!(functions.len(), 6);
+        assert!(REFUSE.contains(&format!("'{{{}}}'", functions.join(","))));
+        for text in [SCHEMA, include_str!("../../sql/check.sql")] {
+            assert!(functions.iter().all(|name| text.contains(&format!("'{name}'"))));
+        }
+    }
 }

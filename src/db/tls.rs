@@ -5,16 +5,20 @@
 
 use super::DbError;
 use crate::config::{RootCert, Tls, TlsMode};
+use openssl::error::ErrorStack;
 use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
 /// The connector for these settings.
 ///
 /// # Errors
 /// [`DbError::Tls`] for a file that cannot be read or does not fit.
 pub(super) fn connector(tls: &Tls) -> Result<MakeTlsConnector, DbError> {
-    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|e| failed("OpenSSL", &e))?;
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed("OpenSSL"))?;
     let (verify, hostname) = match tls.mode {
         TlsMode::VerifyFull => (true, true),
         TlsMode::VerifyCa => (true, false),
@@ -28,11 +32,11 @@ pub(super) fn connector(tls: &Tls) -> Result<MakeTlsConnector, DbError> {
     if let Some(client) = &tls.client {
         builder
             .set_certificate_chain_file(&client.cert)
-            .map_err(|e| failed(&format!("sslcert {}", client.cert.display()), &e))?;
+            .map_err(failed(&format!("sslcert {}", client.cert.display())))?;
         builder
             .set_private_key_file(&client.key, SslFiletype::PEM)
             .and_then(|()| builder.check_private_key())
-            .map_err(|e| failed(&format!("sslkey {}", client.key.display()), &e))?;
+            .map_err(failed(&format!("sslkey {}", client.key.display())))?;
     }
     let mut connector = MakeTlsConnector::new(builder.build());
     connector.set_callback(move |connection, _| {
@@ -56,21 +60,58 @@ fn trust(builder: &mut SslConnectorBuilder, tls: &Tls) -> Result<(), DbError> {
     match file {
         Some(file) => {
             // Only this file: the builder's default store is the system's.
-            let mut store =
-                openssl::x509::store::X509StoreBuilder::new().map_err(|e| failed("OpenSSL", &e))?;
+            let mut store = openssl::x509::store::X509StoreBuilder::new().map_err(failed("OpenSSL"))?;
             store
                 .add_lookup(openssl::x509::store::X509Lookup::file())
                 .and_then(|lookup| lookup.load_cert_file(&file, SslFiletype::PEM))
-                .map_err(|e| failed(&format!("sslrootcert {}", file.display()), &e))?;
+                .map_err(failed(&format!("sslrootcert {}", file.display())))?;
             builder.set_cert_store(store.build());
             Ok(())
         }
-        None => builder.set_default_verify_paths().map_err(|e| failed("the system's certificates", &e)),
+        None => builder.set_default_verify_paths().map_err(failed("the system's certificates")),
     }
 }
 
-fn failed(what: &str, error: &openssl::error::ErrorStack) -> DbError {
-    let reasons: Vec<&str> = error.errors().iter().filter_map(openssl::error::Error::reason).collect();
-    let reasons = if reasons.is_empty() { "cannot be used".to_owned() } else { reasons.join(", ") };
-    DbError::Tls(format!("{what}: {reasons}"))
+fn failed(what: &str) -> impl Fn(ErrorStack) -> DbError {
+    move |source| DbError::Tls { what: what.to_owned(), source }
+}
+
+/// A connector that remembers whether the server agreed to TLS: tokio-postgres' error does not say it.
+#[derive(Clone)]
+pub(super) struct Watched<C> {
+    connector: C,
+    agreed: Arc<AtomicBool>,
+}
+
+impl<C> Watched<C> {
+    pub(super) fn new(connector: C) -> Self {
+        Self { connector, agreed: Arc::default() }
+    }
+
+    /// Whether a handshake was begun.
+    pub(super) fn agreed(&self) -> bool {
+        self.agreed.load(Ordering::Relaxed)
+    }
+}
+
+impl<S, C: MakeTlsConnect<S>> MakeTlsConnect<S> for Watched<C> {
+    type Stream = C::Stream;
+    type TlsConnect = Watched<C::TlsConnect>;
+    type Error = C::Error;
+
+    fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
+        let connector = self.connector.make_tls_connect(domain)?;
+        Ok(Watched { connector, agreed: self.agreed.clone() })
+    }
+}
+
+impl<S, C: TlsConnect<S>> TlsConnect<S> for Watched<C> {
+    type Stream = C::Stream;
+    type Error = C::Error;
+    type Future = C::Future;
+
+    fn connect(self, stream: S) -> Self::Future {
+        self.agreed.store(true, Ordering::Relaxed);
+        self.connector.connect(stream)
+    }
 }

@@ -51,30 +51,21 @@ pub(crate) enum Key {
 
 impl Key {
     /// As it is written.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::User => "telegram_id",
-            Self::Token => "token",
-            Self::Remove => "remove",
-            Self::List => "assignment",
-        }
+    pub const fn name(self) -> &'static str {
+        self.words()[0]
     }
 
-    fn rule(self) -> &'static str {
+    /// Its name, and what its value must be, in English and in Russian.
+    const fn words(self) -> [&'static str; 3] {
         match self {
-            Self::User => "a whole number",
-            Self::Token => "text in quotes",
-            Self::Remove => "`true`",
-            Self::List => "written as [[assignment]], once for each user",
-        }
-    }
-
-    fn rule_in_russian(self) -> &'static str {
-        match self {
-            Self::User => "нужно целое число",
-            Self::Token => "нужен текст в кавычках",
-            Self::Remove => "допустимо только `true`",
-            Self::List => "пишите [[assignment]], отдельно для каждого пользователя",
+            Self::User => ["telegram_id", "a whole number", "нужно целое число"],
+            Self::Token => ["token", "text in quotes", "нужен текст в кавычках"],
+            Self::Remove => ["remove", "`true`", "допустимо только `true`"],
+            Self::List => [
+                "assignment",
+                "written as [[assignment]], once for each user",
+                "пишите [[assignment]], отдельно для каждого пользователя",
+            ],
         }
     }
 }
@@ -150,7 +141,7 @@ pub(crate) enum FaultKind {
     #[error("unknown key: an assignment has `telegram_id` and either `token` or `remove`")]
     UnknownKey,
     /// A value of another type.
-    #[error("`{0}` must be {right}", right = .0.rule())]
+    #[error("`{0}` must be {right}", right = .0.words()[1])]
     WrongType(Key),
     /// A `telegram_id` that is no 64-bit number.
     #[error("`telegram_id` is out of range: it must fit a 64-bit integer")]
@@ -259,7 +250,7 @@ impl FaultKind {
             Self::UnknownKey => {
                 "неизвестный ключ: в назначении есть `telegram_id` и либо `token`, либо `remove`"
             }
-            Self::WrongType(key) => return format!("`{key}`: {}", key.rule_in_russian()),
+            Self::WrongType(key) => return format!("`{key}`: {}", key.words()[2]),
             Self::OutOfRange => "`telegram_id` вне допустимых значений: это 64-разрядное целое число",
             Self::NoUser => "нет `telegram_id`",
             Self::NoChange => {

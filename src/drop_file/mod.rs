@@ -23,11 +23,11 @@ mod wipe;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::collections::{HashMap, HashSet};
 
 use toml::{
     Spanned,
-    de::{DeInteger, DeTable, DeValue},
+    de::{DeTable, DeValue},
 };
 
 pub(crate) use fault::{Fault, FaultKind, Key};
@@ -203,6 +203,12 @@ impl<'f> Reader<'f> {
         self.faults.push(Fault::new(self.lines.place(offset), kind));
     }
 
+    /// As [`Reader::fault`], for what comes to nothing by it.
+    fn refuse<T>(&mut self, offset: usize, kind: FaultKind) -> Option<T> {
+        self.fault(offset, kind);
+        None
+    }
+
     fn document(&mut self, document: &DeTable<'_>) {
         self.unknown_keys(document, &[USER, TOKEN, REMOVE, LIST]);
         let single = [USER, TOKEN, REMOVE]
@@ -265,43 +271,31 @@ impl<'f> Reader<'f> {
     }
 
     fn user(&mut self, table: &DeTable<'_>, at: usize) -> Option<(i64, Place)> {
-        let Some(value) = table.get(USER) else {
-            self.fault(at, FaultKind::NoUser);
-            return None;
-        };
+        let Some(value) = table.get(USER) else { return self.refuse(at, FaultKind::NoUser) };
         let at = value.span().start;
         let Some(number) = value.get_ref().as_integer() else {
-            self.fault(at, FaultKind::WrongType(Key::User));
-            return None;
+            return self.refuse(at, FaultKind::WrongType(Key::User));
         };
-        let Some(telegram_id) = whole(number) else {
-            self.fault(at, FaultKind::OutOfRange);
-            return None;
-        };
-        Some(self.named(at, telegram_id))
+        // It has to fit the column: a `bigint`.
+        match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(telegram_id) => Some(self.named(at, telegram_id)),
+            Err(_) => self.refuse(at, FaultKind::OutOfRange),
+        }
     }
 
     /// A user stands here.
     fn named(&mut self, at: usize, telegram_id: i64) -> (i64, Place) {
         let place = self.lines.place(at);
-        match self.users.entry(telegram_id) {
-            Entry::Vacant(free) => {
-                free.insert(place);
-            }
-            Entry::Occupied(first) => {
-                let first = *first.get();
-                self.fault(at, FaultKind::UserTwice { first });
-            }
+        let first = *self.users.entry(telegram_id).or_insert(place);
+        if first != place {
+            self.fault(at, FaultKind::UserTwice { first });
         }
         (telegram_id, place)
     }
 
     fn change(&mut self, table: &DeTable<'_>, at: usize) -> Option<(Change, Place)> {
         match (table.get(TOKEN), table.get_key_value(REMOVE)) {
-            (None, None) => {
-                self.fault(at, FaultKind::NoChange);
-                None
-            }
+            (None, None) => self.refuse(at, FaultKind::NoChange),
             (Some(token), None) => self.token(token),
             (None, Some((_, remove))) => self.remove(remove),
             (Some(token), Some((key, remove))) => {
@@ -315,31 +309,22 @@ impl<'f> Reader<'f> {
 
     fn token(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(Change, Place)> {
         let at = value.span().start;
-        let Some(text) = value.get_ref().as_str() else {
-            self.fault(at, FaultKind::WrongType(Key::Token));
-            return None;
-        };
-        self.admitted(at, text)
+        match value.get_ref().as_str() {
+            Some(text) => self.admitted(at, text),
+            None => self.refuse(at, FaultKind::WrongType(Key::Token)),
+        }
     }
 
     /// A text stands here that is to be a token.
     fn admitted(&mut self, at: usize, text: &str) -> Option<(Change, Place)> {
         let token = match self.rule.admit(text) {
             Ok(token) => token,
-            Err(fault) => {
-                self.fault(at, FaultKind::BadToken(fault));
-                return None;
-            }
+            Err(fault) => return self.refuse(at, FaultKind::BadToken(fault)),
         };
         let place = self.lines.place(at);
-        match self.tokens.entry(token.clone()) {
-            Entry::Vacant(free) => {
-                free.insert(place);
-            }
-            Entry::Occupied(first) => {
-                let first = *first.get();
-                self.fault(at, FaultKind::TokenTwice { first });
-            }
+        let first = *self.tokens.entry(token.clone()).or_insert(place);
+        if first != place {
+            self.fault(at, FaultKind::TokenTwice { first });
         }
         Some((Change::Set(token), place))
     }
@@ -347,11 +332,10 @@ impl<'f> Reader<'f> {
     fn remove(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(Change, Place)> {
         let at = value.span().start;
         match value.get_ref().as_bool() {
-            Some(true) => return Some((Change::Remove, self.lines.place(at))),
-            Some(false) => self.fault(at, FaultKind::RemoveFalse),
-            None => self.fault(at, FaultKind::WrongType(Key::Remove)),
+            Some(true) => Some((Change::Remove, self.lines.place(at))),
+            Some(false) => self.refuse(at, FaultKind::RemoveFalse),
+            None => self.refuse(at, FaultKind::WrongType(Key::Remove)),
         }
-        None
     }
 
     /// The outcome. Beside a line that is not TOML, what recovery made of that line is no fault of its own, nor is what
@@ -377,9 +361,4 @@ impl<'f> Reader<'f> {
         tokens.sort_by_key(|(_, place)| *place);
         Err(Faulty { faults: self.faults, users, tokens })
     }
-}
-
-/// The number, when it fits the column: a `bigint`.
-fn whole(number: &DeInteger<'_>) -> Option<i64> {
-    i64::from_str_radix(number.as_str(), number.radix()).ok()
 }

@@ -210,8 +210,7 @@ impl Table {
 
 fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(i64, Place)> {
     let Some(cell) = cell.filter(|cell| !cell.text.is_empty()) else {
-        reader.fault(at, FaultKind::NoUser);
-        return None;
+        return reader.refuse(at, FaultKind::NoUser);
     };
     if let Ok(telegram_id) = cell.text.parse() {
         return Some(reader.named(cell.at, telegram_id));
@@ -223,15 +222,13 @@ fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(i64,
     } else {
         FaultKind::WrongType(Key::User)
     };
-    reader.fault(cell.at, kind);
-    None
+    reader.refuse(cell.at, kind)
 }
 
 fn token(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(super::Change, Place)> {
     let (at, text) = cell.map_or((at, ""), |cell| (cell.at, cell.text.as_str()));
     if is_shortened(text) {
-        reader.fault(at, FaultKind::Shortened(Key::Token));
-        return None;
+        return reader.refuse(at, FaultKind::Shortened(Key::Token));
     }
     reader.admitted(at, text)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use toml::{
     Spanned,
-    de::{DeString, DeTable, DeValue},
+    de::{DeTable, DeValue},
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -81,7 +81,7 @@ fn ring(section: Spanned<DeValue<'_>>) -> Result<BTreeMap<KeyId, Key>, At> {
     };
     let keys = table.into_iter().map(|(name, value)| {
         let id = id(Some(name.get_ref()), name.span())?;
-        Ok((id, key_in(value)?))
+        Ok((id, key(value)?))
     });
     keys.collect()
 }
@@ -92,19 +92,15 @@ fn list(list: Spanned<DeValue<'_>>) -> Result<Vec<Key>, At> {
     let DeValue::Array(keys) = list.into_inner() else {
         return at(span, "`fingerprint_keys` must be a list");
     };
-    keys.into_iter().map(key_in).collect()
+    keys.into_iter().map(key).collect()
 }
 
-fn key_in(value: Spanned<DeValue<'_>>) -> Result<Key, At> {
+/// Reads a key, and wipes the copy that TOML has made of it when it was written with escapes.
+fn key(value: Spanned<DeValue<'_>>) -> Result<Key, At> {
     let span = value.span();
     let DeValue::String(text) = value.into_inner() else {
         return at(span, "a key must be text in quotes");
     };
-    key(text, span)
-}
-
-/// Reads a key, and wipes the copy that TOML has made of it when it was written with escapes.
-fn key(text: DeString<'_>, span: Range<usize>) -> Result<Key, At> {
     let key = Key::parse(&text).or_else(|fault| at(span, fault));
     if let Cow::Owned(mut copy) = text {
         copy.zeroize();

@@ -15,10 +15,13 @@ mod tests;
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Environment, FileSource, Password, settings};
+use super::{
+    Environment, FileSource, Password,
+    section::{Shape, Shaped, from_text, section},
+};
 
 pub(crate) use password::PasswordError;
 
@@ -64,24 +67,30 @@ pub(crate) struct Database {
     implied: Implied,
 }
 
-/// `[database]`, as the file has it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Section {
-    #[serde(deserialize_with = "url")]
-    url: Database,
-    #[serde(default)]
-    password_file: Option<FileSource>,
+section! {
+    /// `[database]`, as the file has it.
+    Section {
+        url: Url,
+        #[serde(default)] password_file: Option<FileSource>,
+    }
 }
 
-fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Database, D::Error> {
-    settings::text(deserializer, Database::of_text)
+/// What the text alone says.
+#[derive(Debug, Clone)]
+pub struct Url(Database);
+
+from_text! {
+    Url: |text| Database::of_text(text).map(Self);
 }
 
 impl From<Section> for Database {
-    fn from(section: Section) -> Self {
-        Self { password_file: section.password_file, ..section.url }
+    fn from(Section { url: Url(database), password_file }: Section) -> Self {
+        Self { password_file, ..database }
     }
+}
+
+impl Shaped for Database {
+    const SHAPE: Shape = Section::SHAPE;
 }
 
 /// One server, or one address of it.

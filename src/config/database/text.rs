@@ -8,10 +8,7 @@
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::{
-    DatabaseFault,
-    values::{Parameters, Trust},
-};
+use super::{DatabaseFault, values::Parameters};
 
 const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\x0b', '\x0c'];
 
@@ -26,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Parameters, DatabaseFault> {
 /// Reads what follows the scheme.
 fn uri(rest: &str) -> Result<Parameters, DatabaseFault> {
     let mut parameters = Parameters::default();
-    let mut set = |key: &str, value: &str| parameters.set(key, decode(value)?, Trust::Named);
+    let mut set = |key: &str, value: &str| parameters.set(key, decode(value)?);
     let rest = match rest.find(['@', '/']) {
         Some(at) if rest[at..].starts_with('@') => {
             let (user, password) = rest[..at].split_once(':').unwrap_or((&rest[..at], ""));
@@ -88,7 +85,6 @@ fn decode(text: &str) -> Result<Zeroizing<String>, DatabaseFault> {
 /// Reads `key=value` text.
 fn pairs(text: &str) -> Result<Parameters, DatabaseFault> {
     let mut parameters = Parameters::default();
-    let mut trust = Trust::Named;
     let mut rest = text.trim_start_matches(BLANKS);
     if rest.is_empty() {
         return Err(DatabaseFault::Form(
@@ -101,11 +97,9 @@ fn pairs(text: &str) -> Result<Parameters, DatabaseFault> {
              with blanks",
         ))?;
         let (value, after) = value(after)?;
-        parameters.set(key, value, trust)?;
-        if key == "password" {
-            // What follows may be the rest of a password that lacks its quotes.
-            trust = Trust::AfterPassword;
-        }
+        parameters.set(key, value)?;
+        // What follows may be the rest of a password that lacks its quotes.
+        parameters.after_password |= key == "password";
         rest = after.trim_start_matches(BLANKS);
     }
     Ok(parameters)

@@ -8,7 +8,7 @@ use super::{
     ClientCert, DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, Database, DatabaseFault, Endpoint, Host, Implied,
     KEYS, Keepalives, RootCert, Tls, TlsMode,
 };
-use crate::config::Password;
+use crate::config::{Password, file_source::absolute};
 
 /// The other parameters that libpq knows, which people may bring along: no password looks like one of these.
 const LIBPQ_KEYS: &str = "channel_binding client_encoding fallback_application_name gssdelegation gssencmode gsslib \
@@ -18,30 +18,20 @@ const LIBPQ_KEYS: &str = "channel_binding client_encoding fallback_application_n
 
 /// The parameters of a text, none of them empty.
 #[derive(Default)]
-pub(super) struct Parameters(BTreeMap<&'static str, Zeroizing<String>>);
-
-/// Whether the name of an unknown parameter may be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// It stands where a name was meant to stand.
-    Named,
-    /// It follows a password, of which it may be a part.
-    AfterPassword,
+pub(super) struct Parameters {
+    values: BTreeMap<&'static str, Zeroizing<String>>,
+    /// What follows as the name of a parameter may be part of a password: it is not shown.
+    pub(super) after_password: bool,
 }
 
 impl Parameters {
     /// Keeps a value; of several for one key the last one, as libpq has it.
-    pub(super) fn set(
-        &mut self,
-        key: &str,
-        value: Zeroizing<String>,
-        trust: Trust,
-    ) -> Result<(), DatabaseFault> {
+    pub(super) fn set(&mut self, key: &str, value: Zeroizing<String>) -> Result<(), DatabaseFault> {
         let Some(key) = KEYS.into_iter().find(|known| *known == key) else {
             let word = !key.is_empty()
                 && key.len() <= 32
                 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-            let shown = LIBPQ_KEYS.split(' ').any(|known| known == key) || word && trust == Trust::Named;
+            let shown = LIBPQ_KEYS.split(' ').any(|known| known == key) || word && !self.after_password;
             return Err(if shown {
                 DatabaseFault::UnknownKey(key.to_owned())
             } else {
@@ -52,13 +42,13 @@ impl Parameters {
             return Err(DatabaseFault::Value(key, "without zero bytes"));
         }
         if !value.is_empty() {
-            self.0.insert(key, value);
+            self.values.insert(key, value);
         }
         Ok(())
     }
 
     fn get(&self, key: &'static str) -> Option<&str> {
-        self.0.get(key).map(|value| value.as_str())
+        self.values.get(key).map(|value| value.as_str())
     }
 
     fn owned(&self, key: &'static str) -> Option<String> {
@@ -90,11 +80,8 @@ impl Parameters {
         Ok(self.number(key)?.map(|number| Duration::from_secs(number.into())))
     }
 
-    /// An absolute path: a daemon has no working directory worth the name.
     fn path(&self, key: &'static str) -> Result<Option<PathBuf>, DatabaseFault> {
-        self.value(key, "an absolute path", |text| {
-            Some(PathBuf::from(text)).filter(|path| path.is_absolute())
-        })
+        self.value(key, "an absolute path", absolute)
     }
 }
 

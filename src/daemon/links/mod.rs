@@ -135,7 +135,7 @@ impl Links<'_> {
                 Err(RelinkError::Database(error)) => return Err(error),
                 Err(RelinkError::OtherPortal) => self.wait_for_portal().await?,
                 Err(RelinkError::UnknownKey(key)) => self.look_for(key),
-                Err(RelinkError::Seal(error)) => return Err(DbError::Lost(error.to_string())),
+                Err(RelinkError::Seal(error)) => return Err(DbError::Lost(error.into())),
             }
         }
         Ok(())
