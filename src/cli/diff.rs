@@ -30,11 +30,8 @@ pub(super) async fn run(workplace: &mut Workplace, args: &SyncArgs) -> Result<Ex
     } else if args.summary {
         kinds.print();
     } else {
-        output::line(format!(
-            "{} of {} would be rewritten",
-            output::count(kinds.changes()),
-            output::things(kinds.links, "link")
-        ));
+        let (changes, links) = (output::count(kinds.changes()), output::things(kinds.links, "link"));
+        output::line(format!("{changes} of {links} would be rewritten"));
     }
     Ok(if kinds.changes() == 0 { Exit::Done } else { Exit::Changes })
 }

@@ -205,11 +205,8 @@ async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
             with_token += usize::from(link.carried_token().is_some());
         }
     }
-    Ok(format!(
-        "{} of the user in form, {} with a token",
-        output::things(ours, "link"),
-        output::count(with_token)
-    ))
+    let (ours, with_token) = (output::things(ours, "link"), output::count(with_token));
+    Ok(format!("{ours} of the user in form, {with_token} with a token"))
 }
 
 async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, Failure> {
@@ -228,10 +225,8 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
             // Nothing is shown before that is in the history.
             tx.commit().await?;
             crate::telemetry::tell(&entries);
-            output::audit_line(format_args!(
-                "relinkd: token of user {id} revealed by {}",
-                crate::process::caller()
-            ));
+            let caller = crate::process::caller();
+            output::audit_line(format_args!("relinkd: token of user {id} revealed by {caller}"));
             output::line(token.expose());
         }
         Some(token) => output::line(format!("{} ({})", token.masked(), describe(&stored))),

@@ -15,7 +15,9 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
             "pid": owner.pid, "uptime_seconds": owner.uptime.as_secs(),
         })),
         "spool": files(place, local, remote),
-        "keyring": keyring(place),
+        "keyring": {
+            "usable": place.keyring.is_ok(), "error": place.keyring.as_ref().err().map(ToString::to_string),
+        },
         "database": database(answer),
         "server": remote.map(|remote| json!({
             "endpoint": remote.endpoint, "version": remote.standing.server_version,
@@ -29,10 +31,7 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
             "oldest_seconds": standing.and_then(|standing| standing.oldest_seconds),
         },
         "set_aside_count": standing.map(|standing| standing.set_aside_count),
-        "set_aside": standing.map(|standing| standing.set_aside.iter().map(|held| json!({
-            "telegram_id": held.telegram_id, "issue_id": held.issue_id, "attempts": held.attempts,
-            "reason": held.reason,
-        })).collect::<Vec<_>>()),
+        "set_aside": standing.map(|standing| &standing.set_aside),
         "triggers": standing.map(|standing| json!({
             "sound": standing.triggers.sound(), "wanted": standing.triggers.wanted,
             "unsound": standing.triggers.unsound,
@@ -58,13 +57,6 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
             "next_seconds": remote.and_then(Remote::next_audit_seconds),
         },
     })
-}
-
-fn keyring(place: &Place<'_>) -> Value {
-    match &place.keyring {
-        Ok(_) => json!({ "usable": true, "error": null }),
-        Err(error) => json!({ "usable": false, "error": error.to_string() }),
-    }
 }
 
 fn database(answer: &Answer) -> Value {
