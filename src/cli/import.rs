@@ -36,8 +36,7 @@ pub(super) fn run(config: &Path, args: &ImportArgs) -> Result<Exit, Failure> {
     // What follows may run as somebody else.
     let (root, bytes) = (nix::unistd::geteuid().is_root(), read(&args.file)?);
     Workplace::open(config, async |workplace| {
-        let rule = &workplace.settings.portal.token_pattern.rule;
-        let sheet = drop_file::parse_spreadsheet(&bytes, rule, args.columns.as_ref());
+        let sheet = drop_file::parse_spreadsheet(&bytes, workplace.token_rule(), args.columns.as_ref());
         let file = judge(workplace, sheet, root).await?;
         let rows = rows(workplace, &file).await?;
         let counts = [Kind::Gets, Kind::Changes, Kind::Keeps]

@@ -47,16 +47,11 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                 )
             })?;
             Workplace::open(config, async |workplace| {
-                let token = workplace
-                    .settings
-                    .portal
-                    .token_pattern
-                    .rule
-                    .admit(text.trim_end_matches(['\n', '\r']))
-                    .map_err(|fault| Failure::refused(
-                        format!("the token {fault}"),
-                        "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
-                    ))?;
+                let token = workplace.token_rule().admit(text.trim_end_matches(['\n', '\r']));
+                let token = token.map_err(|fault| Failure::refused(
+                    format!("the token {fault}"),
+                    "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
+                ))?;
                 put(workplace, id, Change::Set(token), no_wait, root).await
             })
         }
@@ -214,8 +209,7 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
     let rows = users::by_id(&tx, &[id]).await?;
     drop(tx);
     let row = rows.first().filter(|row| row.place.is_some()).ok_or_else(|| unknown(id))?;
-    let rule = &workplace.settings.portal.token_pattern.rule;
-    let stored = workplace.keyring.read(row.stored.as_ref().map(|s| s.as_str()), id, rule);
+    let stored = workplace.keyring.read(row.stored.as_ref().map(|s| s.as_str()), id, workplace.token_rule());
     match stored.token() {
         Some(token) if reveal => {
             let tx = workplace.session.begin(Purpose::Assign);
