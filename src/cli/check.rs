@@ -10,6 +10,7 @@ use crate::check::{self, Commands, Finding, Group, Report, Severity, Subject};
 use crate::config::{self, Parts};
 use crate::envelope::Keyring;
 use crate::keyring_file::KeyringError;
+use crate::telemetry;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -18,7 +19,7 @@ pub(super) fn run(config: &Path, args: &CheckArgs, named: bool, quiet: bool) -> 
     let (mut parts, fault) = config::load_parts(config);
     let mut screen = Screen {
         colour: output::has_colour(),
-        journal: output::journal_reads_stdout(),
+        journal: telemetry::journal_reads(std::io::stdout()),
         quiet,
         heading: None,
         decides: None,
@@ -96,9 +97,7 @@ fn files(
 /// The keys that stored values name, where the keyring is gone.
 fn keys_needed(parts: &Parts, error: &KeyringError) -> Result<Option<BTreeMap<String, u64>>, Failure> {
     match (error, &parts.database, &parts.tables) {
-        (KeyringError::Absent(_), Some(database), Some(tables)) => {
-            block_on(async { Ok(database::keys_in_use(database, tables).await) })
-        }
+        (KeyringError::Absent(_), Some(database), Some(tables)) => database::keys_in_use(database, tables),
         _ => Ok(None),
     }
 }

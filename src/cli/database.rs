@@ -8,6 +8,7 @@ use crate::db::{Connector, Session, schema, users};
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError};
 use crate::relink::Rules;
+use crate::token::TokenRule;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -80,12 +81,15 @@ pub(super) fn bring_back_key(settings: &Settings) -> String {
 }
 
 /// How many stored values name which key; none where the database cannot be looked into.
-pub(super) async fn keys_in_use(database: &Database, tables: &Tables) -> Option<BTreeMap<String, u64>> {
+pub(super) fn keys_in_use(
+    database: &Database,
+    tables: &Tables,
+) -> Result<Option<BTreeMap<String, u64>>, Failure> {
     let look = async {
         let mut session = Connector::new(database).ok()?.connect(Role::Command).await.ok()?;
         users::keys_in_use(&mut session, &tables.users).await.ok().flatten()
     };
-    tokio::time::timeout(LOOK_WITHIN, look).await.ok().flatten()
+    block_on(async { Ok(tokio::time::timeout(LOOK_WITHIN, look).await.ok().flatten()) })
 }
 
 /// How long a look into the database may take that is only to say something better.
@@ -171,6 +175,11 @@ impl Workplace {
             let (session, facts) = connect(&mut settings).await?;
             work(&mut Self { settings, keyring, session, facts }).await
         })
+    }
+
+    /// The rules for tokens.
+    pub(super) fn token_rule(&self) -> &TokenRule {
+        &self.settings.portal.token_pattern.rule
     }
 
     /// The rules of this moment. A key that is missing is missing: a command has read the file just now.

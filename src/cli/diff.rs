@@ -29,11 +29,8 @@ pub(super) async fn run(workplace: &mut Workplace, args: &SyncArgs) -> Result<Ex
     } else if args.summary {
         print(&counts);
     } else {
-        output::line(format!(
-            "{} of {} would be rewritten",
-            output::count(changes(&counts)),
-            output::things(counts.links, "link")
-        ));
+        let (rewritten, links) = (output::count(changes(&counts)), output::things(counts.links, "link"));
+        output::line(format!("{rewritten} of {links} would be rewritten"));
     }
     Ok(if changes(&counts) == 0 { Exit::Done } else { Exit::Changes })
 }

@@ -36,8 +36,7 @@ pub(super) fn run(config: &Path, args: &ImportArgs) -> Result<Exit, Failure> {
     // What follows may run as somebody else.
     let (root, bytes) = (nix::unistd::geteuid().is_root(), read(&args.file)?);
     Workplace::open(config, async |workplace| {
-        let rule = &workplace.settings.portal.token_pattern.rule;
-        let sheet = drop_file::parse_spreadsheet(&bytes, rule, args.columns.as_ref());
+        let sheet = drop_file::parse_spreadsheet(&bytes, workplace.token_rule(), args.columns.as_ref());
         let file = judge(workplace, sheet, root).await?;
         let rows = rows(workplace, &file).await?;
         let counts = [Kind::Gets, Kind::Changes, Kind::Keeps]
@@ -158,11 +157,9 @@ fn show(rows: &[Row], [gets, changes, keeps]: [usize; 3]) -> Exit {
         table.row([&assignment.telegram_id, &what, now, &then.masked()]);
     }
     table.print();
+    let (users, others, kept) = (output::things(gets, "user"), output::count(changes), output::count(keeps));
     output::line(format!(
-        "nothing was changed: {} would get a token, {} another one, {} would keep theirs",
-        output::things(gets, "user"),
-        output::count(changes),
-        output::count(keeps)
+        "nothing was changed: {users} would get a token, {others} another one, {kept} would keep theirs"
     ));
     if gets + changes == 0 { Exit::Done } else { Exit::Changes }
 }
@@ -185,11 +182,10 @@ async fn import(
         let refusals: Vec<_> = refusals.into_iter().map(|(index, why)| (places[index], why)).collect();
         return Err(refused(file.faults(&refusals), &Objections::default(), &[], false));
     }
+    let (tokens, users) = (output::things(gets + changes, "token"), output::things(keeps, "user"));
+    let others = output::count(changes);
     output::line(format!(
-        "{} set, {} of them for users who had another one; {} kept theirs",
-        output::things(gets + changes, "token"),
-        output::count(changes),
-        output::things(keeps, "user")
+        "{tokens} set, {others} of them for users who had another one; {users} kept theirs"
     ));
     if gets + changes > 0 {
         output::line(links_follow(workplace, "relinkd sync").await?);

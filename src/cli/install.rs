@@ -13,6 +13,7 @@ use crate::db::{Connector, DbError, Session, schema, setup};
 use crate::link::Tokenless;
 use crate::relink::{LinkCounts, Rules};
 use crate::tokens::TokenStats;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -109,24 +110,19 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
     }
     let connector = Connector::new(&database).map_err(of_admin_url)?;
     match connector.connect(Role::Admin).await {
-        Err(error)
-            if roles::wants_password(&error) && std::io::IsTerminal::is_terminal(&std::io::stdin()) =>
-        {
-            let mut password =
-                prompt::secret(&format!("Password of {}: ", database.user)).map_err(|error| {
-                    Failure::refused(
-                        format!("the password cannot be read: {error}"),
-                        "set PGPASSWORD for this command, or write a ~/.pgpass",
-                    )
-                })?;
-            connector
-                .with_password(std::mem::take(&mut *password))
-                .connect(Role::Admin)
-                .await
-                .map_err(of_admin_url)
+        Err(error) if roles::wants_password(&error) && std::io::stdin().is_terminal() => {
+            let question = format!("Password of {}: ", database.user);
+            let mut password = prompt::secret(&question).map_err(|error| {
+                Failure::refused(
+                    format!("the password cannot be read: {error}"),
+                    "set PGPASSWORD for this command, or write a ~/.pgpass",
+                )
+            })?;
+            connector.with_password(std::mem::take(&mut *password)).connect(Role::Admin).await
         }
-        done => done.map_err(of_admin_url),
+        done => done,
     }
+    .map_err(of_admin_url)
 }
 
 /// What keeps the admin from connecting is in the URL given, and not in the configuration.
@@ -241,27 +237,26 @@ pub(super) fn explain(error: DbError) -> Failure {
 
 /// The SQL for a DBA, to be run with psql as the tables' owner.
 fn print(settings: &Settings, role: &str) {
-    output::script(
+    let setting = |(key, value): (&str, String)| {
+        format!("select set_config('{key}', {}, false) \\g /dev/null\n", roles::literal(&value))
+    };
+    let settings: String = setup::settings(&settings.tables, role).into_iter().map(setting).collect();
+    output::script(format_args!(
         "-- relinkd: run with psql, as the owner of the bot's tables (or a superuser), in the bot's database.\n\
          -- It may be run again. Where it ends with \"lock timeout\", nothing has been done: run it once more.\n\
-         \\set ON_ERROR_STOP on",
-    );
-    output::script(setup::OURSELVES);
-    output::script("set standard_conforming_strings = on;\n");
-    for (key, value) in setup::settings(&settings.tables, role) {
-        output::script(format!(
-            "select set_config('{key}', {}, false) \\g /dev/null",
-            roles::literal(&value)
-        ));
-    }
-    output::script(
-        "\n-- The role, where it is missing; \\password gives it a password.\n\
+         \\set ON_ERROR_STOP on\n\
+         {}\n\
+         set standard_conforming_strings = on;\n\n\
+         {settings}\n\
+         -- The role, where it is missing; \\password gives it a password.\n\
          select format('create role %I login', current_setting('relinkd.role'))\n \
-          where not exists (select from pg_roles where rolname = current_setting('relinkd.role'))\n\\gexec\n",
-    );
-    output::script(setup::BRIEFLY);
+          where not exists (select from pg_roles where rolname = current_setting('relinkd.role'))\n\\gexec\n\n\
+         {}",
+        setup::OURSELVES,
+        setup::BRIEFLY
+    ));
     let parts = [setup::CREATE, setup::REFUSE, setup::UPGRADE, setup::SCHEMA, setup::ATTACH, "commit;"];
     for part in parts.into_iter().chain([setup::INDEX, setup::QUIET]) {
-        output::script(format!("{part}\n"));
+        output::script(format_args!("{part}\n"));
     }
 }

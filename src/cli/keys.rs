@@ -50,8 +50,8 @@ pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
 }
 
 fn key_id(text: &str) -> Result<KeyId, Failure> {
-    KeyId::parse(text)
-        .map_err(|fault| Failure::new(Exit::Usage, fault, "see which keys there are: relinkd key list"))
+    let wrong = |fault| Failure::new(Exit::Usage, fault, "see which keys there are: relinkd key list");
+    KeyId::parse(text).map_err(wrong)
 }
 
 /// The daemon of this configuration, which reads the keyring when it is told to.

@@ -9,7 +9,6 @@ use crate::keyring_file::shell_word;
 use crate::policy;
 use crate::printable::{self, Printable};
 use crate::relink::RelinkError;
-use crate::telemetry;
 use crate::tokens::assign::{AssignError, Obstacle};
 use indicatif::HumanCount;
 use serde::Serialize;
@@ -224,11 +223,6 @@ pub(super) fn line(text: impl Display) {
     note(writeln!(std::io::stdout().lock(), "{}", config::typed(Printable::of(text).as_str())));
 }
 
-/// Whether standard output is the journal's stream.
-pub(super) fn journal_reads_stdout() -> bool {
-    telemetry::journal_reads(std::io::stdout())
-}
-
 /// Writes a line that begins with a word of ours, in a colour (ECMA-48, 8.3.117) if there is one. `before` and `end` may
 /// be what a terminal obeys.
 pub(super) fn coloured(
@@ -263,11 +257,6 @@ pub(super) fn json(document: impl Serialize) {
 /// Writes lines of a script as they are: it must say what it says to the program that reads it.
 pub(super) fn script(lines: impl Display) {
     note(writeln!(std::io::stdout().lock(), "{lines}"));
-}
-
-/// Writes a result of our own making that is whole as it is.
-pub(super) fn bytes(result: &[u8]) {
-    note(std::io::stdout().lock().write_all(result));
 }
 
 /// Keeps why something could not be written.

@@ -14,11 +14,8 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
         let progress = progress::bar("users", usize::try_from(total).unwrap_or(0));
         let rekeyed = reseal::rekey(&mut workplace.session, &rules, |seen| progress.inc(seen as u64)).await?;
         progress.finish_and_clear();
-        output::line(format!(
-            "{} sealed anew under {}",
-            output::things(rekeyed.sealed, "token"),
-            workplace.keyring.primary()
-        ));
+        let tokens = output::things(rekeyed.sealed, "token");
+        output::line(format!("{tokens} sealed anew under {}", workplace.keyring.primary()));
         for (user, reason) in &rekeyed.left {
             output::warning(format!("user {user} was left: {reason}"));
         }

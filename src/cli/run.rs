@@ -15,8 +15,7 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
         Ok(keyring) => keyring,
         Err(error @ KeyringError::Absent(_)) => {
             // Whoever has lost it must not be told to make a new one.
-            let look = async { Ok(database::keys_in_use(&settings.database, &settings.tables).await) };
-            let keys = database::block_on(look)?;
+            let keys = database::keys_in_use(&settings.database, &settings.tables)?;
             return Err(database::keyring_failure(&error, keys.as_ref()));
         }
         Err(error) => return Err(error.into()),

@@ -53,21 +53,11 @@ async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failur
 fn report(total: &Synced, json: bool) {
     if json {
         let left: Vec<i64> = total.left.keys().copied().collect();
-        output::json(json!({
-            "links": total.looked_at,
-            "rewritten": total.written,
-            "left": left,
-        }));
-        return;
+        return output::json(json!({"links": total.looked_at, "rewritten": total.written, "left": left}));
     }
-    output::line(format!(
-        "{} of {} rewritten",
-        output::count(total.written),
-        output::things(total.looked_at, "link")
-    ));
-    for warning in &total.warnings {
-        output::warning(warning);
-    }
+    let (written, links) = (output::count(total.written), output::things(total.looked_at, "link"));
+    output::line(format!("{written} of {links} rewritten"));
+    total.warnings.iter().for_each(output::warning);
     for (user, reason) in &total.left {
         output::warning(format!("user {user} was left: {reason}"));
     }

@@ -47,16 +47,11 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                 )
             })?;
             Workplace::open(config, async |workplace| {
-                let token = workplace
-                    .settings
-                    .portal
-                    .token_pattern
-                    .rule
-                    .admit(text.trim_end_matches(['\n', '\r']))
-                    .map_err(|fault| Failure::refused(
-                        format!("the token {fault}"),
-                        "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
-                    ))?;
+                let token = workplace.token_rule().admit(text.trim_end_matches(['\n', '\r']));
+                let token = token.map_err(|fault| Failure::refused(
+                    format!("the token {fault}"),
+                    "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
+                ))?;
                 put(workplace, id, Change::Set(token), no_wait, root).await
             })
         }
@@ -204,11 +199,8 @@ async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
             with_token += usize::from(link.carried_token().is_some());
         }
     }
-    Ok(format!(
-        "{} of the user in form, {} with a token",
-        output::things(ours, "link"),
-        output::count(with_token)
-    ))
+    let (ours, with_token) = (output::things(ours, "link"), output::count(with_token));
+    Ok(format!("{ours} of the user in form, {with_token} with a token"))
 }
 
 async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, Failure> {
@@ -216,8 +208,7 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
     let rows = users::by_id(&tx, &[id]).await?;
     drop(tx);
     let row = rows.first().filter(|row| row.place.is_some()).ok_or_else(|| unknown(id))?;
-    let rule = &workplace.settings.portal.token_pattern.rule;
-    let state = row.state(&workplace.keyring, rule);
+    let state = row.state(&workplace.keyring, workplace.token_rule());
     match state.token() {
         Some(token) if reveal => {
             let tx = workplace.session.begin(Purpose::Assign);
@@ -227,10 +218,8 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
             // Nothing is shown before that is in the history.
             tx.commit().await?;
             crate::telemetry::tell(&entries);
-            output::audit_line(format_args!(
-                "relinkd: token of user {id} revealed by {}",
-                crate::process::caller()
-            ));
+            let caller = crate::process::caller();
+            output::audit_line(format_args!("relinkd: token of user {id} revealed by {caller}"));
             output::line(token.expose());
         }
         Some(token) => output::line(format!("{} ({})", token.masked(), describe(&state))),

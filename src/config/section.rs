@@ -13,7 +13,7 @@ macro_rules! section {
         #[derive(Debug, Clone, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         $(#[$meta])*
-        pub struct $section {
+        pub(crate) struct $section {
             $($(#[$key_meta])* pub $key: $type,)*
         }
 
@@ -56,7 +56,7 @@ pub(super) use {from_text, section};
 
 /// What may stand under a key.
 #[derive(Debug, Clone, Copy)]
-pub enum Shape {
+pub(super) enum Shape {
     /// A section with these keys.
     Section(&'static [(&'static str, Shape)]),
     Text,
@@ -65,7 +65,7 @@ pub enum Shape {
 }
 
 /// A type of settings, whose shape faults tell of; it is text where nothing else is said.
-pub trait Shaped {
+pub(super) trait Shaped {
     const SHAPE: Shape = Shape::Text;
 }
 

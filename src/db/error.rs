@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 
 /// An error of a database, or on the way to it.
 #[derive(Debug, thiserror::Error)]
-pub enum DbError {
+pub(crate) enum DbError {
     /// No connection came about.
     #[error("cannot connect to {endpoint}: {cause}")]
     Connect {
@@ -85,7 +85,7 @@ pub enum DbError {
 
 /// Why no connection came about.
 #[derive(Debug, thiserror::Error)]
-pub enum NoConnection {
+pub(crate) enum NoConnection {
     /// Nobody answered in time.
     #[error("no answer within {0:?}")]
     Silence(Duration),

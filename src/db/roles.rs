@@ -93,7 +93,7 @@ pub(crate) fn wants_password(error: &DbError) -> bool {
 }
 
 /// A text as an SQL literal (Postgres manual, 4.1.2.1). Not quoted by Postgres, for `install --print` has no session.
-pub fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     if text.contains('\\') {
         format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
     } else {
@@ -103,7 +103,7 @@ pub fn literal(text: &str) -> String {
 
 /// A name as an SQL identifier (Postgres manual, 4.1.1): quoted unless it is plain. Not quoted by Postgres, for it is told to
 /// whoever gets no session any more.
-pub fn identifier(name: &str) -> String {
+pub(crate) fn identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }

@@ -199,12 +199,12 @@ const PORTAL: &str = "select m.portal_fingerprint from relinkd.meta m";
 
 /// The `[portal]` settings that links follow, in short: those that were read last, by a daemon's start or reload or by a
 /// command. None before the first.
-pub async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
+pub(crate) async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
     Ok(tx.query_one(PORTAL, &[]).await?.get(0))
 }
 
 /// As [`portal_in_force`], outside a transaction.
-pub async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
+pub(crate) async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
     Ok(session.query_one(PORTAL, &[]).await?.get(0))
 }
 

@@ -86,7 +86,7 @@ pub(crate) async fn install(admin: &Session) -> Result<bool, DbError> {
 }
 
 /// Builds the index, where the table has none that serves. Returns whether it did.
-pub async fn index(admin: &Session) -> Result<bool, DbError> {
+pub(crate) async fn index(admin: &Session) -> Result<bool, DbError> {
     one_by_one(admin, &INDEX.replace("\\gexec", "")).await
 }
 

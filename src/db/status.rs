@@ -41,7 +41,7 @@ pub(crate) struct Audit {
 }
 
 /// A user or an issue whose links could not be written.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub(crate) struct SetAside {
     /// The user.
     pub telegram_id: Option<i64>,

@@ -51,7 +51,7 @@ pub(crate) enum Key {
 
 impl Key {
     /// As it is written.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         self.words()[0]
     }
 

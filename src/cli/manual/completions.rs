@@ -20,7 +20,7 @@ const KEY_IDS: &str = "relinkd key list 2>/dev/null | sed -n '2,$s/ .*//p'";
 
 /// Writes the completions of a shell to standard output.
 pub(in crate::cli) fn run(shell: Shell) -> Exit {
-    output::bytes(script(shell).as_bytes());
+    output::script(script(shell).trim_end());
     Exit::Done
 }
 

@@ -24,7 +24,7 @@ pub(super) fn man(args: &ManArgs) -> Result<Exit, Failure> {
     let mut root = Cli::command();
     root.build();
     let Some(directory) = &args.dir else {
-        output::bytes(page::page(&root, &[]).as_bytes());
+        output::script(page::page(&root, &[]).trim_end());
         return Ok(Exit::Done);
     };
     fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;

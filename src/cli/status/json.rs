@@ -15,7 +15,9 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
             "pid": owner.pid, "uptime_seconds": owner.uptime.as_secs(),
         })),
         "spool": files(place, local, remote),
-        "keyring": keyring(place),
+        "keyring": {
+            "usable": place.keyring.is_ok(), "error": place.keyring.as_ref().err().map(ToString::to_string),
+        },
         "database": database(answer),
         "server": remote.map(|remote| json!({
             "endpoint": remote.endpoint, "version": remote.work.server_version,
@@ -29,10 +31,7 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
             "oldest_seconds": work.and_then(|work| work.oldest_seconds),
         },
         "set_aside_count": work.map(|work| work.set_aside_count),
-        "set_aside": work.map(|work| work.set_aside.iter().map(|one| json!({
-            "telegram_id": one.telegram_id, "issue_id": one.issue_id, "attempts": one.attempts,
-            "reason": one.reason,
-        })).collect::<Vec<_>>()),
+        "set_aside": work.map(|work| &work.set_aside),
         "triggers": work.map(|work| json!({
             "sound": work.triggers.sound(), "wanted": work.triggers.wanted,
             "unsound": work.triggers.unsound,
@@ -58,13 +57,6 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
             "next_seconds": remote.and_then(Remote::next_audit_seconds),
         },
     })
-}
-
-fn keyring(place: &Place<'_>) -> Value {
-    match &place.keyring {
-        Ok(_) => json!({ "usable": true, "error": null }),
-        Err(error) => json!({ "usable": false, "error": error.to_string() }),
-    }
 }
 
 fn database(answer: &Answer) -> Value {

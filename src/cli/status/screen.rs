@@ -29,6 +29,12 @@ enum Tone {
     More,
 }
 
+impl Tone {
+    fn amiss_if(amiss: bool) -> Self {
+        if amiss { Self::Amiss } else { Self::Good }
+    }
+}
+
 /// A line of the screen.
 pub(super) struct Line {
     name: &'static str,
@@ -95,11 +101,10 @@ pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
     }
     files(&mut lines, local);
     match &place.keyring {
-        Ok(keyring) => lines.row(
-            "keyring",
-            Tone::Good,
-            format!("{} seals; {} in all", keyring.primary(), things(keyring.ids().count(), "key")),
-        ),
+        Ok(keyring) => {
+            let keys = things(keyring.ids().count(), "key");
+            lines.row("keyring", Tone::Good, format!("{} seals; {keys} in all", keyring.primary()));
+        }
         Err(error) => lines.row("keyring", Tone::Wrong, error.to_string()),
     }
     lines.0
@@ -110,17 +115,9 @@ fn files(lines: &mut Lines, local: &Local) {
         Ok(counts) => counts,
         Err(error) => return lines.row("spool", Tone::Wrong, error.to_string()),
     };
-    let tone = if counts.rejected + counts.not_taken > 0 { Tone::Amiss } else { Tone::Good };
-    lines.row(
-        "spool",
-        tone,
-        format!(
-            "{} waiting, {} rejected, {} not taken",
-            count(counts.waiting),
-            count(counts.rejected),
-            count(counts.not_taken)
-        ),
-    );
+    let tone = Tone::amiss_if(counts.rejected + counts.not_taken > 0);
+    let [waiting, rejected, not_taken] = [counts.waiting, counts.rejected, counts.not_taken].map(count);
+    lines.row("spool", tone, format!("{waiting} waiting, {rejected} rejected, {not_taken} not taken"));
     let Some(listing) = &local.listing else { return };
     lines.some(&listing.rejected, listing.rejected.len(), |file| {
         format!("rejected: {}: {}", Printable::name(&file.name), spool::summary(file))
@@ -144,11 +141,8 @@ pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
     let mut lines = Lines::default();
     match answer {
         Ok(remote) => {
-            lines.row(
-                "server",
-                Tone::Good,
-                format!("{}, Postgres {}", remote.endpoint, remote.work.server_version),
-            );
+            let server = format!("{}, Postgres {}", remote.endpoint, remote.work.server_version);
+            lines.row("server", Tone::Good, server);
             daemons(&mut lines, place, &remote.daemons);
             links(&mut lines, remote);
             backlog(&mut lines, remote);
@@ -184,7 +178,7 @@ fn daemons(lines: &mut Lines, place: &Place<'_>, daemons: &[Daemon]) {
     let longest = daemons.iter().filter_map(|daemon| daemon.running_seconds).reduce(f64::max);
     let up = longest.map_or_else(String::new, |seconds| format!(", up {}", rough_seconds(seconds)));
     let mode = if polls { "poll" } else { "listen" };
-    let tone = if polls || waits { Tone::Amiss } else { Tone::Good };
+    let tone = Tone::amiss_if(polls || waits);
     lines.row("connected", tone, format!("{}, mode {mode}{up}", things(daemons.len(), "daemon")));
     if polls {
         lines.cause("notifications do not come through, as behind a pooler: looks once a second");
@@ -213,23 +207,17 @@ fn backlog(lines: &mut Lines, remote: &Remote) {
     let work = &remote.work;
     match work.oldest_seconds {
         Some(age) if work.changes > 0 => {
-            let late = age > LATE_SECONDS;
-            lines.row(
-                "backlog",
-                if late { Tone::Amiss } else { Tone::Good },
-                format!("{} waiting, the oldest for {}", things(work.changes, "change"), rough_seconds(age)),
-            );
+            let (changes, oldest) = (things(work.changes, "change"), rough_seconds(age));
+            let tone = Tone::amiss_if(age > LATE_SECONDS);
+            lines.row("backlog", tone, format!("{changes} waiting, the oldest for {oldest}"));
             holders(lines, &remote.lock_holders);
         }
         _ => lines.row("backlog", Tone::Good, "nothing is waiting"),
     }
     if work.set_aside_count > 0 {
         let total = usize::try_from(work.set_aside_count).unwrap_or(usize::MAX);
-        lines.row(
-            "set aside",
-            Tone::Amiss,
-            format!("{}, tried again by themselves", things(total, "change")),
-        );
+        let changes = things(total, "change");
+        lines.row("set aside", Tone::Amiss, format!("{changes}, tried again by themselves"));
         lines.some(&work.set_aside, total, set_aside);
         lines.cause("the reason names what refuses: a trigger or a constraint of the bot's tables");
     }
@@ -258,11 +246,8 @@ fn holders(lines: &mut Lines, holders: &[LockHolder]) {
 fn triggers(lines: &mut Lines, work: &WorkStatus) {
     let triggers = &work.triggers;
     let sound = triggers.unsound.is_empty();
-    lines.row(
-        "triggers",
-        if sound { Tone::Good } else { Tone::Wrong },
-        format!("{}/{} in place and enabled", triggers.sound(), triggers.wanted),
-    );
+    let tone = if sound { Tone::Good } else { Tone::Wrong };
+    lines.row("triggers", tone, format!("{}/{} in place and enabled", triggers.sound(), triggers.wanted));
     lines.some(&triggers.unsound, triggers.unsound.len(), |name| {
         format!("{name} is missing, disabled, or not as it should be")
     });
@@ -272,17 +257,13 @@ fn triggers(lines: &mut Lines, work: &WorkStatus) {
 }
 
 fn tokens(lines: &mut Lines, stats: &TokenStats) {
-    let sound = stats.unusable.is_empty() && stats.duplicated.is_empty();
+    let usable = things(stats.with_token, "usable token");
+    let (sealed, plaintext) = (count(stats.sealed), count(stats.plaintext));
+    let unusable = count(stats.unusable.len());
     lines.row(
         "tokens",
-        if sound { Tone::Good } else { Tone::Amiss },
-        format!(
-            "{}: {} sealed, {} in plaintext; {} unusable",
-            things(stats.with_token, "usable token"),
-            count(stats.sealed),
-            count(stats.plaintext),
-            count(stats.unusable.len())
-        ),
+        Tone::amiss_if(!stats.unusable.is_empty() || !stats.duplicated.is_empty()),
+        format!("{usable}: {sealed} sealed, {plaintext} in plaintext; {unusable} unusable"),
     );
     // Those whose key is missing are told beneath `keys`, key by key.
     let own: Vec<_> = stats.unusable.iter().filter(|(_, reason)| reason.unknown_key().is_none()).collect();
@@ -346,11 +327,8 @@ fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
         return lines.row("audit", Tone::Good, format!("none yet{next}"));
     };
     let late = audit.age_seconds > place.settings.audit.late_after().as_secs_f64();
-    lines.row(
-        "audit",
-        if late { Tone::Amiss } else { Tone::Good },
-        format!("last finished {}, found {} to mend{next}", audit.finished_at, count(audit.found)),
-    );
+    let (when, found) = (&audit.finished_at, count(audit.found));
+    lines.row("audit", Tone::amiss_if(late), format!("last finished {when}, found {found} to mend{next}"));
     if late {
         lines.cause("late: none came to its end since; the log says why");
         lines.mend(format!("journalctl -u {} -p warning", config::unit(place.config)));

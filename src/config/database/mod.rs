@@ -77,7 +77,7 @@ section! {
 
 /// What the text alone says.
 #[derive(Debug, Clone)]
-pub struct Url(Database);
+pub(crate) struct Url(Database);
 
 from_text! {
     Url: |text| Database::of_text(text).map(Self);
