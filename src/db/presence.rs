@@ -136,6 +136,14 @@ pub(crate) async fn count(session: &Session) -> Result<i64, DbError> {
     Ok(session.query_one(sql, &[]).await?.get(0))
 }
 
+/// Which of the daemons that write links this one is, and how many there are.
+pub(crate) async fn seat(session: &Session, id: &str) -> Result<(i64, i64), DbError> {
+    let sql = "select count(*) filter (where d.id < $1), count(*)
+                 from relinkd.daemon d where d.id = $1 or relinkd.alive(d) and not d.other_portal";
+    let row = session.query_one(sql, &[(&id, Type::TEXT)]).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
 /// The daemons that are alive, the longest first.
 pub(crate) async fn daemons(session: &Session) -> Result<Vec<Daemon>, DbError> {
     let rows = session

@@ -31,6 +31,9 @@ const ALONE: &str = "begin; set local search_path = pg_catalog, pg_temp; \
                      set local statement_timeout = '60s'; set local lock_timeout = '5s'";
 /// The role's own path, under which the bot's triggers and constraints run when a row of the bot's is written.
 const BOTS_PATH: &str = "set local search_path to default";
+/// The bot, which may wait for one of these rows, looks for a deadlock after a second (`deadlock_timeout`), and would be its
+/// victim: until then they are free again.
+const WRITE_SOON: &str = "set local search_path to default; set local statement_timeout = '900ms'";
 
 /// A connection that somebody drives; ends when it is dropped.
 pub(crate) struct Session {
@@ -344,7 +347,7 @@ impl Tx<'_> {
         self.session.statement(sql, params).await?;
         self.open = false;
         let (bots, rows, committed) = tokio::join!(
-            self.session.client.batch_execute(BOTS_PATH),
+            self.session.client.batch_execute(WRITE_SOON),
             self.session.run(sql, params),
             self.session.client.batch_execute("commit"),
         );

@@ -14,8 +14,8 @@ use crate::db::{DbError, Session, changes, connect::Role, fingerprints, schema};
 use crate::envelope::KeyId;
 use crate::relink::{Part, RelinkError, Rules, Step, Worker};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify};
 
@@ -101,6 +101,7 @@ async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
         workers: [Mutex::new(Some((session, worker))), Mutex::new(None)],
         looked_up_to: AtomicI64::new(i64::MIN),
         facts: std::sync::Mutex::new(facts),
+        seat: std::sync::Mutex::new((0, 1)),
         missing: std::sync::Mutex::default(),
     };
     Ok((links, rings))
@@ -122,6 +123,8 @@ struct Links<'a> {
     /// The place in the queue up to which nothing is due that was not met.
     looked_up_to: AtomicI64,
     facts: std::sync::Mutex<schema::Facts>,
+    /// Which of how many daemons this is.
+    seat: std::sync::Mutex<(i64, i64)>,
     /// Keys that were looked for in the keyring file and are not there.
     missing: std::sync::Mutex<BTreeSet<KeyId>>,
 }
@@ -253,22 +256,32 @@ impl Links<'_> {
         Ok(step.claimed > 0)
     }
 
-    /// Two sessions share the queue until neither finds anything.
+    /// Two sessions, or this one and those of other daemons, share the queue until none of this daemon's finds anything.
     async fn work_side_by_side(&self) -> Result<(), RelinkError> {
+        self.take_seat().await?;
         let idle = [false, false].map(AtomicBool::new);
         let one = |index: usize| {
             let idle = &idle;
             async move {
-                self.open_worker(index).await?;
-                let mut last = Instant::now();
-                while !self.interrupted() {
-                    if index == 0 {
-                        self.now_and_then(&mut last).await?;
+                let (mut last, mut whole) = (Instant::now(), Instant::now());
+                let mut above = i64::MIN;
+                while let Some(share) = self.share(index)
+                    && !self.interrupted()
+                {
+                    self.open_worker(index).await?;
+                    if index == 0 && self.now_and_then(&mut last).await? {
+                        self.take_seat().await?;
+                    }
+                    if whole.elapsed() > WHOLE_QUEUE {
+                        (above, whole) = (i64::MIN, Instant::now());
                     }
                     // Whoever is in the middle of a step is not idle: there will be more.
                     idle[index].store(false, Ordering::Relaxed);
-                    let share = i64::try_from(index).unwrap_or(0);
-                    let (mut step, _) = self.turn(index, Part { share: (2, share), ..Part::WHOLE }).await?;
+                    let (mut step, _) = self.turn(index, Part { above, share, ..Part::WHOLE }).await?;
+                    // What was taken leaves dead rows: they are not passed each time.
+                    if step.walks.users == 0 && step.contended.is_empty() {
+                        above = step.up_to.unwrap_or(i64::MIN);
+                    }
                     if step.claimed == 0 {
                         (step, _) = self.turn(index, Part::WHOLE).await?;
                     }
@@ -280,10 +293,29 @@ impl Links<'_> {
                         self.shared.pause(BESIDE).await;
                     }
                 }
+                idle[index].store(true, Ordering::Relaxed);
                 Ok::<(), RelinkError>(())
             }
         };
         tokio::try_join!(one(0), one(1)).map(drop)
+    }
+
+    /// Looks which of how many daemons this is: each begins with users of its own, and none waits for another's locks.
+    async fn take_seat(&self) -> Result<(), DbError> {
+        let place = self.workers[0].lock().await;
+        let Some((session, _)) = place.as_ref() else { return Ok(()) };
+        let seat = presence::seat(session, &self.shared.id).await?;
+        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = seat;
+        Ok(())
+    }
+
+    /// A worker's part of all users: so many parts, and which. The second has none where other daemons are at work: a
+    /// server has only so many processors.
+    fn share(&self, worker: usize) -> Option<(i64, i64)> {
+        match *self.seat.lock().unwrap_or_else(PoisonError::into_inner) {
+            (_, ..=1) => Some((2, i64::from(worker == 1))),
+            (index, daemons) => (worker == 0).then_some((daemons, index)),
+        }
     }
 
     async fn open_worker(&self, index: usize) -> Result<(), DbError> {
@@ -376,11 +408,11 @@ impl Links<'_> {
     }
 
     fn facts(&self) -> std::sync::MutexGuard<'_, schema::Facts> {
-        self.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn missing(&self) -> std::sync::MutexGuard<'_, BTreeSet<KeyId>> {
-        self.missing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A key that is not known is looked for in the file, once.
