@@ -65,6 +65,16 @@ impl Daemon {
         number_of(&PathBuf::from(format!("/proc/{}/status", self.process.id())), name) / 1024.0
     }
 
+    /// Seconds of a processor that it has had so far (proc(5), `schedstat`).
+    pub(crate) fn processor_time(&self) -> f64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let nanoseconds = tasks.map(|task| {
+            let text = fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+            text.split(' ').next().unwrap().parse::<f64>().unwrap()
+        });
+        nanoseconds.sum::<f64>() / 1e9
+    }
+
     /// How often its threads have gone to sleep by themselves so far, which is how often they were woken.
     pub(crate) fn wakes(&self) -> f64 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();

@@ -16,10 +16,12 @@ pub(crate) struct Write {
     pub sealed: Option<String>,
 }
 
-/// Takes the lock under which assignments go one at a time; waits for it. What comes after it in the transaction waits for
+/// Takes the lock under which assignments go one at a time; waits for it, longer than a frozen daemon can keep it
+/// (`idle_in_transaction_session_timeout`). What comes after it in the transaction waits for
 /// no lock any longer than `deadlock_timeout`, so that the bot is never the one to give way.
 pub(crate) async fn lock(tx: &Tx<'_>) -> Result<(), DbError> {
-    tx.query("select pg_advisory_xact_lock($1, 2)::text", &[(&doorbell::KEY, Type::INT4)]).await?;
+    let sql = "select set_config('lock_timeout', '5s', true), pg_advisory_xact_lock($1, 2)::text";
+    tx.query(sql, &[(&doorbell::KEY, Type::INT4)]).await?;
     tx.batch("set local lock_timeout = '300ms'").await
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod setup;
 pub(crate) mod status;
 mod text;
 mod tls;
+mod trips;
 pub(crate) mod users;
 
 pub(crate) use connect::Connector;

@@ -7,11 +7,11 @@
 //! What is sent before it is awaited travels together: `begin` with the first statement, the last one with `commit`.
 
 use super::DbError;
+use super::trips::Trips;
 use postgres_openssl::MakeTlsConnector;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -47,30 +47,6 @@ pub(crate) struct Session {
     /// What the session was set up for, and its statements; none where a pooler may stand in between.
     own: Option<Own>,
     trips: Trips,
-}
-
-/// Counts trips to the server and back. What is sent while an answer is awaited travels with it.
-#[derive(Default)]
-struct Trips {
-    under_way: AtomicU32,
-    made: AtomicU32,
-}
-
-impl Trips {
-    fn begin(&self) -> Trip<'_> {
-        if self.under_way.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.made.fetch_add(1, Ordering::Relaxed);
-        }
-        Trip(self)
-    }
-}
-
-struct Trip<'a>(&'a Trips);
-
-impl Drop for Trip<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 struct Own {
@@ -184,7 +160,7 @@ impl Session {
 
     /// Trips to the server and back, so far.
     pub(crate) fn trips(&self) -> u32 {
-        self.trips.made.load(Ordering::Relaxed)
+        self.trips.made()
     }
 
     /// Sets the session up for one purpose, once and for good. Only for a session that is known to be ours alone: behind

@@ -91,6 +91,9 @@ struct Fields<'a>(&'a mut String);
 impl<'kvs> VisitSource<'kvs> for Fields<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), log::kv::Error> {
         let value = Printable::of(value).shortened(LONGEST);
+        if value.as_str().is_empty() {
+            return Ok(());
+        }
         if value.as_str().contains(|c: char| c.is_whitespace() || c == '"') {
             let _ = write!(self.0, " {key}=\"{}\"", value.as_str().replace('"', "\\\""));
         } else {
@@ -105,8 +108,9 @@ mod tests {
     use super::*;
 
     fn written(journal: bool) -> String {
-        let fields: [(&str, Value); 3] = [
+        let fields: [(&str, Value); 4] = [
             ("telegram_id", Value::from(5)),
+            ("by", Value::from("")),
             ("reason", Value::from("two \"words\"")),
             ("file", Value::from("a\n<0>b\u{202e}")),
         ];

@@ -389,6 +389,23 @@ fn of_two_who_assign_the_same_token_at_the_same_moment_one_is_refused() {
     daemon.stop();
 }
 
+#[test]
+fn an_assignment_waits_for_one_that_takes_long() {
+    let bench = installed(&[ALICE]);
+    let other = bench.db.connect_as(bench.db.role()).unwrap();
+    other.execute("begin; select pg_advisory_xact_lock(1919249515, 2)");
+    let set = start_command(&bench, &["token", "set", &ALICE.to_string(), "--no-wait"], TOKEN);
+    bench.wait_until("it waits", || {
+        bench.db.number(
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted
+               and database = (select oid from pg_database where datname = current_database())",
+        ) == 1
+    });
+    // Longer than relinkd waits for the bot's rows.
+    other.execute("select pg_sleep(0.6); commit");
+    assert_eq!(ended(set), 0);
+}
+
 fn ended(mut child: Child) -> i32 {
     child.wait().unwrap().code().unwrap()
 }

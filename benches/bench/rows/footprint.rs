@@ -29,13 +29,14 @@ pub(crate) fn run(lab: &Lab, sheet: &mut Sheet) {
         let before = daemon.wakes();
         std::thread::sleep(Duration::from_secs(lab.sizes.idle_seconds));
         let wakes = (daemon.wakes() - before) / lab.sizes.idle_seconds as f64;
-        let idle = daemon.memory("VmRSS");
+        let (idle, own) = (daemon.memory("VmRSS"), daemon.memory("RssAnon"));
         site.move_portal(&daemon, BASE, OTHER_BASE);
         site.wait_links(OTHER_BASE, "true", Duration::from_millis(200));
         let busy = daemon.memory("VmHWM");
         site.drain();
         daemon.stop();
 
+        sheet.add(site.name, "own memory (not mapped from files), idle", "MiB", &[own], None);
         let size = std::fs::metadata(&subject.binary).unwrap().len() as f64 / 1_048_576.0;
         let mut add = |what: &str, unit: &str, values: &[f64], goal: f64| {
             sheet.add(site.name, what, unit, values, Some(Goal::AtMost(goal)));

@@ -8,6 +8,7 @@ mod footprint;
 mod giant;
 mod inserts;
 mod latency;
+mod profile;
 mod size;
 mod waits;
 
@@ -22,7 +23,7 @@ pub(crate) struct Row {
 }
 
 /// All rows, in the order in which they run and are shown.
-pub(crate) const ALL: [Row; 18] = [
+pub(crate) const ALL: [Row; 19] = [
     Row { name: "inserts", about: "the bot's inserts, against no relinkd", run: inserts::run },
     Row {
         name: "insert-parts",
@@ -39,6 +40,7 @@ pub(crate) const ALL: [Row; 18] = [
     },
     Row { name: "drop", about: "a file dropped, to 100 links", run: files::drop },
     Row { name: "bulk", about: "all links anew, against one hand-written update", run: bulk::run },
+    Row { name: "bulk-parts", about: "where the time of a link in bulk goes", run: profile::run },
     Row { name: "changes", about: "changes of one issue each, by 1, 2 and 4 daemons", run: changes::run },
     Row { name: "giant", about: "small users while a giant is walked", run: giant::run },
     Row { name: "import", about: "many issues in one statement, against no relinkd", run: changes::import },
