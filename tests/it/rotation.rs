@@ -142,7 +142,9 @@ fn a_removed_token_is_recognised_after_its_key_was_destroyed() {
         bench.run(["key"].into_iter().chain(command.split(' '))).ok();
     }
     let keyring = fs::read_to_string(bench.keyring_file()).unwrap();
-    assert!(!keyring.contains("k1"), "{}", keyring.len());
+    // Not anywhere in it: a key's own text may hold these two characters.
+    let names_it = |line: &str| line.starts_with("k1 ") || line.contains("\"k1\"");
+    assert!(!keyring.lines().any(names_it), "{}", keyring.len());
     bench.db.execute(&format!("update issues set okdesk_url = '{}' where id = 1", login_link(TOKEN, 1)));
     bench.db.execute(&format!("update issues set okdesk_url = '{}' where id = 2", login_link(OTHER, 2)));
     bench.run(["sync"]).ok();
