@@ -18,7 +18,7 @@ pub(crate) async fn plain_links(
 ) -> Result<usize, DbError> {
     let mut written = 0;
     let locked = while_locked(async || pass(session, portal, limit, &mut written).await).await?;
-    if locked.is_empty() { Ok(written) } else { Err(DbError::Silent(retry::PATIENCE)) }
+    if locked.is_empty() { Ok(written) } else { Err(DbError::Locked(retry::PATIENCE)) }
 }
 
 /// Once over all issues. Returns those that were locked or have changed meanwhile.

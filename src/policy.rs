@@ -21,6 +21,9 @@ pub(crate) enum Trouble {
 
 /// What an error is about (Postgres manual, appendix A: `SQLSTATE`).
 pub(crate) fn trouble(error: &DbError) -> Trouble {
+    if matches!(error, DbError::Locked(_)) {
+        return Trouble::Held;
+    }
     let Some(code) = error.code() else { return Trouble::Connection };
     match code.code() {
         // A plan that was made before the schema changed, or a rule of the bot's that admits no such statement.
@@ -36,6 +39,9 @@ pub(crate) fn trouble(error: &DbError) -> Trouble {
         },
     }
 }
+
+const ITS_TRANSACTION: &str =
+    "try again when its transaction is over; pg_stat_activity names sessions that are idle in one";
 
 /// The next step for an operator, in one sentence; none where waiting is all there is to do.
 pub(crate) fn advice(error: &DbError) -> Option<&'static str> {
@@ -67,6 +73,7 @@ pub(crate) fn advice(error: &DbError) -> Option<&'static str> {
             NoConnection::Refused { code, .. } => advice_by_code(code),
         },
         DbError::Server { code, .. } => advice_by_code(code),
+        DbError::Locked(_) => Some(ITS_TRANSACTION),
         DbError::Lost(_) | DbError::Silent(_) | DbError::NoRow => None,
     }
 }
@@ -92,9 +99,7 @@ fn advice_by_code(code: &SqlState) -> Option<&'static str> {
         "42P01" | "42703" | "42883" | "3F000" => {
             Some("run `relinkd install`: the schema is not as this relinkd needs it")
         }
-        "55P03" => Some(
-            "try again when its transaction is over; pg_stat_activity names sessions that are idle in one",
-        ),
+        "55P03" => Some(ITS_TRANSACTION),
         "53100" => Some("the disk of the database server is full"),
         "53300" => {
             Some("the server has no connection left: raise max_connections, or the role's connection limit")
@@ -127,6 +132,9 @@ mod tests {
             let error = DbError::Server { code: code.clone(), message: String::new() };
             assert_eq!(trouble(&error), wanted, "{}", code.code());
         }
+        let locked = DbError::Locked(std::time::Duration::from_secs(10));
+        assert_eq!(trouble(&locked), Trouble::Held);
+        assert!(with_advice(&locked).starts_with("another session has held a row for 10s; try again when"));
         assert_eq!(trouble(&DbError::Lost("".into())), Trouble::Connection);
     }
 }

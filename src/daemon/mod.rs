@@ -17,7 +17,7 @@ use crate::db::{Connector, DbError, Session, schema};
 use crate::envelope::{KeyId, Keyring};
 use crate::keyring_file;
 use crate::policy;
-use crate::relink::{Rules, Worker};
+use crate::relink::{RelinkError, Rules, Worker};
 use crate::spool::Spool;
 use crate::systemd;
 use progress::{Loop, Progress};
@@ -217,8 +217,11 @@ impl Shared {
     }
 
     /// Says what is wrong, with the next step, in the log and in the status line; the log hears it once.
-    fn trouble(&self, which: Loop, error: &DbError) {
-        let text = policy::with_advice(error);
+    fn trouble(&self, which: Loop, error: &RelinkError) {
+        let text = match error {
+            RelinkError::Database(error) => policy::with_advice(error),
+            other => other.to_string(),
+        };
         if self.progress.say(which, &format!("retrying: {text}")) {
             log::warn!("{text}");
         }

@@ -48,6 +48,9 @@ pub(crate) enum DbError {
     /// The database did not answer in time.
     #[error("the database did not answer within {0:?}")]
     Silent(Duration),
+    /// Rows stayed locked for so long.
+    #[error("another session has held a row for {0:?}")]
+    Locked(Duration),
     /// A question that always has an answer had none: somebody else answers for Postgres.
     #[error("the server gave no row where there is always one")]
     NoRow,
@@ -142,6 +145,7 @@ impl DbError {
             | Self::ReadOnly(_)
             | Self::Lost(_)
             | Self::Silent(_)
+            | Self::Locked(_)
             | Self::NoRow
             | Self::NoSchema
             | Self::WrongVersion { .. }

@@ -1,12 +1,10 @@
 //! Passes that leave out rows which somebody else has locked, repeated until none is left out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often rows that the bot has locked are tried.
-const ATTEMPTS: u32 = 100;
 /// The pause between two passes.
 const BETWEEN: Duration = Duration::from_millis(100);
-/// How long that is.
+/// For how long rows that the bot has locked are tried again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Repeats a pass until it leaves out nothing, or for [`PATIENCE`]. A pass returns the ids of the rows that it left out;
@@ -14,13 +12,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn while_locked<E>(
     mut pass: impl AsyncFnMut() -> Result<Vec<i64>, E>,
 ) -> Result<Vec<i64>, E> {
-    let mut attempts = 1;
+    let end = Instant::now() + PATIENCE;
     loop {
         let locked = pass().await?;
-        if locked.is_empty() || attempts == ATTEMPTS {
+        if locked.is_empty() || Instant::now() >= end {
             return Ok(locked);
         }
-        attempts += 1;
         tokio::time::sleep(BETWEEN).await;
     }
 }

@@ -59,7 +59,7 @@ pub(crate) async fn unseal(session: &mut Session, keyring: &Keyring) -> Result<u
     let mut resealed = Resealed::default();
     let locked =
         while_locked(async || pass(session, Form::Plaintext(keyring), &mut resealed, |_| {}).await).await?;
-    if locked.is_empty() { Ok(resealed.sealed) } else { Err(DbError::Silent(retry::PATIENCE).into()) }
+    if locked.is_empty() { Ok(resealed.sealed) } else { Err(DbError::Locked(retry::PATIENCE).into()) }
 }
 
 /// What the values should become.

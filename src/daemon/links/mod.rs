@@ -43,17 +43,17 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// One connection's life. Returns when the daemon stops.
-async fn connected(shared: &Shared, backoff: &mut Backoff) -> Result<(), DbError> {
+async fn connected(shared: &Shared, backoff: &mut Backoff) -> Result<(), RelinkError> {
     shared.progress.beat(Loop::Links);
     let (links, mut rings) = in_time(prepare(shared)).await?;
     shared.connected();
     let end = tokio::select! {
         end = links.run(backoff) => end,
-        end = links.hear(&mut rings) => end,
-        end = links.heartbeat() => end,
+        end = links.hear(&mut rings) => end.map_err(RelinkError::from),
+        end = links.heartbeat() => end.map_err(RelinkError::from),
     };
     match end {
-        Ok(()) => presence::leave(&links.listener, &shared.id).await,
+        Ok(()) => Ok(presence::leave(&links.listener, &shared.id).await?),
         Err(error) => {
             links.abandon();
             Err(error)
@@ -131,14 +131,13 @@ struct Links<'a> {
 
 impl Links<'_> {
     /// Awake, asleep, awake, until the daemon stops.
-    async fn run(&self, backoff: &mut Backoff) -> Result<(), DbError> {
+    async fn run(&self, backoff: &mut Backoff) -> Result<(), RelinkError> {
         while !self.shared.stop.is_set() {
             match self.round(backoff).await {
                 Ok(()) => {}
-                Err(RelinkError::Database(error)) => return Err(error),
                 Err(RelinkError::OtherPortal) => self.wait_for_portal().await?,
                 Err(RelinkError::UnknownKey(key)) => self.look_for(key),
-                Err(RelinkError::Seal(error)) => return Err(DbError::Lost(error.into())),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
