@@ -19,8 +19,8 @@ and t.tgrelid in ('users'::regclass, 'issues'::regclass)
 """
 
 
-def change_tables(stage: Stage, *statements: str) -> None:
-    """DDL in one transaction, in short attempts: who waits for a lock on a table makes the bot wait."""
+def change_tables(stage: Stage, *statements: str) -> bool:
+    """DDL in one transaction, in short attempts: who waits for a lock on a table makes the bot wait. Whether it was done."""
     with stage.world.excused():
         session = stage.cluster.connect(SUPERUSER)
         try:
@@ -31,10 +31,11 @@ def change_tables(stage: Stage, *statements: str) -> None:
                         cursor.execute("lock table users, issues in access exclusive mode")
                         for statement in statements:
                             cursor.execute(statement)
-                    return
+                    return True
                 except errors.LockNotAvailable:
                     stage.hold(0.1, 0.3)
             stage.world.note("the tables were locked all the time; nothing was changed")
+            return False
         finally:
             session.close()
 
@@ -82,9 +83,9 @@ def write_as_replica(stage: Stage) -> None:
 
 def forbid_rows(stage: Stage) -> None:
     """A trigger of the bot's makes some rows unwritable for relinkd: it ends the session, refuses, or takes long."""
-    change_tables(
+    done = change_tables(
         stage,
-        f"""create function forbid() returns trigger language plpgsql as $$ begin
+        f"""create or replace function forbid() returns trigger language plpgsql as $$ begin
             if current_user = '{ROLE}' then
                 case new.id % 3
                     when 0 then perform pg_terminate_backend(pg_backend_pid());
@@ -100,7 +101,8 @@ def forbid_rows(stage: Stage) -> None:
     try:
         stage.hold(1.0, 6.0)
     finally:
-        change_tables(stage, "drop trigger if exists forbid on issues", "drop function forbid() cascade")
+        while done and not change_tables(stage, "drop trigger if exists forbid on issues", "drop function forbid() cascade"):
+            pass
 
 
 def uninstall_and_install(stage: Stage) -> None:
