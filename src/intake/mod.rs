@@ -187,7 +187,7 @@ impl<D: Database> Batch<'_, D> {
     ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
         let mut fates = Vec::new();
         let mut together = if *self.one_by_one { 1 } else { files.len() };
-        let mut waiting = self.waiting.users_but_of(claims);
+        let mut waiting = self.waiting.users_before(claims);
         while !files.is_empty() {
             let some = &files[..together.min(files.len())];
             let ended = match self.request(some, &waiting).await {

@@ -76,10 +76,12 @@ impl Waiting {
         })
     }
 
-    /// The users whom files name that wait, without these claims.
-    pub(super) fn users_but_of(&self, claims: &[Claim]) -> HashSet<i64> {
+    /// The users whom files name that wait before these claims. Those behind them wait for these: each for the other would
+    /// be for ever.
+    pub(super) fn users_before(&self, claims: &[Claim]) -> HashSet<i64> {
         let ids: HashSet<&str> = claims.iter().map(Claim::id).collect();
-        let others = self.files.iter().filter(|(id, _)| !ids.contains(id.as_str()));
+        let last = ids.iter().max().copied().unwrap_or_default();
+        let others = self.files.iter().filter(|(id, _)| !ids.contains(id.as_str()) && id.as_str() < last);
         others.flat_map(|(_, wait)| wait.users.iter().copied()).collect()
     }
 

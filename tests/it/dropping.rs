@@ -238,3 +238,22 @@ fn what_the_ledger_has_forgotten_stays_forgotten_when_the_server_loses_power() {
     assert_eq!(revealed(&bench, ALICE), TOKEN);
     assert_eq!(bench.db.number("select count(*) from relinkd.ledger"), 0);
 }
+
+#[test]
+fn more_files_of_one_user_than_a_batch_takes_wait_for_the_row_and_not_for_each_other() {
+    const FILES: usize = 140;
+    let bench = installed(&[ALICE]);
+    let other = bench.db.another_bot();
+    other.execute(&format!("begin; update users set phone = '1' where telegram_id = {ALICE}"));
+    let daemon = bench.start();
+    for file in 0..FILES {
+        bench.drop_token(&format!("{file:03}.toml"), ALICE, &format!("{file:04}-1111-2222-3333"));
+    }
+    bench.wait_until("all wait", || {
+        fs::read_dir(bench.incoming()).unwrap().count() == 0
+            && daemon.log().matches("waits, the others").count() == FILES
+    });
+    other.execute("rollback");
+    bench.wait_until("all are applied", || fs::read_dir(bench.applied()).unwrap().count() == FILES);
+    daemon.stop();
+}
