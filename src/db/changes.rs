@@ -80,8 +80,8 @@ pub(crate) struct Claimed {
     pub ours: Vec<Change>,
     /// Users of changes that are due, whom another session is working on.
     pub contended: HashSet<i64>,
-    /// The last place in the queue that was looked at.
-    pub up_to: Option<i64>,
+    /// The first and the last place of what was met, claimed or not.
+    pub met: Option<(i64, i64)>,
 }
 
 /// Finds changes that are due, tries for their users' locks, and takes those it got out of the queue. Never waits. What was
@@ -135,7 +135,8 @@ pub(crate) async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claime
         .await?;
     let mut claimed = Claimed::default();
     for row in &rows {
-        claimed.up_to = row.get(0);
+        let place: i64 = row.get(0);
+        claimed.met = claimed.met.map_or(Some((place, place)), |(first, _)| Some((first, place)));
         if row.get(2) {
             claimed.ours.push(change(row));
         } else {
@@ -267,16 +268,17 @@ pub(crate) async fn take(tx: &Tx<'_>, id: i64) -> Result<bool, DbError> {
     Ok(!rows.is_empty())
 }
 
-/// These issues' links got another token at this place in the queue: what was to be stripped before is gone.
-pub(crate) async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)]) -> Result<(), DbError> {
+/// These issues' links got another token at this place in the queue: what was to be stripped before is gone. Up to `mark`
+/// nothing is in the queue.
+pub(crate) async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)], mark: i64) -> Result<(), DbError> {
     if issues.is_empty() {
         return Ok(());
     }
     let (ids, places): (Vec<i64>, Vec<i64>) = issues.iter().copied().unzip();
     tx.execute(
         "update relinkd.change c set strip = null
-           from unnest($1, $2) w(issue_id, place) where c.issue_id = w.issue_id and c.id < w.place and c.strip",
-        &[(&ids, Type::INT8_ARRAY), (&places, Type::INT8_ARRAY)],
+           from unnest($1, $2) w(issue_id, place) where c.id > $3 and c.issue_id = w.issue_id and c.id < w.place and c.strip",
+        &[(&ids, Type::INT8_ARRAY), (&places, Type::INT8_ARRAY), (&mark, Type::INT8)],
     )
     .await
 }
@@ -380,23 +382,28 @@ pub(crate) async fn waiting(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<(i64, 
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Whether a change of anybody but these is due.
-pub(crate) async fn is_due(session: &Session, but: &[i64]) -> Result<bool, DbError> {
-    let sql = "select exists (select from relinkd.change c
-                               where (c.due <= now() or c.due > now() + interval '10 min')
-                                 and coalesce(c.telegram_id <> all ($1), true))";
-    Ok(session.query_one(sql, &[(&but, Type::INT8_ARRAY)]).await?.get(0))
+/// The place of the first change behind this one that is due, of anybody but these.
+pub(crate) async fn first_due(session: &Session, above: i64, but: &[i64]) -> Result<Option<i64>, DbError> {
+    let sql = "select (select c.id from relinkd.change c
+                        where c.id > $1 and (c.due <= now() or c.due > now() + interval '10 min')
+                          and coalesce(c.telegram_id <> all ($2), true)
+                        order by c.id limit 1)";
+    Ok(session.query_one(sql, &[(&above, Type::INT8), (&but, Type::INT8_ARRAY)]).await?.get(0))
 }
 
-/// When the next change of anybody but these is due: none when there is none, zero when one is due now.
-pub(crate) async fn next_due(session: &Session, but: &[i64]) -> Result<Option<Duration>, DbError> {
+/// When the next change behind this place is due, of anybody but these: none when there is none, zero when one is due now.
+pub(crate) async fn next_due(
+    session: &Session,
+    above: i64,
+    but: &[i64],
+) -> Result<Option<Duration>, DbError> {
     let row = session
         .query_one(
             "select case when exists (select from relinkd.change c
-                                       where c.due <= now() and coalesce(c.telegram_id <> all ($1), true)) then 0
+                                       where c.id > $1 and c.due <= now() and coalesce(c.telegram_id <> all ($2), true)) then 0
                          else (select (1000 * extract(epoch from min(c.due) - now()))::float8 from relinkd.change c
-                                where c.due > now()) end",
-            &[(&but, Type::INT8_ARRAY)],
+                                where c.id > $1 and c.due > now()) end",
+            &[(&above, Type::INT8), (&but, Type::INT8_ARRAY)],
         )
         .await?;
     let millis: Option<f64> = row.get(0);

@@ -13,6 +13,7 @@ pub(crate) mod findings;
 pub(crate) mod fingerprints;
 pub(crate) mod history;
 pub(crate) mod issues;
+pub(crate) mod low_water;
 pub(crate) mod presence;
 pub(crate) mod retry;
 pub(crate) mod roles;

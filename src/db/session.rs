@@ -111,6 +111,7 @@ impl Purpose {
             Self::Listen => &[
                 "search_path = pg_catalog, pg_temp",
                 "plan_cache_mode = force_generic_plan",
+                "enable_seqscan = off",
                 // What it writes is where it is: that waits for no standby.
                 "synchronous_commit = off",
                 "statement_timeout = '5s'",

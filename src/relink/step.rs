@@ -23,6 +23,8 @@ const EVERYBODY: usize = 1_000;
 /// What a step is to do, and how.
 pub(super) struct Task<'a> {
     pub claiming: Claiming<'a>,
+    /// Up to this place nothing is in the queue.
+    pub mark: i64,
     pub load: Load,
     /// Pass over rows that others hold, instead of waiting for a moment.
     pub careful: bool,
@@ -37,8 +39,8 @@ pub(crate) struct Step {
     pub claimed: usize,
     /// Users of changes that are due, whom another session is working on.
     pub contended: HashSet<i64>,
-    /// The last place in the queue that was looked at.
-    pub up_to: Option<i64>,
+    /// The first and the last place in the queue of what was met, claimed or not.
+    pub met: Option<(i64, i64)>,
     /// Links looked at.
     pub looked_at: usize,
     /// Links written.
@@ -124,7 +126,7 @@ pub(super) async fn step(
     let mut step = Step {
         claimed: claimed.ours.len(),
         contended: claimed.contended,
-        up_to: claimed.up_to,
+        met: claimed.met,
         ..Step::default()
     };
     if claimed.ours.is_empty() {
@@ -185,7 +187,7 @@ pub(super) async fn step(
         entries.extend(note_removals(&tx, &batch, &users, &finished).await?);
     }
     put.extend(unfinished);
-    changes::cancel_strips(&tx, &batch.written_afresh()).await?;
+    changes::cancel_strips(&tx, &batch.written_afresh(), task.mark).await?;
     let plan = plan(&tx, rules, &users, due).await?;
     changes::put(&tx, &put).await?;
     // A row that was locked a moment ago may still be: to wait for it would leave a line in the server's log each time.

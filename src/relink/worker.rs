@@ -46,6 +46,8 @@ pub(crate) struct Worker {
 pub(crate) struct Part<'a> {
     /// Places behind this one.
     pub above: i64,
+    /// Up to this place nothing is in the queue.
+    pub mark: i64,
     /// One of so many shares of all users, and which.
     pub share: (i64, i64),
     /// These users alone.
@@ -55,10 +57,14 @@ pub(crate) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The whole queue.
-    pub(crate) const WHOLE: Self = Self { above: i64::MIN, share: (1, 0), only: None, fresh: true };
-    /// Of what was set aside, one that is due.
-    pub(crate) const AGAIN: Self = Self { fresh: false, ..Self::WHOLE };
+    /// The whole queue, of which nothing is known.
+    pub(crate) const WHOLE: Self =
+        Self { above: i64::MIN, mark: i64::MIN, share: (1, 0), only: None, fresh: true };
+
+    /// The whole queue, where nothing is up to this place.
+    pub(crate) fn behind(mark: i64) -> Self {
+        Self { above: mark, mark, ..Self::WHOLE }
+    }
 }
 
 impl Worker {
@@ -117,6 +123,7 @@ impl Worker {
                 share: part.share,
                 only: part.only,
             },
+            mark: part.mark,
             load: self.load,
             careful: self.careful,
             unsealable: &unsealable,

@@ -733,3 +733,51 @@ fn a_change_that_another_session_holds_is_no_reason_to_look_without_end() {
     bench.wait_link(1, &login_link(TOKEN, 1));
     daemon.stop();
 }
+
+#[test]
+fn what_an_open_snapshot_keeps_is_not_passed_again_and_again() {
+    let bench = installed(&[ALICE]);
+    let daemon = bench.start();
+    bench.wait_idle();
+    let holder = bench.db.another_bot();
+    holder.execute("begin isolation level repeatable read; select count(*) from users");
+    let rows = 20_000;
+    bench.db.execute(&format!(
+        "insert into relinkd.change (telegram_id, issue_id) select {ALICE}, 1 from generate_series(1, {rows}) n"
+    ));
+    bench.wait_idle();
+    // Dead ones, too.
+    let entries_read = || {
+        let admin = bench.db.connect_as("postgres").unwrap();
+        admin.number(
+            "select idx_tup_read from pg_stat_all_indexes where schemaname = 'relinkd' and indexrelname = 'change_pkey'",
+        )
+    };
+    // Each time that it falls asleep the daemon learns a little; and now and then it looks from the very beginning.
+    let least = (10..18).map(|issue| {
+        let before = entries_read();
+        bench.db.insert_issue(issue, ALICE, Some(&plain_link(issue.into())));
+        bench.wait_idle();
+        sleep(Duration::from_secs(2));
+        entries_read() - before
+    });
+    let least = least.min().unwrap();
+    holder.execute("rollback");
+    daemon.stop();
+    assert!(least < rows / 2, "{least} entries were read for a new issue, beside {rows} dead ones");
+}
+
+#[test]
+fn a_sequence_that_was_reset_hides_nothing() {
+    let bench = installed(&[ALICE]);
+    let daemon = bench.start();
+    for issue in 10..20 {
+        bench.db.insert_issue(issue, ALICE, Some(&plain_link(issue.into())));
+        bench.wait_idle();
+        sleep(Duration::from_millis(100));
+    }
+    bench.db.admin().execute("alter sequence relinkd.change_id_seq restart");
+    bench.db.set_token(ALICE, Some(TOKEN));
+    bench.wait_link(15, &login_link(TOKEN, 15));
+    daemon.stop();
+}

@@ -5,6 +5,7 @@
 mod chance;
 mod doorbell;
 mod explore;
+mod low_water;
 mod simulation;
 
 use simulation::{Variant, run};

@@ -2,12 +2,14 @@
 //!
 //! Every connection begins with a look through the whole queue: a gap in listening is a gap in hints.
 
+mod side_by_side;
 mod sleep;
 
 use super::progress::Loop;
 use super::{Shared, in_time, warnings};
 use crate::backoff::Backoff;
 use crate::db::doorbell::{self, Rings};
+use crate::db::low_water::{self, LowWater};
 use crate::db::presence::{self, Mode};
 use crate::db::session::Purpose;
 use crate::db::{DbError, Session, changes, connect::Role, fingerprints, schema};
@@ -19,8 +21,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Notify};
 
-/// How long a worker with nothing to do waits while another is at work.
-const BESIDE: Duration = Duration::from_millis(3);
 /// A step that found so many changes of a bot which never pauses lets some gather before the next: each costs less then.
 const GATHERED: usize = 8;
 const GATHER: Duration = Duration::from_millis(10);
@@ -99,6 +99,7 @@ async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
         rung: Notify::new(),
         locked: AtomicBool::new(false),
         workers: [Mutex::new(Some((session, worker))), Mutex::new(None)],
+        low_water: std::sync::Mutex::default(),
         looked_up_to: AtomicI64::new(i64::MIN),
         facts: std::sync::Mutex::new(facts),
         seat: std::sync::Mutex::new((0, 1)),
@@ -120,6 +121,7 @@ struct Links<'a> {
     locked: AtomicBool,
     /// The second is there once there was work for two.
     workers: [Mutex<Option<(Session, Worker)>>; 2],
+    low_water: std::sync::Mutex<LowWater>,
     /// The place in the queue up to which nothing is due that was not met.
     looked_up_to: AtomicI64,
     facts: std::sync::Mutex<schema::Facts>,
@@ -215,11 +217,12 @@ impl Links<'_> {
     async fn work(&self, backoff: &mut Backoff) -> Result<(), RelinkError> {
         let mut whole = Instant::now();
         while !self.interrupted() {
-            let mut above = self.looked_up_to.load(Ordering::Relaxed);
-            if self.now_and_then(&mut whole).await? {
-                above = i64::MIN;
-            }
-            let (step, full) = self.turn(0, Part { above, ..Part::WHOLE }).await?;
+            let part = if self.now_and_then(&mut whole).await? {
+                self.whole()
+            } else {
+                self.behind(self.looked_up_to.load(Ordering::Relaxed))
+            };
+            let (step, full) = self.turn(0, part).await?;
             if step.looked_at > 0 {
                 backoff.reset();
             }
@@ -242,93 +245,39 @@ impl Links<'_> {
             return Ok(false);
         }
         *last = Instant::now();
-        self.turn(0, Part::AGAIN).await?;
+        self.raise_low_water().await?;
+        self.turn(0, Part { fresh: false, ..self.whole() }).await?;
         Ok(true)
+    }
+
+    /// The whole queue: all that is behind the low-water mark.
+    fn whole(&self) -> Part<'static> {
+        Part::behind(self.low_water().mark())
+    }
+
+    /// What is behind this place.
+    fn behind(&self, place: i64) -> Part<'static> {
+        let whole = self.whole();
+        Part { above: place.max(whole.mark), ..whole }
+    }
+
+    async fn raise_low_water(&self) -> Result<(), DbError> {
+        let question = self.low_water().question();
+        if let Some(question) = question {
+            let answer = in_time(low_water::ask(&self.listener, question)).await?;
+            self.low_water().learn(&answer);
+        }
+        Ok(())
     }
 
     /// One look through the whole queue. Says whether there was anything; then there may be more.
     async fn look(&self) -> Result<bool, RelinkError> {
-        let (step, _) = self.turn(0, Part::WHOLE).await?;
+        let above = self.low_water().beginning();
+        let (step, _) = self.turn(0, Part { above, ..self.whole() }).await?;
         if step.claimed > 0 {
             self.looked_up_to.store(i64::MIN, Ordering::Relaxed);
         }
         Ok(step.claimed > 0)
-    }
-
-    /// Two sessions, or this one and those of other daemons, share the queue until none of this daemon's finds anything.
-    async fn work_side_by_side(&self) -> Result<(), RelinkError> {
-        self.take_seat().await?;
-        let idle = [false, false].map(AtomicBool::new);
-        let one = |index: usize| {
-            let idle = &idle;
-            async move {
-                let (mut last, mut whole) = (Instant::now(), Instant::now());
-                let mut above = i64::MIN;
-                while let Some(share) = self.share(index)
-                    && !self.interrupted()
-                {
-                    self.open_worker(index).await?;
-                    if index == 0 && self.now_and_then(&mut last).await? {
-                        self.take_seat().await?;
-                    }
-                    if whole.elapsed() > WHOLE_QUEUE {
-                        (above, whole) = (i64::MIN, Instant::now());
-                    }
-                    // Whoever is in the middle of a step is not idle: there will be more.
-                    idle[index].store(false, Ordering::Relaxed);
-                    let (mut step, _) = self.turn(index, Part { above, share, ..Part::WHOLE }).await?;
-                    // What was taken leaves dead rows: they are not passed each time.
-                    if step.walks.users == 0 && step.contended.is_empty() {
-                        above = step.up_to.unwrap_or(i64::MIN);
-                    }
-                    if step.claimed == 0 {
-                        (step, _) = self.turn(index, Part::WHOLE).await?;
-                    }
-                    idle[index].store(step.claimed == 0, Ordering::Relaxed);
-                    if step.claimed == 0 {
-                        if idle[1 - index].load(Ordering::Relaxed) {
-                            break;
-                        }
-                        self.shared.pause(BESIDE).await;
-                    }
-                }
-                idle[index].store(true, Ordering::Relaxed);
-                Ok::<(), RelinkError>(())
-            }
-        };
-        tokio::try_join!(one(0), one(1)).map(drop)
-    }
-
-    /// Looks which of how many daemons this is: each begins with users of its own, and none waits for another's locks.
-    async fn take_seat(&self) -> Result<(), DbError> {
-        let place = self.workers[0].lock().await;
-        let Some((session, _)) = place.as_ref() else { return Ok(()) };
-        let seat = presence::seat(session, &self.shared.id).await?;
-        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = seat;
-        Ok(())
-    }
-
-    /// A worker's part of all users: so many parts, and which. The second has none where other daemons are at work: a
-    /// server has only so many processors.
-    fn share(&self, worker: usize) -> Option<(i64, i64)> {
-        match *self.seat.lock().unwrap_or_else(PoisonError::into_inner) {
-            (_, ..=1) => Some((2, i64::from(worker == 1))),
-            (index, daemons) => (worker == 0).then_some((daemons, index)),
-        }
-    }
-
-    async fn open_worker(&self, index: usize) -> Result<(), DbError> {
-        let mut place = self.workers[index].lock().await;
-        if place.is_none() {
-            let mut session = self.shared.connector.connect(Role::Worker).await?;
-            if self.mode == Mode::Listen {
-                session.dedicate_to(Purpose::Relink).await?;
-            }
-            let mut worker = Worker::default();
-            worker.measure(&session).await?;
-            *place = Some((session, worker));
-        }
-        Ok(())
     }
 
     /// One step of a worker, and whether there may be more like it.
@@ -359,13 +308,11 @@ impl Links<'_> {
             log::info!(server = session.endpoint.as_str(), mode = self.mode.name(); "connected");
         }
         let full = step.claimed > 0 && worker.is_full(&step);
-        if part.fresh
-            && part.share == Part::WHOLE.share
-            && step.contended.is_empty()
-            && !full
-            && let Some(up_to) = step.up_to
-        {
-            self.looked_up_to.fetch_max(up_to, Ordering::Relaxed);
+        if let Some((first, last)) = step.met {
+            self.low_water().met(first, last);
+            if part.fresh && part.share == Part::WHOLE.share && step.contended.is_empty() && !full {
+                self.looked_up_to.fetch_max(last, Ordering::Relaxed);
+            }
         }
         if step.claimed > 0 {
             self.shared.progress.say(Loop::Links, "relinking");
@@ -389,8 +336,13 @@ impl Links<'_> {
         let place = self.workers[0].lock().await;
         let Some((session, worker)) = place.as_ref() else { return Ok(false) };
         let limit = time_for(worker);
-        let asked = tokio::time::timeout(limit, changes::is_due(session, busy)).await;
-        asked.unwrap_or(Err(DbError::Silent(limit)))
+        let above = self.low_water().beginning();
+        let asked = tokio::time::timeout(limit, changes::first_due(session, above, busy)).await;
+        let first = asked.unwrap_or(Err(DbError::Silent(limit)))?;
+        if let Some(first) = first {
+            self.low_water().met(first, first);
+        }
+        Ok(first.is_some())
     }
 
     /// Users who were found locked, and when the first of them may be tried again.
@@ -404,6 +356,10 @@ impl Links<'_> {
         let mut rules = self.shared.rules(&self.facts());
         rules.missing_keys = Some(self.missing().clone());
         rules
+    }
+
+    fn low_water(&self) -> std::sync::MutexGuard<'_, LowWater> {
+        self.low_water.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn facts(&self) -> std::sync::MutexGuard<'_, schema::Facts> {

@@ -51,7 +51,9 @@ impl Links<'_> {
         // There was work for two, perhaps; a session that is not needed is not kept.
         self.workers[1].lock().await.take();
         let (busy, next_try) = self.busy().await;
-        let due = changes::next_due(&self.listener, &busy).await?;
+        self.raise_low_water().await?;
+        let mark = self.low_water().mark();
+        let due = in_time(changes::next_due(&self.listener, mark, &busy)).await?;
         let due = due.map(|due| if due.is_zero() { HELD } else { due });
         let due = due.into_iter().chain(next_try).min().map(|due| tokio::time::Instant::now() + due);
         while !self.interrupted() {
