@@ -52,7 +52,7 @@ impl Writer<'_> {
         let shared = self.shared;
         // Before the first try to connect there is nothing to tell.
         tokio::select! {
-            () = shared.connected_once.wait() => {}
+            () = shared.tried_to_connect.wait() => {}
             () = shared.stop.wait() => {}
         }
         let mut current = shared.current.subscribe();

@@ -102,7 +102,7 @@ pub(crate) struct Shared {
     id: String,
     stop: Flag,
     reloaded: Flag,
-    connected_once: Flag,
+    tried_to_connect: Flag,
     told_of_polling: AtomicBool,
     told_of_names: Mutex<BTreeSet<String>>,
     /// Its `[portal]` is not the one that links follow.
@@ -197,7 +197,7 @@ impl Shared {
     fn connected(&self) {
         self.connection.is_there.store(true, Ordering::Relaxed);
         self.connection.made.fetch_add(1, Ordering::Relaxed);
-        self.connected_once.set();
+        self.tried_to_connect.set();
     }
 
     fn disconnected(&self) {
@@ -225,7 +225,7 @@ impl Shared {
         if self.progress.say(which, &format!("retrying: {text}")) {
             log::warn!("{text}");
         }
-        self.connected_once.set();
+        self.tried_to_connect.set();
     }
 
     /// Reads the keyring file again, for a key that is not in memory.
@@ -297,7 +297,7 @@ pub(crate) fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result
         id: name(),
         stop: Flag::new(),
         reloaded: Flag::raised(),
-        connected_once: Flag::new(),
+        tried_to_connect: Flag::new(),
         told_of_polling: AtomicBool::new(false),
         told_of_names: Mutex::default(),
         other_portal: AtomicBool::new(false),
@@ -328,7 +328,7 @@ async fn supervise(shared: &Arc<Shared>, scanned: Flag) {
     let audits = tokio::spawn(audits::run(Arc::clone(shared)));
     let feeding = tokio::spawn(feed_watchdog(Arc::clone(shared)));
     tokio::select! {
-        () = async { shared.connected_once.wait().await; scanned.wait().await } => {
+        () = async { shared.tried_to_connect.wait().await; scanned.wait().await } => {
             systemd::ready();
             systemd::status(&shared.progress.status());
         }

@@ -192,7 +192,7 @@ impl Keeper<'_> {
     async fn trouble(&mut self, error: &IntakeError) {
         let reason = match error {
             IntakeError::Assign(AssignError::Database(error)) => {
-                self.shared.connected_once.set();
+                self.shared.tried_to_connect.set();
                 policy::with_advice(error)
             }
             IntakeError::Assign(_) | IntakeError::Spool(_) => error.to_string(),

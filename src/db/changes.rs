@@ -1,12 +1,29 @@
 //! What has changed and is not yet in the links: rows of `relinkd.change`, as triggers recorded them or daemons put them
 //! back.
 
+use super::session::Param;
 use super::text::Lossy;
 use super::{DbError, Session, Tx, as_i64};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
+
+/// Whether a change is due. A time to come that is farther off than any pause means that the clock was set back.
+macro_rules! due {
+    () => {
+        "(c.due <= now() or c.due > now() + interval '10 min')"
+    };
+}
+
+/// What [`change`] reads of a row.
+macro_rules! columns {
+    () => {
+        "c.id, c.telegram_id, true, c.issue_id, c.cursor, c.strip, array_to_string(c.former, ','), coalesce(c.assigned, false),
+         (extract(epoch from c.at) * 1000000)::int8, c.attempts, c.last_error,
+         (extract(epoch from clock_timestamp() - c.at) * 1000)::int8"
+    };
+}
 
 /// A change that this transaction has claimed: its row is gone, unless the transaction is rolled back or puts it back.
 #[derive(Debug, Clone, Default)]
@@ -84,44 +101,52 @@ pub(crate) struct Claimed {
     pub met: Option<(i64, i64)>,
 }
 
+/// What may be claimed: due, in the part of the queue that was asked for, and of nobody who was found locked.
+macro_rules! claimable {
+    () => {
+        concat!(
+            "c.id > $3 and ($7::int8[] is null or c.telegram_id = any ($7))
+             and coalesce(c.telegram_id <> all ($4) and abs(c.telegram_id % $5) = $6, $6 = 0) and ",
+            due!()
+        )
+    };
+}
+
+/// Of what is due, the first that were never tried; where there is none, one that was set aside. Of whole users the first
+/// few, each with all that was found of theirs. Then the users' locks are tried for, and the rows of those whose lock came
+/// go out of the queue.
+const CLAIM: &str = concat!(
+    "with fresh as materialized (
+         select c.id, c.telegram_id, c.issue_id, c.ctid as place from relinkd.change c
+          where c.attempts <= 0 and ", claimable!(), "
+          order by c.id limit $1 for update skip locked),
+     again as materialized (
+         select c.id, c.telegram_id, c.issue_id, c.ctid as place from relinkd.change c
+          where not exists (select from fresh) and c.attempts > 0 and ", claimable!(), "
+          order by c.id limit 1 for update skip locked),
+     found as (
+         select f.*, min(f.id) over (partition by f.issue_id is null, f.telegram_id) as first_of_user
+           from (select * from fresh union all select * from again) f),
+     numbered as (
+         select f.*, dense_rank() over (partition by f.issue_id is null order by f.first_of_user) as user_number from found f),
+     locked as materialized (
+         select n.id, n.telegram_id, n.place,
+                coalesce(pg_try_advisory_xact_lock(relinkd.user_key(n.telegram_id)), true) as ours
+           from numbered n where n.issue_id is not null or n.user_number <= $2),
+     taken as (
+         delete from relinkd.change c using locked l where c.ctid = l.place and l.ours returning c.*)
+     select ", columns!(), " from taken c
+      union all
+     select l.id, l.telegram_id, false, null, null, null, null, null, null, null, null, null from locked l where not l.ours
+      order by 1"
+);
+
 /// Finds changes that are due, tries for their users' locks, and takes those it got out of the queue. Never waits. What was
 /// set aside comes last and alone: whatever it does again, nobody else is part of it.
-///
-/// A time to come that is farther off than any pause means that the clock was set back: then it is due.
 pub(crate) async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claimed, DbError> {
     let rows = tx
         .query(
-            "with fresh as materialized (
-                 select c.id, c.telegram_id, c.issue_id, c.ctid as place from relinkd.change c
-                  where c.attempts <= 0 and c.id > $3 and (c.due <= now() or c.due > now() + interval '10 min')
-                    and coalesce(c.telegram_id <> all ($4) and abs(c.telegram_id % $5) = $6, $6 = 0)
-                    and ($7::int8[] is null or c.telegram_id = any ($7))
-                  order by c.id limit $1 for update skip locked),
-             again as materialized (
-                 select c.id, c.telegram_id, c.issue_id, c.ctid as place from relinkd.change c
-                  where not exists (select from fresh)
-                    and c.attempts > 0 and c.id > $3 and (c.due <= now() or c.due > now() + interval '10 min')
-                    and coalesce(c.telegram_id <> all ($4) and abs(c.telegram_id % $5) = $6, $6 = 0)
-                    and ($7::int8[] is null or c.telegram_id = any ($7))
-                  order by c.id limit 1 for update skip locked),
-             due as materialized (select * from fresh union all select * from again),
-             locked as materialized (
-                 select d.id, d.telegram_id, d.place,
-                        coalesce(pg_try_advisory_xact_lock(relinkd.user_key(d.telegram_id)), true) as ours
-                   from (select d.*, dense_rank() over (partition by d.issue_id is null order by d.first) as user_number
-                           from (select d.*, min(d.id) over (partition by d.issue_id is null, d.telegram_id) as first
-                                   from due d) d) d
-                  where d.issue_id is not null or d.user_number <= $2),
-             taken as (
-                 delete from relinkd.change c using locked l where c.ctid = l.place and l.ours
-                 returning c.*)
-             select t.id, t.telegram_id, true, t.issue_id, t.cursor, t.strip, array_to_string(t.former, ','), coalesce(t.assigned, false),
-                    (extract(epoch from t.at) * 1000000)::int8, t.attempts, t.last_error,
-                    (extract(epoch from clock_timestamp() - t.at) * 1000)::int8
-               from taken t
-             union all
-             select l.id, l.telegram_id, false, null, null, null, null, null, null, null, null, null from locked l where not l.ours
-              order by 1",
+            CLAIM,
             &[
                 (&as_i64(claiming.limit), Type::INT8),
                 (&as_i64(claiming.users), Type::INT8),
@@ -169,13 +194,30 @@ fn former(text: Lossy) -> Vec<String> {
     text.0.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect()
 }
 
+/// Inserts changes, those that have a place with it.
+macro_rules! put {
+    ($id:literal, $of:literal, $ids:literal, $conflict:literal) => {
+        concat!(
+            "insert into relinkd.change
+                 (telegram_id, issue_id, cursor, strip, former, assigned, at, due, attempts, last_error", $id, ")
+             select n.u, n.i, n.c, n.s, string_to_array(n.f, ','), n.a,
+                    coalesce(to_timestamp(n.t / 1000000.0), clock_timestamp()),
+                    case when n.p = 0 then '-infinity' else clock_timestamp() + n.p * interval '1 ms' end, n.n, n.e", $of, "
+               from unnest($1::int8[], $2::int8[], $3::int8[], $4::bool[], $5::text[], $6::bool[], $7::int8[], $8::int8[],
+                           $9::int4[], $10::text[]", $ids, ") n(u, i, c, s, f, a, t, p, n, e", $id, ")
+             ", $conflict
+        )
+    };
+}
+
+const PUT_AT_THE_END: &str = put!("", "", "", "");
+const PUT_IN_PLACE: &str = put!(", id", ", n.id", ", $11::int8[]", "on conflict (id) do nothing");
+
 /// Puts changes into the queue: at their place where they have one, else at its end.
 pub(crate) async fn put(tx: &Tx<'_>, changes: &[Change]) -> Result<(), DbError> {
-    for placed in [true, false] {
-        let some: Vec<&Change> = changes.iter().filter(|change| change.id.is_some() == placed).collect();
-        if some.is_empty() {
-            continue;
-        }
+    let (placed, others): (Vec<&Change>, Vec<&Change>) =
+        changes.iter().partition(|change| change.id.is_some());
+    for (sql, some) in [(PUT_IN_PLACE, placed), (PUT_AT_THE_END, others)] {
         let ids: Vec<i64> = some.iter().filter_map(|c| c.id).collect();
         let users: Vec<Option<i64>> = some.iter().map(|c| c.telegram_id).collect();
         let issues: Vec<Option<i64>> = some.iter().map(|c| c.issue_id).collect();
@@ -188,39 +230,24 @@ pub(crate) async fn put(tx: &Tx<'_>, changes: &[Change]) -> Result<(), DbError> 
         let pauses: Vec<i64> = some.iter().map(|c| millis(c.pause)).collect();
         let attempts: Vec<i32> = some.iter().map(|c| c.attempts).collect();
         let errors: Vec<Option<&str>> = some.iter().map(|c| c.last_error.as_deref()).collect();
-        tx.execute(
-            if placed {
-                "insert into relinkd.change (id, telegram_id, issue_id, cursor, strip, former, assigned, at, due, attempts, last_error)
-                 select n.id, n.u, n.i, n.c, n.s, string_to_array(n.f, ','), n.a,
-                        coalesce(to_timestamp(n.t / 1000000.0), clock_timestamp()),
-                        case when n.p = 0 then '-infinity' else clock_timestamp() + n.p * interval '1 ms' end, n.n, n.e
-                   from unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::bool[], $6::text[], $7::bool[], $8::int8[],
-                               $9::int8[], $10::int4[], $11::text[]) n(id, u, i, c, s, f, a, t, p, n, e)
-                 on conflict (id) do nothing"
-            } else {
-                "insert into relinkd.change (telegram_id, issue_id, cursor, strip, former, assigned, at, due, attempts, last_error)
-                 select n.u, n.i, n.c, n.s, string_to_array(n.f, ','), n.a,
-                        coalesce(to_timestamp(n.t / 1000000.0), clock_timestamp()),
-                        case when n.p = 0 then '-infinity' else clock_timestamp() + n.p * interval '1 ms' end, n.n, n.e
-                   from unnest($2::int8[], $3::int8[], $4::int8[], $5::bool[], $6::text[], $7::bool[], $8::int8[],
-                               $9::int8[], $10::int4[], $11::text[]) n(u, i, c, s, f, a, t, p, n, e)
-                  where cardinality($1::int8[]) = 0"
-            },
-            &[
-                (&ids, Type::INT8_ARRAY),
-                (&users, Type::INT8_ARRAY),
-                (&issues, Type::INT8_ARRAY),
-                (&cursors, Type::INT8_ARRAY),
-                (&strips, Type::BOOL_ARRAY),
-                (&former, Type::TEXT_ARRAY),
-                (&assigned, Type::BOOL_ARRAY),
-                (&at, Type::INT8_ARRAY),
-                (&pauses, Type::INT8_ARRAY),
-                (&attempts, Type::INT4_ARRAY),
-                (&errors, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
+        let mut parameters: Vec<Param<'_>> = vec![
+            (&users, Type::INT8_ARRAY),
+            (&issues, Type::INT8_ARRAY),
+            (&cursors, Type::INT8_ARRAY),
+            (&strips, Type::BOOL_ARRAY),
+            (&former, Type::TEXT_ARRAY),
+            (&assigned, Type::BOOL_ARRAY),
+            (&at, Type::INT8_ARRAY),
+            (&pauses, Type::INT8_ARRAY),
+            (&attempts, Type::INT4_ARRAY),
+            (&errors, Type::TEXT_ARRAY),
+        ];
+        if !ids.is_empty() {
+            parameters.push((&ids, Type::INT8_ARRAY));
+        }
+        if !some.is_empty() {
+            tx.execute(sql, &parameters).await?;
+        }
     }
     Ok(())
 }
@@ -360,10 +387,9 @@ pub(crate) async fn is_waiting(session: &Session, telegram_id: i64) -> Result<bo
 pub(crate) async fn stripping(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Change>, DbError> {
     let rows = tx
         .query(
-            "select c.id, c.telegram_id, true, c.issue_id, c.cursor, c.strip, array_to_string(c.former, ','), coalesce(c.assigned, false),
-                    (extract(epoch from c.at) * 1000000)::int8, c.attempts, c.last_error, 0::int8
-               from relinkd.change c
-              where c.telegram_id = any ($1) and (c.strip is not null or c.former is not null) order by c.id",
+            concat!("select ", columns!(), " from relinkd.change c
+                  where c.telegram_id = any ($1) and (c.strip is not null or c.former is not null) order by c.id"
+            ),
             &[(&users, Type::INT8_ARRAY)],
         )
         .await?;
@@ -384,10 +410,12 @@ pub(crate) async fn waiting(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<(i64, 
 
 /// The place of the first change behind this one that is due, of anybody but these.
 pub(crate) async fn first_due(session: &Session, above: i64, but: &[i64]) -> Result<Option<i64>, DbError> {
-    let sql = "select (select c.id from relinkd.change c
-                        where c.id > $1 and (c.due <= now() or c.due > now() + interval '10 min')
-                          and coalesce(c.telegram_id <> all ($2), true)
-                        order by c.id limit 1)";
+    let sql = concat!(
+        "select (select c.id from relinkd.change c
+                  where c.id > $1 and coalesce(c.telegram_id <> all ($2), true) and ",
+        due!(),
+        " order by c.id limit 1)"
+    );
     Ok(session.query_one(sql, &[(&above, Type::INT8), (&but, Type::INT8_ARRAY)]).await?.get(0))
 }
 
@@ -397,17 +425,15 @@ pub(crate) async fn next_due(
     above: i64,
     but: &[i64],
 ) -> Result<Option<Duration>, DbError> {
-    let row = session
-        .query_one(
-            "select case when exists (select from relinkd.change c
-                                       where c.id > $1 and c.due <= now() and coalesce(c.telegram_id <> all ($2), true)) then 0
-                         else (select (1000 * extract(epoch from min(c.due) - now()))::float8 from relinkd.change c
-                                where c.id > $1 and c.due > now()) end",
-            &[(&above, Type::INT8), (&but, Type::INT8_ARRAY)],
-        )
-        .await?;
+    let sql = concat!(
+        "select min(case when ",
+        due!(),
+        " then 0 else 1000 * extract(epoch from c.due - now()) end)::float8
+           from relinkd.change c where c.id > $1 and coalesce(c.telegram_id <> all ($2), true)"
+    );
+    let row = session.query_one(sql, &[(&above, Type::INT8), (&but, Type::INT8_ARRAY)]).await?;
     let millis: Option<f64> = row.get(0);
-    Ok(millis.map(|millis| Duration::from_secs_f64(millis.clamp(0.0, 60_000.0) / 1000.0)))
+    Ok(millis.map(|millis| Duration::from_secs_f64(millis.max(0.0) / 1000.0)))
 }
 
 fn millis(pause: Duration) -> i64 {

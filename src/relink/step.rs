@@ -16,6 +16,7 @@ use crate::link::Portal;
 use crate::telemetry;
 use crate::token::Token;
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 /// Users that a change of everybody becomes in one transaction.
 const EVERYBODY: usize = 1_000;
@@ -51,12 +52,28 @@ pub(crate) struct Step {
     pub reconciled: Vec<i64>,
     /// There is more to do of what it began: a walk, or a part of what was due.
     pub unfinished: bool,
+    /// It took all that it could: there may be more.
+    pub full: bool,
+    /// Nothing is done, but a little more is known of what fails.
+    pub again: bool,
     /// The walks among them.
     pub walks: Walks,
     /// A change of everybody was among them.
     pub everybody: bool,
     /// What to say.
     pub warnings: Vec<Warning>,
+}
+
+impl Step {
+    /// To be tried again, in another way.
+    pub(super) fn again() -> Self {
+        Self { again: true, ..Self::default() }
+    }
+
+    /// Whether nothing was due, or all of it is in other hands.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.claimed == 0 && !self.again
+    }
 }
 
 /// A step that failed; nothing of it is done.
@@ -141,11 +158,10 @@ pub(super) async fn step(
     let mut put = expand(&tx, &batch.everybody).await?;
 
     // The locks are held: from here on what is read stays true. Both travel together, the tokens first.
-    let ids = batch.users();
-    let (users, links) = tokio::join!(read_users(&tx, rules, &ids), read_links(&tx, &batch, load));
+    let (ids, chunk) = (batch.users(), chunk(&batch, load));
+    let (users, links) = tokio::join!(read_users(&tx, rules, &ids), read_links(&tx, &batch, chunk));
     let reading = |error| Failed { error, at: Stage::Reading(batch.claimed()) };
     let (users, (singles, walked)) = (users.map_err(reading)?, links.map_err(reading)?);
-    let chunk = chunk(&batch, load);
     let (finished, unfinished) = advance(&batch, &walked, chunk);
     step.walks = Walks {
         users: batch.walks.len() + batch.everybody.len(),
@@ -156,12 +172,7 @@ pub(super) async fn step(
     let due = batch.due(rules, singles, walked);
     step.looked_at = due.len();
 
-    // A user's own change is when the user is looked at; a value that is no token is reported whenever it is met.
-    let to_reconcile: Vec<i64> = users
-        .iter()
-        .filter(|(id, user)| batch.walks.contains_key(id) || matches!(user.state, TokenState::Unusable(_)))
-        .map(|(id, _)| *id)
-        .collect();
+    let to_reconcile = whom_to_reconcile(&batch, &users);
     let mut entries = Vec::new();
     if !to_reconcile.is_empty() {
         *at_hand = (to_reconcile.len() == 1).then(|| Stage::Sealing(to_reconcile.clone()));
@@ -173,17 +184,8 @@ pub(super) async fn step(
             })?;
         step.reconciled = to_reconcile;
         step.warnings.extend(reconciled.warnings);
+        put.extend(look_again(&reconciled.again, &unfinished));
         entries.extend(reconciled.entries);
-        // A walk that goes on tries again by itself; behind its end only the token is left to look at.
-        let again = reconciled
-            .again
-            .into_iter()
-            .filter(|user| !unfinished.iter().any(|c| c.telegram_id == Some(*user)));
-        put.extend(again.map(|user| Change {
-            cursor: Some(i64::MAX),
-            pause: std::time::Duration::from_secs(1),
-            ..Change::of_user(user)
-        }));
         entries.extend(note_removals(&tx, &batch, &users, &finished).await?);
     }
     put.extend(unfinished);
@@ -199,6 +201,25 @@ pub(super) async fn step(
     })?;
     telemetry::tell(&entries);
     Ok(step)
+}
+
+/// A user's own change is when the user is looked at; a value that is no token is reported whenever it is met.
+fn whom_to_reconcile(batch: &Batch, users: &Users) -> Vec<i64> {
+    let due = users
+        .iter()
+        .filter(|(id, user)| batch.walks.contains_key(id) || matches!(user.state, TokenState::Unusable(_)));
+    due.map(|(id, _)| *id).collect()
+}
+
+/// Users whose row was not free. A walk that goes on tries again by itself; behind its end only the token is left to look
+/// at.
+fn look_again(users: &[i64], unfinished: &[Change]) -> impl Iterator<Item = Change> {
+    let walked = |user: i64| unfinished.iter().any(|walk| walk.telegram_id == Some(user));
+    users.iter().filter(move |user| !walked(**user)).map(|user| Change {
+        cursor: Some(i64::MAX),
+        pause: Duration::from_secs(1),
+        ..Change::of_user(*user)
+    })
 }
 
 /// What must stand in no message, whatever code of the bot's makes of it.
@@ -268,18 +289,14 @@ fn chunk(batch: &Batch, load: Load) -> usize {
 async fn read_links(
     tx: &Tx<'_>,
     batch: &Batch,
-    load: Load,
+    chunk: usize,
 ) -> Result<(Vec<IssueRow>, Vec<IssueRow>), RelinkError> {
     let ids: Vec<i64> = batch.issues.keys().map(|(issue, _)| *issue).collect();
     let stretches = batch.stretches();
     let (singles, walked) = tokio::join!(
         async { if ids.is_empty() { Ok(Vec::new()) } else { issues::by_id(tx, &ids).await } },
         async {
-            if stretches.is_empty() {
-                Ok(Vec::new())
-            } else {
-                issues::of_users(tx, &stretches, chunk(batch, load)).await
-            }
+            if stretches.is_empty() { Ok(Vec::new()) } else { issues::of_users(tx, &stretches, chunk).await }
         },
     );
     Ok((singles?, walked?))

@@ -65,7 +65,7 @@ pub(crate) async fn sync(
         heard(&step);
         synced.looked_at += step.looked_at;
         synced.written += step.written;
-        let idle = step.claimed == 0 || (step.deferred > 0 && step.written == 0);
+        let idle = step.is_idle() || (step.deferred > 0 && step.written == 0);
         synced.warnings.extend(step.warnings);
         if !idle {
             progress = Instant::now();

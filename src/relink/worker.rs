@@ -52,14 +52,14 @@ pub(crate) struct Part<'a> {
     pub share: (i64, i64),
     /// These users alone.
     pub only: Option<&'a [i64]>,
-    /// Whether what was never tried comes before what was set aside.
-    pub fresh: bool,
+    /// Of what was set aside one that is due, and nothing else.
+    pub set_aside: bool,
 }
 
 impl Part<'_> {
     /// The whole queue, of which nothing is known.
     pub(crate) const WHOLE: Self =
-        Self { above: i64::MIN, mark: i64::MIN, share: (1, 0), only: None, fresh: true };
+        Self { above: i64::MIN, mark: i64::MIN, share: (1, 0), only: None, set_aside: false };
 
     /// The whole queue, where nothing is up to this place.
     pub(crate) fn behind(mark: i64) -> Self {
@@ -116,7 +116,7 @@ impl Worker {
         let unsealable: HashSet<i64> = self.unsealable.keys().copied().collect();
         let task = Task {
             claiming: Claiming {
-                limit: if part.fresh { self.load.changes() } else { 0 },
+                limit: if part.set_aside { 0 } else { self.load.changes() },
                 users: self.load.users(),
                 above: part.above,
                 busy: &busy,
@@ -130,7 +130,7 @@ impl Worker {
         };
         self.at_hand = None;
         match step(session, rules, &task, &mut self.at_hand).await {
-            Ok(step) => {
+            Ok(mut step) => {
                 if step.claimed > 0 {
                     self.careful = false;
                     self.unreadable = 0;
@@ -138,6 +138,7 @@ impl Worker {
                         start.elapsed().saturating_sub(self.round_trip * session.trips().wrapping_sub(trips));
                     self.load.worked(self.is_full(&step), took);
                     self.load.walked(step.walks);
+                    step.full = self.is_full(&step);
                     self.queue_unsealable(session, &step.reconciled).await?;
                 }
                 self.note_busy(&step.contended);
@@ -147,8 +148,7 @@ impl Worker {
         }
     }
 
-    /// Whether a step took all that it could: there may be more.
-    pub(crate) fn is_full(&self, step: &Step) -> bool {
+    fn is_full(&self, step: &Step) -> bool {
         step.unfinished || step.claimed >= self.load.changes()
     }
 
@@ -177,55 +177,50 @@ impl Worker {
     async fn recover(&mut self, session: &mut Session, failed: Failed) -> Result<Step, RelinkError> {
         let RelinkError::Database(error) = failed.error else { return Err(failed.error) };
         let kind = trouble(&error);
-        let looking = matches!(failed.at, Stage::Looking);
-        let reading = matches!(failed.at, Stage::Reading(_));
-        let ended = error.code().is_none() || session.is_closed();
-        let alone = self.load.is_one() || failed.at.is_one();
-        match kind {
-            Trouble::Held if !self.careful => {
+        let how_far = HowFar {
+            looking: matches!(failed.at, Stage::Looking),
+            reading: matches!(failed.at, Stage::Reading(_)),
+            alone: self.load.is_one() || failed.at.is_one(),
+            ended: error.code().is_none() || session.is_closed(),
+        };
+        match how_far.verdict(kind, self.careful) {
+            Verdict::GoRound => {
                 self.careful = true;
-                return Ok(Step { claimed: 1, ..Step::default() });
+                Ok(Step::again())
             }
-            // It was ended by what it did, perhaps: the next session finds out.
-            Trouble::Connection | Trouble::Server | Trouble::Schema if ended && !looking => {
+            Verdict::Suspect => {
                 if self.load.is_one() || failed.at.is_again() {
                     self.suspect = Some((failed.at, error.to_string()));
                 }
                 self.load.lost();
-                return Err(error.into());
+                Err(error.into())
             }
-            // What everything would fail with: names that are not there, rights that are missing, a full disk.
-            Trouble::Connection | Trouble::Schema if looking || reading => return Err(error.into()),
-            Trouble::Server if looking => return Err(error.into()),
-            // A row that the server cannot read, and not the server; or a trigger of the bot's that raises the very same.
-            _ => {}
+            Verdict::GiveUp => Err(error.into()),
+            Verdict::Halve | Verdict::SetAside if how_far.reading && self.unreadable >= UNREADABLE => {
+                self.unreadable = 0;
+                Err(error.into())
+            }
+            Verdict::Halve => {
+                self.load.failed();
+                Ok(Step::again())
+            }
+            Verdict::SetAside => {
+                if let Stage::Reading(changes) = &failed.at {
+                    self.unreadable += usize::from(changes.iter().any(|change| !change.is_set_aside()));
+                }
+                let reason = match kind {
+                    Trouble::Held => "another session holds a row, or keeps a trigger waiting".to_owned(),
+                    _ => error.to_string(),
+                };
+                self.suspect = Some((failed.at, reason));
+                self.set_suspect_aside(session).await
+            }
         }
-        if reading && self.unreadable >= UNREADABLE {
-            self.unreadable = 0;
-            return Err(error.into());
-        }
-        if !alone {
-            self.load.failed();
-            return Ok(Step { claimed: 1, ..Step::default() });
-        }
-        if looking {
-            return Err(error.into());
-        }
-        if let Stage::Reading(changes) = &failed.at {
-            self.unreadable += usize::from(changes.iter().any(|change| !change.is_set_aside()));
-        }
-        let reason = if kind == Trouble::Held {
-            "another session holds a row, or keeps a trigger waiting".to_owned()
-        } else {
-            error.to_string()
-        };
-        self.suspect = Some((failed.at, reason));
-        self.set_suspect_aside(session).await
     }
 
     /// Sets aside what a step was about, and that alone. It is remembered until that is done: the session may have ended.
     async fn set_suspect_aside(&mut self, session: &mut Session) -> Result<Step, RelinkError> {
-        let mut step = Step { claimed: 1, ..Step::default() };
+        let mut step = Step::again();
         let Some((at, reason)) = self.suspect.clone() else { return Ok(step) };
         match at {
             Stage::Looking => {}
@@ -280,8 +275,53 @@ impl Worker {
     }
 }
 
+/// What is to be done about a step that failed.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Once more, passing over what others hold.
+    GoRound,
+    /// Once more, with half of it.
+    Halve,
+    /// It is this one thing, which is set aside.
+    SetAside,
+    /// The session is gone, perhaps by what the step did: the next one finds out.
+    Suspect,
+    /// It is about the connection, the server or the schema as a whole.
+    GiveUp,
+}
+
+/// How far a step had come that failed.
+#[derive(Debug, Clone, Copy)]
+struct HowFar {
+    /// Nothing but relinkd's own tables was involved.
+    looking: bool,
+    reading: bool,
+    /// It was about one thing.
+    alone: bool,
+    /// The session is gone.
+    ended: bool,
+}
+
+impl HowFar {
+    fn verdict(self, kind: Trouble, careful: bool) -> Verdict {
+        match kind {
+            Trouble::Held if !careful => Verdict::GoRound,
+            Trouble::Connection | Trouble::Server | Trouble::Schema if self.ended && !self.looking => {
+                Verdict::Suspect
+            }
+            // What everything would fail with: names that are not there, rights that are missing, a full disk.
+            Trouble::Connection | Trouble::Schema if self.looking || self.reading => Verdict::GiveUp,
+            Trouble::Server if self.looking => Verdict::GiveUp,
+            // A row that the server cannot read, and not the server; or a trigger of the bot's that raises the very same.
+            _ if !self.alone => Verdict::Halve,
+            _ if self.looking => Verdict::GiveUp,
+            _ => Verdict::SetAside,
+        }
+    }
+}
+
 fn pause(attempts: i32) -> Duration {
-    Duration::from_secs(1 << u32::try_from(attempts - 1).unwrap_or(0).min(8)).min(ASIDE_MOST)
+    Duration::from_secs(1 << u32::try_from(attempts - 1).unwrap_or(0).min(9)).min(ASIDE_MOST)
 }
 
 /// Puts others into the place of a change; false where it is not there any more, or another session has it.
@@ -334,4 +374,42 @@ async fn set_aside(
     let done = replace(session, id, &put).await?;
     let reason = reason.to_owned();
     Ok(done.then_some(Warning::SetAside { telegram_id, issue_id: Some(issue_id), attempts, reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_five_minutes() {
+        let seconds: Vec<u64> = [1, 2, 3, 9, 10, 1_000].map(|attempts| pause(attempts).as_secs()).into();
+        assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
+    }
+
+    #[test]
+    fn what_is_about_everybody_stops_the_work_and_what_is_about_one_thing_sets_that_aside() {
+        let looking = HowFar { looking: true, reading: false, alone: false, ended: false };
+        let reading = HowFar { looking: false, reading: true, ..looking };
+        let writing = HowFar { looking: false, ..looking };
+        let alone = |it| HowFar { alone: true, ..it };
+        let ended = |it| HowFar { ended: true, ..it };
+        for (kind, how_far, verdict) in [
+            (Trouble::Held, writing, Verdict::GoRound),
+            (Trouble::Work, writing, Verdict::Halve),
+            (Trouble::Work, alone(writing), Verdict::SetAside),
+            (Trouble::Work, alone(looking), Verdict::GiveUp),
+            (Trouble::Schema, looking, Verdict::GiveUp),
+            (Trouble::Schema, reading, Verdict::GiveUp),
+            // A trigger of the bot's raises it.
+            (Trouble::Schema, writing, Verdict::Halve),
+            (Trouble::Schema, alone(writing), Verdict::SetAside),
+            (Trouble::Server, looking, Verdict::GiveUp),
+            (Trouble::Server, alone(reading), Verdict::SetAside),
+            (Trouble::Connection, ended(looking), Verdict::GiveUp),
+            (Trouble::Connection, ended(writing), Verdict::Suspect),
+        ] {
+            assert_eq!(how_far.verdict(kind, false), verdict, "{kind:?}, {how_far:?}");
+        }
+        assert_eq!(alone(writing).verdict(Trouble::Held, true), Verdict::SetAside);
+    }
 }

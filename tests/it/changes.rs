@@ -781,3 +781,19 @@ fn a_sequence_that_was_reset_hides_nothing() {
     bench.wait_link(15, &login_link(TOKEN, 15));
     daemon.stop();
 }
+
+#[test]
+fn a_restart_tries_what_was_set_aside_at_once_though_the_database_came_up_later() {
+    let bench = installed(&[ALICE]);
+    bench.db.admin().execute(&format!(
+        "insert into relinkd.change (telegram_id, issue_id, attempts, last_error, due)
+         values ({ALICE}, 1, 9, 'a trigger refused', now() + interval '4 min')"
+    ));
+    let role = bench.db.role();
+    bench.db.admin().execute(&format!("alter role {role} nologin"));
+    let daemon = bench.spawn();
+    daemon.wait_log("is not permitted to log in");
+    bench.db.admin().execute(&format!("alter role {role} login"));
+    bench.wait_idle();
+    daemon.stop();
+}

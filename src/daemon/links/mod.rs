@@ -28,6 +28,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const WHOLE_QUEUE: Duration = Duration::from_millis(200);
 /// How long a step may take beyond the travel: the server itself ends its statements sooner.
 const STEP: Duration = Duration::from_secs(2);
+/// Trips to the server and back that a step makes at the most.
+const TRIPS: u32 = 12;
 /// How often a daemon whose `[portal]` is not the one in force looks whether it is by now.
 const OTHER_PORTAL: Duration = Duration::from_secs(5);
 
@@ -82,11 +84,12 @@ async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
     }
     presence::enter(&listener, &shared.id, mode, shared.running_since, &shared.report().seals_with).await?;
     if schema::portal_now(&session).await?.is_none() {
+        // Nobody's is in force, after `install`: this one's is put in force as after a reload.
         shared.reloaded.set();
     }
     let mut worker = Worker::after(shared.kept());
     worker.measure(&session).await?;
-    if !shared.connected_once.is_set() {
+    if shared.connection.made.load(Ordering::Relaxed) == 0 {
         changes::try_set_aside_again(&session).await?;
     }
     let rings = Rings::of(&mut listener);
@@ -217,18 +220,19 @@ impl Links<'_> {
     async fn work(&self, backoff: &mut Backoff) -> Result<(), RelinkError> {
         let mut whole = Instant::now();
         while !self.interrupted() {
-            let part = if self.now_and_then(&mut whole).await? {
+            let part = if is_time(&mut whole) {
+                self.look_at_what_is_set_aside().await?;
                 self.whole()
             } else {
                 self.behind(self.looked_up_to.load(Ordering::Relaxed))
             };
-            let (step, full) = self.turn(0, part).await?;
+            let step = self.turn(0, part).await?;
             if step.looked_at > 0 {
                 backoff.reset();
             }
-            if full {
+            if step.full {
                 self.work_side_by_side().await?;
-            } else if step.claimed == 0 && step.contended.is_empty() {
+            } else if step.is_idle() && step.contended.is_empty() {
                 // Whoever was met just now is left alone for a moment, and hides nobody behind them.
                 break;
             } else if step.claimed >= GATHERED {
@@ -238,16 +242,11 @@ impl Links<'_> {
         Ok(())
     }
 
-    /// Tries again something that was set aside, where that was not done for a while: else it would wait until the bot
-    /// pauses. Says whether it was time.
-    async fn now_and_then(&self, last: &mut Instant) -> Result<bool, RelinkError> {
-        if last.elapsed() <= WHOLE_QUEUE {
-            return Ok(false);
-        }
-        *last = Instant::now();
+    /// Tries again something that was set aside: else it would wait until the bot pauses.
+    async fn look_at_what_is_set_aside(&self) -> Result<(), RelinkError> {
         self.raise_low_water().await?;
-        self.turn(0, Part { fresh: false, ..self.whole() }).await?;
-        Ok(true)
+        self.turn(0, Part { set_aside: true, ..self.whole() }).await?;
+        Ok(())
     }
 
     /// The whole queue: all that is behind the low-water mark.
@@ -273,17 +272,17 @@ impl Links<'_> {
     /// One look through the whole queue. Says whether there was anything; then there may be more.
     async fn look(&self) -> Result<bool, RelinkError> {
         let above = self.low_water().beginning();
-        let (step, _) = self.turn(0, Part { above, ..self.whole() }).await?;
-        if step.claimed > 0 {
+        let step = self.turn(0, Part { above, ..self.whole() }).await?;
+        if !step.is_idle() {
             self.looked_up_to.store(i64::MIN, Ordering::Relaxed);
         }
-        Ok(step.claimed > 0)
+        Ok(!step.is_idle())
     }
 
-    /// One step of a worker, and whether there may be more like it.
-    async fn turn(&self, index: usize, part: Part<'_>) -> Result<(Step, bool), RelinkError> {
+    /// One step of a worker.
+    async fn turn(&self, index: usize, part: Part<'_>) -> Result<Step, RelinkError> {
         let mut place = self.workers[index].lock().await;
-        let Some((session, worker)) = place.as_mut() else { return Ok((Step::default(), false)) };
+        let Some((session, worker)) = place.as_mut() else { return Ok(Step::default()) };
         self.shared.progress.beat(Loop::Links);
         let rules = self.rules();
         let limit = time_for(worker);
@@ -307,14 +306,13 @@ impl Links<'_> {
             // Not sooner: connections that lead to no work would fill the log.
             log::info!(server = session.endpoint.as_str(), mode = self.mode.name(); "connected");
         }
-        let full = step.claimed > 0 && worker.is_full(&step);
         if let Some((first, last)) = step.met {
             self.low_water().met(first, last);
-            if part.fresh && part.share == Part::WHOLE.share && step.contended.is_empty() && !full {
+            if !part.set_aside && part.share == Part::WHOLE.share && step.contended.is_empty() && !step.full {
                 self.looked_up_to.fetch_max(last, Ordering::Relaxed);
             }
         }
-        if step.claimed > 0 {
+        if !step.is_idle() {
             self.shared.progress.say(Loop::Links, "relinking");
             self.shared.progress.wrote(step.written);
             warnings::log(&step.warnings);
@@ -328,7 +326,7 @@ impl Links<'_> {
         if step.written > 0 {
             log::debug!(changes = step.claimed, links = step.written; "links written");
         }
-        Ok((step, full))
+        Ok(step)
     }
 
     /// Whether something is due for others than these users: one question, and no transaction.
@@ -398,5 +396,14 @@ impl Links<'_> {
 
 /// How long a step may take on the way that this worker measured.
 fn time_for(worker: &Worker) -> Duration {
-    STEP + worker.round_trip() * 12
+    STEP + worker.round_trip() * TRIPS
+}
+
+/// Whether it was that long ago that the whole queue was looked through; then it is now.
+fn is_time(last: &mut Instant) -> bool {
+    let is_time = last.elapsed() > WHOLE_QUEUE;
+    if is_time {
+        *last = Instant::now();
+    }
+    is_time
 }

@@ -1,6 +1,6 @@
 //! More than a step's worth: two sessions, or one and those of other daemons, share the queue by users.
 
-use super::{Links, WHOLE_QUEUE};
+use super::{Links, is_time};
 use crate::db::DbError;
 use crate::db::connect::Role;
 use crate::db::presence::{self, Mode};
@@ -14,48 +14,46 @@ use std::time::{Duration, Instant};
 const BESIDE: Duration = Duration::from_millis(3);
 
 impl Links<'_> {
-    /// Two sessions, or this one and those of other daemons, share the queue until none of this daemon's finds anything.
+    /// Until none of this daemon's sessions finds anything.
     pub(super) async fn work_side_by_side(&self) -> Result<(), RelinkError> {
         self.take_seat().await?;
         let idle = [false, false].map(AtomicBool::new);
-        let one = |index: usize| {
-            let idle = &idle;
-            async move {
-                let (mut last, mut whole) = (Instant::now(), Instant::now());
-                let mut place = i64::MIN;
-                while let Some(share) = self.share(index)
-                    && !self.interrupted()
-                {
-                    self.open_worker(index).await?;
-                    if index == 0 && self.now_and_then(&mut last).await? {
-                        self.take_seat().await?;
-                    }
-                    if whole.elapsed() > WHOLE_QUEUE {
-                        (place, whole) = (i64::MIN, Instant::now());
-                    }
-                    // Whoever is in the middle of a step is not idle: there will be more.
-                    idle[index].store(false, Ordering::Relaxed);
-                    let (mut step, _) = self.turn(index, Part { share, ..self.behind(place) }).await?;
-                    // What was taken leaves dead rows: they are not passed each time.
-                    if step.walks.users == 0 && step.contended.is_empty() {
-                        place = step.met.map_or(i64::MIN, |(_, last)| last);
-                    }
-                    if step.claimed == 0 {
-                        (step, _) = self.turn(index, self.whole()).await?;
-                    }
-                    idle[index].store(step.claimed == 0, Ordering::Relaxed);
-                    if step.claimed == 0 {
-                        if idle[1 - index].load(Ordering::Relaxed) {
-                            break;
-                        }
-                        self.shared.pause(BESIDE).await;
-                    }
+        let (first, second) = (self.work_on_share(0, &idle), self.work_on_share(1, &idle));
+        tokio::try_join!(first, second).map(drop)
+    }
+
+    async fn work_on_share(&self, index: usize, idle: &[AtomicBool; 2]) -> Result<(), RelinkError> {
+        let mut whole = Instant::now();
+        let mut place = i64::MIN;
+        while let Some(share) = self.share(index)
+            && !self.interrupted()
+        {
+            self.open_worker(index).await?;
+            if is_time(&mut whole) {
+                place = i64::MIN;
+                if index == 0 {
+                    self.look_at_what_is_set_aside().await?;
+                    self.take_seat().await?;
                 }
-                idle[index].store(true, Ordering::Relaxed);
-                Ok::<(), RelinkError>(())
             }
-        };
-        tokio::try_join!(one(0), one(1)).map(drop)
+            // Whoever is in the middle of a step is not idle: there will be more.
+            idle[index].store(false, Ordering::Relaxed);
+            let step = self.turn(index, Part { share, ..self.behind(place) }).await?;
+            // What was taken leaves dead rows: they are not passed each time.
+            if step.walks.users == 0 && step.contended.is_empty() {
+                place = step.met.map_or(i64::MIN, |(_, last)| last);
+            }
+            if !step.is_idle() || !self.turn(index, self.whole()).await?.is_idle() {
+                continue;
+            }
+            idle[index].store(true, Ordering::Relaxed);
+            if idle[1 - index].load(Ordering::Relaxed) {
+                break;
+            }
+            self.shared.pause(BESIDE).await;
+        }
+        idle[index].store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Looks which of how many daemons this is: each begins with users of its own, and none waits for another's locks.
