@@ -59,9 +59,12 @@ class TokenJudge:
             return False
         return True
 
-    def _overtaken(self, applied: dict[str, str]) -> Counter[tuple[int, object]]:
+    def _overtaken(
+        self, applied: dict[str, str], found: Counter[tuple[int, object]]
+    ) -> Counter[tuple[int, object]]:
         """Assignments of files that were applied in one transaction with later ones of the same user: nobody can have
-        seen them in the column, and only the last of them needs to have been written."""
+        seen them in the column, and only the last of them needs to have been written. Says so where none was that may
+        have been the last."""
         together: dict[tuple[int, str, int], list[DropFile]] = defaultdict(list)
         for file in self._book.files:
             if file.name in applied:
@@ -69,10 +72,20 @@ class TokenJudge:
                     together[file.spool, applied[file.name], user].append(file)
         overtaken: Counter[tuple[int, object]] = Counter()
         for (_, _, user), files in together.items():
-            last = max(files, key=lambda file: file.order)
+            if len(files) == 1:
+                continue
+            # Where a careless producer's file stands in the order is not known: it may be the last, or the last of the
+            # others may. Either is legal.
+            ordered = sorted((file for file in files if file.order), key=lambda file: file.order)
+            may_be_last = [file for file in files if not file.order] + ordered[-1:]
             for file in files:
-                if file is not last or not last.order:
-                    overtaken.update(a for a in file.assignments if a[0] == user and len(files) > 1)
+                if len(may_be_last) > 1 or file not in may_be_last:
+                    overtaken.update(a for a in file.assignments if a[0] == user)
+            last = [a for file in may_be_last for a in file.assignments if a[0] == user]
+            # Of a removal, or of a token that the user had already, nothing need be seen.
+            seen = any(found[a] or a[1] is None or a in self._swapped for a in last)
+            if not seen and all(file.expected == "applied" for file in may_be_last):
+                self._world.wrong(f"no token of user {user} was written of {len(files)} files that were applied at once")
         return overtaken
 
     def _count_assignments(self, assigned: list[TokenWrite], applied: dict[str, str]) -> None:
@@ -93,7 +106,7 @@ class TokenJudge:
                 what = "removed the token" if token is None else "set a token"
                 why = "" if meant else ": it wrote an old state over a newer one"
                 self._world.wrong(f"relinkd {what} of user {user} {count} times, meant {meant} times{why}")
-        overtaken = self._overtaken(applied)
+        overtaken = self._overtaken(applied, found)
         for (user, token), count in must.items():
             # A removal of what is not there writes nothing.
             if token is not None and found[user, token] < count - overtaken[user, token]:
