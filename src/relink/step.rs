@@ -10,7 +10,7 @@ use super::{Plan, RelinkError, Rules, Users, Warning, plan, read_users, token_st
 use crate::db::changes::{self, Change, Claiming};
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::issues::{self, IssueRow};
-use crate::db::{DbError, Session, Tx, fingerprints, schema, session::Purpose};
+use crate::db::{DbError, Session, Tx, fingerprints, schema, session::Purpose, users};
 use crate::envelope::TokenState;
 use crate::link::Portal;
 use crate::telemetry;
@@ -87,7 +87,7 @@ pub(super) struct Failed {
 pub(super) enum Stage {
     /// Nothing but relinkd's own tables was involved.
     Looking,
-    /// Reading the tokens and links that these changes are about.
+    /// Reading the tokens and links that these changes are about, and recording which tokens the links are to carry.
     Reading(Vec<Change>),
     /// Sealing these users' tokens.
     Sealing(Vec<i64>),
@@ -157,9 +157,13 @@ pub(super) async fn step(
     step.everybody = !batch.everybody.is_empty();
     let mut put = expand(&tx, &batch.everybody).await?;
 
-    // The locks are held: from here on what is read stays true. Both travel together, the tokens first.
+    // The locks are held: from here on what is read stays true. All travels together, the tokens first.
     let (ids, chunk) = (batch.users(), chunk(&batch, load));
-    let (users, links) = tokio::join!(read_users(&tx, rules, &ids), read_links(&tx, &batch, chunk));
+    let (users, links, remembered) = tokio::join!(
+        read_users(&tx, rules, &ids),
+        read_links(&tx, &batch, chunk),
+        users::remembered(&tx, &ids, rules.keyring.primary().as_str()),
+    );
     let reading = |error| Failed { error, at: Stage::Reading(batch.claimed()) };
     let (users, (singles, walked)) = (users.map_err(reading)?, links.map_err(reading)?);
     let (finished, unfinished) = advance(&batch, &walked, chunk);
@@ -172,15 +176,15 @@ pub(super) async fn step(
     let due = batch.due(rules, singles, walked);
     step.looked_at = due.len();
 
-    let to_reconcile = whom_to_reconcile(&batch, &users);
+    let (own, met): (Vec<_>, Vec<_>) =
+        remembered?.into_iter().partition(|(id, _)| is_to_be_reconciled(&batch, &users, *id));
+    let to_reconcile: Vec<i64> = own.iter().map(|(id, _)| *id).collect();
     let mut entries = Vec::new();
     if !to_reconcile.is_empty() {
         *at_hand = (to_reconcile.len() == 1).then(|| Stage::Sealing(to_reconcile.clone()));
-        let reconciled = token_states::reconcile(&tx, rules, &users, &to_reconcile, task.unsealable)
-            .await
-            .map_err(|error| Failed {
-                error: error.without(tokens(&users)),
-                at: Stage::Sealing(to_reconcile.clone()),
+        let reconciled =
+            token_states::reconcile(&tx, rules, &users, &own, task.unsealable).await.map_err(|error| {
+                Failed { error: error.without(tokens(&users)), at: Stage::Sealing(to_reconcile.clone()) }
             })?;
         step.reconciled = to_reconcile;
         step.warnings.extend(reconciled.warnings);
@@ -188,6 +192,10 @@ pub(super) async fn step(
         entries.extend(reconciled.entries);
         entries.extend(note_removals(&tx, &batch, &users, &finished).await?);
     }
+    let fingerprinted =
+        token_states::fingerprint_before_links(&tx, rules, &users, &met).await.map_err(reading)?;
+    step.warnings.extend(fingerprinted.warnings);
+    entries.extend(fingerprinted.entries);
     put.extend(unfinished);
     changes::cancel_strips(&tx, &batch.written_afresh(), task.mark).await?;
     let plan = plan(&tx, rules, &users, due).await?;
@@ -204,11 +212,9 @@ pub(super) async fn step(
 }
 
 /// A user's own change is when the user is looked at; a value that is no token is reported whenever it is met.
-fn whom_to_reconcile(batch: &Batch, users: &Users) -> Vec<i64> {
-    let due = users
-        .iter()
-        .filter(|(id, user)| batch.walks.contains_key(id) || matches!(user.state, TokenState::Unusable(_)));
-    due.map(|(id, _)| *id).collect()
+fn is_to_be_reconciled(batch: &Batch, users: &Users, id: i64) -> bool {
+    batch.walks.contains_key(&id)
+        || users.get(&id).is_some_and(|user| matches!(user.state, TokenState::Unusable(_)))
 }
 
 /// Users whose row was not free. A walk that goes on tries again by itself; behind its end only the token is left to look

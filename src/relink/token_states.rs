@@ -97,21 +97,24 @@ pub(super) struct Reconciled {
     pub entries: Vec<Entry>,
 }
 
-/// Brings sealing, fingerprints and reports of these users into line, but for the sealing of `unsealable` ones.
+/// What relinkd remembers of users, each with the user as they are.
+type Seen<'a> = (i64, &'a User, &'a Remembered);
+
+fn seen<'a>(users: &'a Users, remembered: &'a [(i64, Remembered)]) -> impl Iterator<Item = Seen<'a>> {
+    remembered.iter().filter_map(|(id, remembered)| Some((*id, users.get(id)?, remembered)))
+}
+
+/// Brings sealing, fingerprints and reports of the remembered users into line, but for the sealing of `unsealable` ones.
 pub(super) async fn reconcile(
     tx: &Tx<'_>,
     rules: &Rules,
     users: &Users,
-    ids: &[i64],
+    remembered: &[(i64, Remembered)],
     unsealable: &HashSet<i64>,
 ) -> Result<Reconciled, RelinkError> {
     let mut reconciled = Reconciled::default();
-    let remembered = users::remembered(tx, ids, rules.keyring.primary().as_str()).await?;
-    let stale: Vec<(i64, &User, Remembered)> = remembered
-        .into_iter()
-        .filter_map(|(id, remembered)| Some((id, users.get(&id)?, remembered)))
-        .filter(|(_, user, remembered)| user.is_stale(rules, remembered))
-        .collect();
+    let stale: Vec<Seen<'_>> =
+        seen(users, remembered).filter(|(_, user, remembered)| user.is_stale(rules, remembered)).collect();
     if stale.is_empty() {
         return Ok(reconciled);
     }
@@ -133,10 +136,25 @@ pub(super) async fn reconcile(
     Ok(reconciled)
 }
 
+/// Brings the fingerprints alone into line, for users of whom nothing but an issue is at hand: a link must carry no token
+/// that relinkd would not know again, for the token may go before the user's own change has its turn.
+pub(super) async fn fingerprint_before_links(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    users: &Users,
+    remembered: &[(i64, Remembered)],
+) -> Result<Reconciled, RelinkError> {
+    let mut reconciled = Reconciled::default();
+    let seen: Vec<Seen<'_>> = seen(users, remembered).collect();
+    fingerprint(tx, rules, &seen, &mut reconciled).await?;
+    history::record(tx, &reconciled.entries).await?;
+    Ok(reconciled)
+}
+
 async fn seal(
     tx: &Tx<'_>,
     rules: &Rules,
-    stale: &[(i64, &User, Remembered)],
+    stale: &[Seen<'_>],
     unsealable: &HashSet<i64>,
     reconciled: &mut Reconciled,
 ) -> Result<(), RelinkError> {
@@ -177,7 +195,7 @@ async fn seal(
 async fn fingerprint(
     tx: &Tx<'_>,
     rules: &Rules,
-    stale: &[(i64, &User, Remembered)],
+    stale: &[Seen<'_>],
     reconciled: &mut Reconciled,
 ) -> Result<(), RelinkError> {
     let new: Vec<(i64, &User)> = stale

@@ -129,7 +129,7 @@ impl Worker {
             unsealable: &unsealable,
         };
         self.at_hand = None;
-        match step(session, rules, &task, &mut self.at_hand).await {
+        match Box::pin(step(session, rules, &task, &mut self.at_hand)).await {
             Ok(mut step) => {
                 if step.claimed > 0 {
                     self.careful = false;

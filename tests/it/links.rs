@@ -445,6 +445,68 @@ fn keep_by_sync_takes_out_the_token_of_who_gave_the_issue_away() {
 }
 
 #[test]
+fn keep_takes_out_a_token_that_came_and_went_where_no_trigger_saw_it() {
+    let bench = keeping();
+    let daemon = bench.start();
+    bench.db.execute("alter table users disable trigger user");
+    bench.db.set_token(ALICE, Some(OTHER));
+    // Of her token nothing is queued: a link of hers gets it all the same.
+    bench.db.insert_issue(3, ALICE, Some(&plain_link(3)));
+    bench.wait_link(3, &login_link(OTHER, 3));
+    bench.db.execute(&format!("delete from users where telegram_id = {ALICE}"));
+    bench.wait_idle();
+    bench.run(["sync"]).ok();
+    for issue in 1..=3 {
+        assert_eq!(bench.db.link(issue), Some(plain_link(i64::from(issue))));
+    }
+    daemon.stop();
+}
+
+#[test]
+fn keep_takes_out_a_token_that_a_link_got_before_its_user_was_looked_at() {
+    let bench = keeping();
+    bench.db.set_token(ALICE, Some(OTHER));
+    bench.db.insert_issue(3, ALICE, Some(&plain_link(3)));
+    // What is queued of the user herself has not its turn yet, as where many changes stand before it.
+    let admin = bench.db.admin();
+    admin.execute("begin; select from relinkd.change where issue_id is null for update");
+    let daemon = bench.start();
+    bench.wait_link(3, &login_link(OTHER, 3));
+    daemon.stop();
+    admin.execute("rollback");
+    // The next token goes before the links have got it.
+    bench.run_with_input(["token", "set", &ALICE.to_string()], THIRD).ok();
+    bench.db.set_token(ALICE, None);
+    let daemon = bench.start();
+    bench.wait_idle();
+    for issue in 1..=3 {
+        assert_eq!(bench.db.link(issue), Some(plain_link(i64::from(issue))));
+    }
+    daemon.stop();
+}
+
+#[test]
+fn fingerprints_that_another_session_holds_hold_up_the_links_of_their_user_alone() {
+    let bench = keeping();
+    bench.db.set_token(ALICE, Some(OTHER));
+    bench.db.insert_issue(3, ALICE, Some(&plain_link(3)));
+    let admin = bench.db.admin();
+    admin.execute("begin; select from relinkd.change where issue_id is null for update");
+    admin.execute("select from relinkd.fingerprint for update");
+    let daemon = bench.start();
+    bench.wait_until("she is set aside", || status(&bench)["set_aside"][0]["telegram_id"] == ALICE);
+    bench.db.set_token(BOB, Some(THIRD));
+    bench.db.insert_issue(4, BOB, Some(&plain_link(4)));
+    bench.wait_link(4, &login_link(THIRD, 4));
+    assert_eq!(bench.db.link(3), Some(plain_link(3)));
+    admin.execute("rollback");
+    bench.wait_link(3, &login_link(OTHER, 3));
+    bench.wait_idle();
+    assert_eq!(daemon.log().matches("connected server=").count(), 1, "{}", daemon.log());
+    daemon.stop();
+}
+
+#[test]
 fn an_unusable_token_changes_no_link_but_a_former_users_token_goes() {
     let bench = keeping();
     let daemon = bench.start();
