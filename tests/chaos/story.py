@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -33,7 +34,9 @@ CLERKS = 4
 # From the last fault to right links and an empty queue: as long as there is progress, but not for ever.
 NO_PROGRESS_LIMIT = 120.0
 QUIET_LIMIT = 400.0
-SPOOL_DISK = "6m"
+# The disk is full while a fault fills it, and not by what the run leaves there: receipts, and rejected files, some of
+# them larger than 1 MiB; about 1.6 MB a minute.
+SPOOL_DISK_MB, SPOOL_DISK_MB_A_MINUTE = 6, 4
 TABLES = Path(__file__).parent.parent / "bot" / "tables.sql"
 
 
@@ -97,7 +100,8 @@ class Run:
 
     def _mount_small_disk(self, path: Path) -> None:
         path.mkdir()
-        options = f"size={SPOOL_DISK},mode=755"
+        size = SPOOL_DISK_MB + SPOOL_DISK_MB_A_MINUTE * math.ceil(self.world.plan.seconds / 60)
+        options = f"size={size}m,mode=755"
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "relinkd-chaos", path], check=True)
         self.guardian.mount(str(path))
 
