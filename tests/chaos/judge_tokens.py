@@ -85,7 +85,7 @@ class TokenJudge:
             # Of a removal, or of a token that the user had already, nothing need be seen.
             seen = any(found[a] or a[1] is None or a in self._swapped for a in last)
             if not seen and all(file.expected == "applied" for file in may_be_last):
-                self._world.wrong(f"no token of user {user} was written of {len(files)} files that were applied at once")
+                self._world.wrong(f"no token of user {user} was written, of {len(files)} files applied at once")
         return overtaken
 
     def _count_assignments(self, assigned: list[TokenWrite], applied: dict[str, str]) -> None:
