@@ -18,6 +18,9 @@ pub(super) struct Batch {
     pub everybody: Vec<Change>,
     /// Of whole users, one each.
     pub walks: BTreeMap<i64, Change>,
+    /// Of these users, beside a walk under way: that goes on to its end first. Were it to begin anew, a user whose changes
+    /// come faster than a walk takes would never be walked to the end.
+    pub again: BTreeMap<i64, Change>,
     /// Of single issues, by issue and the user under whom each was found: an issue is done under the one whose it is by
     /// now.
     pub issues: BTreeMap<(i64, i64), Change>,
@@ -27,15 +30,20 @@ impl Batch {
     /// From changes in the order of the queue.
     pub(super) fn of(changes: Vec<Change>) -> Self {
         let mut batch = Self::default();
+        let under_way: BTreeSet<i64> = changes
+            .iter()
+            .filter(|change| change.issue_id.is_none() && change.cursor.is_some())
+            .filter_map(|change| change.telegram_id)
+            .collect();
         for change in changes {
             match (change.telegram_id, change.issue_id) {
                 (None, _) => batch.everybody.push(change),
-                (Some(user), None) => match batch.walks.get_mut(&user) {
-                    Some(walk) => join_walks(walk, change),
-                    None => {
-                        batch.walks.insert(user, change);
+                (Some(user), None) => {
+                    if change.cursor.is_none() && under_way.contains(&user) {
+                        join(&mut batch.again, user, change.clone());
                     }
-                },
+                    join(&mut batch.walks, user, change);
+                }
                 (Some(user), Some(issue)) => match batch.issues.get_mut(&(issue, user)) {
                     Some(earlier) => join_issues(earlier, change),
                     None => {
@@ -122,9 +130,13 @@ fn back(user: i64, change: &Change, strip: Option<bool>) -> Back {
     Back { id, user, strip, at: change.at, pause: change.age.clamp(DEFER_MIN, DEFER_MAX) }
 }
 
-/// A walk that begins anew covers the one under way; what either strips is stripped.
-fn join_walks(walk: &mut Change, later: Change) {
-    walk.cursor = walk.cursor.zip(later.cursor).map(|(one, other)| one.min(other));
+/// Of walks under way the one that is behind is gone on with; what any of them strips is stripped.
+fn join(walks: &mut BTreeMap<i64, Change>, user: i64, later: Change) {
+    let Some(walk) = walks.get_mut(&user) else {
+        walks.insert(user, later);
+        return;
+    };
+    walk.cursor = walk.cursor.into_iter().chain(later.cursor).min();
     walk.strip = if walk.strip == Some(true) { walk.strip } else { later.strip };
     for former in later.former {
         if !walk.former.contains(&former) {
@@ -181,6 +193,21 @@ mod tests {
         let batch = Batch::of(vec![walk(Some(9), &["a"]), walk(Some(4), &["b", "a"])]);
         assert_eq!(batch.walks[&1].cursor, Some(4));
         assert_eq!(batch.walks[&1].former, ["a", "b"]);
-        assert_eq!(Batch::of(vec![walk(Some(9), &[]), walk(None, &[])]).walks[&1].cursor, None);
+        assert!(batch.again.is_empty());
+    }
+
+    #[test]
+    fn a_walk_under_way_goes_on_to_its_end_before_the_next_begins() {
+        let [on_the_way, first, second] = [(Some(9), "a"), (None, "b"), (None, "c")]
+            .map(|(cursor, former)| Change { cursor, former: vec![former.to_owned()], ..Change::of_user(1) });
+        for order in
+            [vec![first.clone(), on_the_way.clone(), second.clone()], vec![on_the_way, first, second]]
+        {
+            let batch = Batch::of(order);
+            assert_eq!(batch.walks[&1].cursor, Some(9));
+            assert_eq!(batch.walks[&1].former.len(), 3);
+            assert_eq!(batch.again[&1].cursor, None);
+            assert_eq!(batch.again[&1].former, ["b", "c"]);
+        }
     }
 }

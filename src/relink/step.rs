@@ -172,7 +172,8 @@ pub(super) async fn step(
         unfinished: unfinished.len(),
         links: walked.len(),
     };
-    step.unfinished = !unfinished.is_empty() || step.walks.users >= task.load.users();
+    step.unfinished =
+        !unfinished.is_empty() || !batch.again.is_empty() || step.walks.users >= task.load.users();
     let due = batch.due(rules, singles, walked);
     step.looked_at = due.len();
 
@@ -197,6 +198,7 @@ pub(super) async fn step(
     step.warnings.extend(fingerprinted.warnings);
     entries.extend(fingerprinted.entries);
     put.extend(unfinished);
+    put.extend(batch.again.values().map(|change| Change { id: None, ..change.clone() }));
     changes::cancel_strips(&tx, &batch.written_afresh(), task.mark).await?;
     let plan = plan(&tx, rules, &users, due).await?;
     changes::put(&tx, &put).await?;
@@ -308,7 +310,7 @@ async fn read_links(
     Ok((singles?, walked?))
 }
 
-/// Which walks are at their end, and how the others go on: at the end of the line.
+/// Which walks are at their end and the user's last, and how the others go on: at the end of the line.
 fn advance(batch: &Batch, walked: &[IssueRow], chunk: usize) -> (HashSet<i64>, Vec<Change>) {
     let mut read: HashMap<i64, (usize, i64)> = HashMap::new();
     for issue in walked {
@@ -322,6 +324,7 @@ fn advance(batch: &Batch, walked: &[IssueRow], chunk: usize) -> (HashSet<i64>, V
                 let cursor = Some(*last);
                 unfinished.push(Change { id: None, cursor, attempts: 0, last_error: None, ..walk.clone() });
             }
+            _ if batch.again.contains_key(user) => {}
             _ => {
                 finished.insert(*user);
             }

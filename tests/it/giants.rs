@@ -87,3 +87,24 @@ fn two_daemons_share_the_work() {
     one.stop();
     two.stop();
 }
+
+/// Each change begins a walk; none begins before the one under way is at its end.
+#[test]
+fn a_user_whose_token_changes_all_the_time_is_walked_to_the_end() {
+    let bench = giant();
+    let daemon = bench.start();
+    bench.wait_idle();
+    let last = format!("select count(*) from issues where id = {MANY} and okdesk_url like '%token=%'");
+    let mut token = String::new();
+    let mut round = 0;
+    bench.wait_until("the last link carries a token", || {
+        for _ in 0..10 {
+            round += 1;
+            token = format!("{round:04}-5733-8392-7092");
+            bench.db.set_token(GIANT, Some(&token));
+        }
+        bench.db.number(&last) > 0
+    });
+    bench.wait_until("the last token is in all links", || with_token(&bench, &token) == MANY);
+    daemon.stop();
+}
