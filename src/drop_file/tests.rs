@@ -37,6 +37,8 @@ fn reads_a_list_in_order_and_knows_the_places() {
     ];
     let file = parse(text.as_bytes(), &TokenRule::default()).unwrap();
     assert_eq!(file.assignments(), expected);
+    let users: Vec<String> = file.users().iter().map(|(user, place)| format!("{user} at {place}")).collect();
+    assert_eq!(users, ["413129274 at 2:15", "-5 at 7:17"]);
     let refusals = [(1, Refusal::UnknownUser), (0, Refusal::TokenHeld), (0, Refusal::UnknownUser)];
     assert_eq!(short(&file.faults(&refusals)), ["2:15 UnknownUser", "3:9 TokenHeld", "7:17 UnknownUser"]);
 }
@@ -378,4 +380,20 @@ proptest! {
             read(&text).unwrap().into_iter().map(|one| (one.telegram_id, one.change)).collect();
         prop_assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn what_only_looks_like_another_format_is_left_to_toml() {
+    for text in ["[\"abc\"]\n", "[table]\nx: 1\n", "# a,b\n7 8\n"] {
+        assert_eq!(mistakes::other_format(text), None, "{text}");
+    }
+    assert_eq!(mistakes::other_format("x\n  telegram_id: 7\n"), Some((4, FaultKind::Yaml)));
+}
+
+#[test]
+fn a_line_and_what_is_wrong_in_it() {
+    assert_eq!(mistakes::line_at("ab\ncd\nef", 4), 3..6);
+    assert_eq!(mistakes::line_at("ab\ncd\nef", 7), 6..9);
+    let text = "ab\ntoken = “x”";
+    assert_eq!(mistakes::in_line(text, &mistakes::line_at(text, 5), 5), (11, FaultKind::CurlyQuotes));
 }

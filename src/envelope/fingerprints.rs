@@ -84,6 +84,8 @@ mod tests {
         let both = Keyring::new(b.0.clone(), [a, b.clone()].into(), [].into()).unwrap();
         let left =
             Keyring::new(b.0.clone(), [b].into(), [].into()).unwrap().with_fingerprint_keys(vec![subkey]);
+        let [a, b] = both.fingerprints(&token).try_into().unwrap();
+        assert_eq!(both.fingerprints_ever(&token), [a.1, b.1]);
         let mut wanted = both.fingerprints_ever(&token);
         let mut found = left.fingerprints_ever(&token);
         wanted.sort_unstable();

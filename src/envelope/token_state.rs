@@ -146,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn a_sealed_value_names_its_key_however_broken_the_rest_is() {
+        assert_eq!(key_named_by("relinkd:v1:k1:no base64").unwrap().as_str(), "k1");
+        for none in ["relinkd:v1:k1", "relinkd:v1:k 1:", "relinkd:v2:k1:", "7812-5733"] {
+            assert_eq!(key_named_by(none), None);
+        }
+    }
+
+    #[test]
     fn every_reason_has_a_code_and_hides_the_value() {
         let (ring, rule) = (ring("k"), TokenRule::new(Some("[a-z ]+")).unwrap());
         let good = ring.seal(&Token::parse("secret").unwrap(), 7).unwrap();

@@ -371,6 +371,11 @@ fn secrets_are_masked_wherever_they_stand() {
         ("https://x/login/7812-5733-8392-7092?a=1", "https://x/login/7812…?a=1"),
         ("https://x/api/Login%2F78125733%3Fa=1", "https://x/api/Login%2F…%3Fa=1"),
         ("https://x/login/1234567/issues/12345678", "https://x/login/1234567/issues/12345678"),
+        (r#"{"token":  "abcdefghijklmnop", "a": 1}"#, r#"{"token":  "abcd…", "a": 1}"#),
+        ("https://x/?to\u{7f}ken=abcdefghijklmnop", r"https://x/?to\x7fken=abcd…"),
+        // Two slashes that begin no authority, and one that does not either.
+        ("https://x/a//b@c", "https://x/a//b@c"),
+        ("mailto:/ab@c", "mailto:/ab@c"),
         (
             "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",
             "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",
@@ -425,12 +430,36 @@ fn the_names_that_hint_at_a_secret() {
     }
 }
 
+#[test]
+fn the_token_that_a_link_carries() {
+    let carried = |written: &str| portal().carried(written).map(|token| token.to_string());
+    let login = "https://yapomogu55.okdesk.ru/login?token=a%2Fb&redirect=/issues/1";
+    assert_eq!(carried(login).as_deref(), Some("a/b"));
+    for without in
+        ["https://yapomogu55.okdesk.ru/issues/1", "https://other.okdesk.ru/login?token=a&redirect=/issues/1"]
+    {
+        assert_eq!(carried(without), None);
+    }
+}
+
+#[test]
+fn an_address_that_ends_with_colons() {
+    let portal = Portal::new(Origin::parse("https://[1::]:8443").unwrap(), Vec::new());
+    assert!(portal.read("https://[1::]:8443/issues/1").is_some());
+    assert!(portal.read("https://[1::]/issues/1").is_none());
+}
+
 /// Found by fuzzing: the value hid that a user name stands before an `@`.
 #[test]
 fn what_a_masked_value_uncovers_is_masked_too() {
-    for link in ["https://token=a\0b%40y/&c", "https://x/?next=//code=\u{1b}%40y&z"] {
-        let masked = mask(link);
-        assert_eq!(mask(masked.as_str()), masked);
+    for (link, masked) in [
+        ("https://token=a\0b%40y/&c", "https://token=…&c"),
+        ("https://x/?next=//code=\u{1b}%40y&z", "https://x/?next=//code=…&z"),
+        ("token/token=%00?%2F%00&login", "token/…&login"),
+        ("https://;key%40key\":@", "https://…%40key\":…"),
+    ] {
+        assert_eq!(mask(link).as_str(), masked);
+        assert_eq!(mask(masked).as_str(), masked);
     }
 }
 

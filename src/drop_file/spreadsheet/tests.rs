@@ -33,6 +33,9 @@ fn what_spreadsheets_save_is_read() {
         ),
         ("sep=;\ntelegram_id;token;x\n1;a-b;,\n22;c;,,,\n", None),
         ("1;a-b\n22;c\n", None),
+        ("sep=\t\ntelegram_id\ttoken\n1\ta-b\n22\tc\n", None),
+        // Columns either way; which of them, the numbers say.
+        ("1,a-b,x;y\n22,c,x;y\n", Some("1,2")),
         ("telegram_id, token\n1, \"a-b\"\n22, c\n", None),
         ("\n;;;\ntelegram_id;token;;\n 1 ; a-b ;;\n;;;\n22;c;;\n\n", None),
         ("Чат,Токен,token\n1,a-b,x\n22,c,y\n", Some("чат,Токен")),
@@ -133,4 +136,12 @@ proptest! {
         prop_assume!(!wanted.is_empty());
         prop_assert_eq!(read(text.as_bytes(), None), Ok(wanted));
     }
+}
+
+#[test]
+fn a_table_may_be_as_large_as_a_file() {
+    let table = "telegram_id,token\n1,a-b\n";
+    let padded = |size: usize| format!("{table}{}", "\n".repeat(size - table.len()));
+    assert_eq!(read(padded(MAX_BYTES).as_bytes(), None), Ok(vec!["1 a-b".to_owned()]));
+    assert!(read(padded(MAX_BYTES + 1).as_bytes(), None).unwrap_err()[0].ends_with("TooLarge"));
 }
