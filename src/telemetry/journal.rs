@@ -4,7 +4,7 @@
 //! A command's entries go there too. Where there is no journal, the log has a line.
 
 use super::journal_reads_stderr;
-use crate::db::history::Entry;
+use crate::db::history::{Action, Entry, Via};
 use crate::printable::Printable;
 use std::fmt::Write as _;
 use std::os::unix::net::UnixDatagram;
@@ -15,20 +15,39 @@ const MESSAGE_ID: &str = "f1b5a7c0d4e94c1f8a3b62e07d915c48";
 /// Where journald listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
+/// What the bot did to more users than this at once is told in one line: journald drops what comes too fast, whatever of
+/// the unit it is. The history has each.
+const MANY: usize = 8;
+
 /// Tells of what was done, once it is certain.
 pub(crate) fn tell(entries: &[Entry]) {
-    if entries.is_empty() {
+    let (each, many) = gathered(entries);
+    for (action, users) in many {
+        log::info!(action = action.name(), via = Via::Bot.name(), users;
+            "the tokens of {users} users were {}; `relinkd history` has each", action.name());
+    }
+    if each.is_empty() {
         return;
     }
     let journal = connect(Path::new(SOCKET));
     // The journal reads standard error as well: there it would stand twice.
     let log_too = !journal_reads_stderr();
-    for entry in entries {
+    for entry in each {
         let told = journal.as_ref().is_some_and(|journal| journal.send(fields(entry).as_bytes()).is_ok());
         if log_too || !told {
             log(entry);
         }
     }
+}
+
+/// What is told one by one, and what of the bot's in one line.
+fn gathered(entries: &[Entry]) -> (Vec<&Entry>, Vec<(Action, usize)>) {
+    let of = |action| entries.iter().filter(move |it| it.via == Via::Bot && it.action == action).count();
+    let actions = [Action::Set, Action::Removed, Action::Sealed];
+    let many: Vec<(Action, usize)> =
+        actions.map(|action| (action, of(action))).into_iter().filter(|(_, users)| *users > MANY).collect();
+    let is_gathered = |it: &&Entry| it.via == Via::Bot && many.iter().any(|(action, _)| *action == it.action);
+    (entries.iter().filter(|it| !is_gathered(it)).collect(), many)
 }
 
 /// A socket that does not make the sender wait.
@@ -111,6 +130,18 @@ mod tests {
         let bots = fields(&Entry::new(-5, Action::Sealed, Via::Bot));
         assert!(bots.contains("MESSAGE=the token of user -5 was sealed (bot)\n"), "{bots}");
         assert!(!bots.contains("RELINKD_BY") && !bots.contains("RELINKD_FILE"), "{bots}");
+    }
+
+    #[test]
+    fn what_the_bot_did_to_many_is_one_line_and_what_people_did_one_each() {
+        let entries = |via, action, users| (1..=users).map(move |user| Entry::new(user, action, via));
+        let few: Vec<Entry> = entries(Via::Bot, Action::Sealed, 8).collect();
+        assert_eq!(gathered(&few), (few.iter().collect(), vec![]));
+        let mut all: Vec<Entry> = entries(Via::Bot, Action::Sealed, 9).collect();
+        all.extend(entries(Via::Spool, Action::Set, 50));
+        all.extend(entries(Via::Bot, Action::Removed, 1));
+        let (each, many) = gathered(&all);
+        assert_eq!((each.len(), many), (51, vec![(Action::Sealed, 9)]));
     }
 
     /// A daemon must not stand still because journald does.
