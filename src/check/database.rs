@@ -3,7 +3,7 @@
 
 use super::{Commands, Report, Severity, tokens};
 use crate::config::{Database, FileSource, Tables};
-use crate::db::connect::Role;
+use crate::db::connect::SessionKind;
 use crate::db::findings::{self, Found};
 use crate::db::session::Purpose;
 use crate::db::{Connector, DbError, NoConnection, Session, doorbell, roles, schema, setup};
@@ -54,7 +54,7 @@ impl Subject<'_> {
 
     async fn try_look(&self, report: &mut Report) -> Result<(), DbError> {
         let connector = Connector::new(self.database)?;
-        let mut session = connector.connect(Role::Command).await?;
+        let mut session = connector.connect(SessionKind::Command).await?;
         let seen = self.catalog(report, &mut session).await?;
         let looked_at = seen.tokens && (self.keyring.is_some() || self.keyring_is_gone);
         if let (true, Some(rule)) = (looked_at, self.rule) {
@@ -131,7 +131,7 @@ impl Subject<'_> {
         session: &Session,
         listening_daemon: bool,
     ) -> Result<(), DbError> {
-        let mut listener = match within(connector.connect(Role::Command)).await {
+        let mut listener = match within(connector.connect(SessionKind::Command)).await {
             Ok(listener) => listener,
             Err(reason) => {
                 self.too_few(report, Severity::Fault, 1, &reason);
@@ -155,7 +155,7 @@ impl Subject<'_> {
         let mut held = Vec::new();
         while held.len() < SESSIONS {
             let one = async {
-                let session = connector.connect(Role::Command).await?;
+                let session = connector.connect(SessionKind::Command).await?;
                 session.batch("begin; select 1").await?;
                 Ok(session)
             };

@@ -3,7 +3,7 @@
 
 use super::output::{self, Exit, Failure};
 use crate::config::{self, Database, Environment, FileSource, Settings, Tables};
-use crate::db::connect::Role;
+use crate::db::connect::SessionKind;
 use crate::db::{Connector, Session, schema, users};
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError};
@@ -86,7 +86,7 @@ pub(super) fn keys_in_use(
     tables: &Tables,
 ) -> Result<Option<BTreeMap<String, u64>>, Failure> {
     let look = async {
-        let mut session = Connector::new(database).ok()?.connect(Role::Command).await.ok()?;
+        let mut session = Connector::new(database).ok()?.connect(SessionKind::Command).await.ok()?;
         users::keys_in_use(&mut session, &tables.users).await.ok().flatten()
     };
     block_on(async { Ok(tokio::time::timeout(LOOK_WITHIN, look).await.ok().flatten()) })
@@ -191,7 +191,7 @@ impl Workplace {
 /// Becomes the spool's owner, and connects to a database whose schema fits.
 pub(super) async fn connect(settings: &mut Settings) -> Result<(Session, schema::Facts), Failure> {
     become_spool_owner(settings)?;
-    let session = Connector::new(&settings.database)?.connect(Role::Command).await?;
+    let session = Connector::new(&settings.database)?.connect(SessionKind::Command).await?;
     let schema::Verified { facts, warnings } = schema::verify(&session, &settings.tables).await?;
     warnings.iter().for_each(output::warning);
     Ok((session, facts))

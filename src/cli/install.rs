@@ -7,7 +7,7 @@ use super::output::{self, Exit, Failure};
 use super::prompt;
 use super::rows;
 use crate::config::{self, Database, Environment, Settings};
-use crate::db::connect::Role;
+use crate::db::connect::SessionKind;
 use crate::db::roles::{self, TooMuch};
 use crate::db::{Connector, DbError, Session, schema, setup};
 use crate::link::Tokenless;
@@ -93,7 +93,7 @@ fn summary(settings: &Settings, counts: &LinkCounts, stats: &TokenStats) -> Vec<
 pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Result<Session, Failure> {
     let Some(url) = admin_url else {
         let connector = Connector::new(&settings.database)?;
-        return Ok(connector.connect(Role::Admin).await?);
+        return Ok(connector.connect(SessionKind::Admin).await?);
     };
     let database = Database::parse(url).map_err(|fault| {
         Failure::new(
@@ -109,7 +109,7 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
         );
     }
     let connector = Connector::new(&database).map_err(of_admin_url)?;
-    match connector.connect(Role::Admin).await {
+    match connector.connect(SessionKind::Admin).await {
         Err(error) if roles::wants_password(&error) && std::io::stdin().is_terminal() => {
             let question = format!("Password of {}: ", database.user);
             let mut password = prompt::secret(&question).map_err(|error| {
@@ -118,7 +118,7 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
                     "set PGPASSWORD for this command, or write a ~/.pgpass",
                 )
             })?;
-            connector.with_password(std::mem::take(&mut *password)).connect(Role::Admin).await
+            connector.with_password(std::mem::take(&mut *password)).connect(SessionKind::Admin).await
         }
         done => done,
     }

@@ -7,7 +7,7 @@
 use super::database;
 use super::output::{Exit, Failure};
 use crate::config::{Database, Host, Settings};
-use crate::db::connect::Role;
+use crate::db::connect::SessionKind;
 use crate::db::{Connector, DbError, Session, roles};
 use nix::unistd::{Gid, Uid, User, setegid, seteuid};
 
@@ -52,7 +52,7 @@ pub(super) async fn connect(settings: &Settings) -> Result<Session, DbError> {
     let over_socket = settings.database.hosts.iter().any(|endpoint| matches!(endpoint.host, Host::Socket(_)));
     let _guise =
         database::spool_owner_for_root(settings).filter(|uid| over_socket && *uid != 0).map(Guise::of);
-    connector.connect(Role::Command).await
+    connector.connect(SessionKind::Command).await
 }
 
 /// Root as somebody else, until this goes.

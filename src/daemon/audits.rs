@@ -2,7 +2,7 @@
 //! an audit only reads, and a lock that lasts longer than a transaction would stay behind in a pooler.
 
 use super::Shared;
-use crate::db::connect::Role;
+use crate::db::connect::SessionKind;
 use crate::db::history;
 use crate::policy;
 use crate::relink::RelinkError;
@@ -39,7 +39,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 async fn once(shared: &Shared) -> Result<Discrepancies, RelinkError> {
-    let mut session = shared.connector.connect(Role::Audit).await?;
+    let mut session = shared.connector.connect(SessionKind::Audit).await?;
     let facts = shared.verify(&session).await?;
     let settings = shared.settings();
     history::forget_older_than(&session, settings.history.keep).await?;

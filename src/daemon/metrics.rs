@@ -4,7 +4,7 @@
 //! there is such a file. Where the database is away, what only it knows is left out.
 
 use super::Shared;
-use crate::db::connect::Role;
+use crate::db::connect::SessionKind;
 use crate::db::{DbError, Session};
 use crate::metrics::Metrics;
 use crate::printable::Printable;
@@ -122,7 +122,7 @@ impl Writer<'_> {
     async fn ask(&mut self) -> Result<Metrics, DbError> {
         let mut session = match self.session.take() {
             Some(session) if !session.is_closed() => session,
-            _ => self.shared.connector.connect(Role::Metrics).await?,
+            _ => self.shared.connector.connect(SessionKind::Metrics).await?,
         };
         let metrics = match self.counted.take() {
             Some((counted, until)) if Instant::now() < until => {

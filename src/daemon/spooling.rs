@@ -5,7 +5,7 @@
 use super::progress::Loop;
 use super::{Flag, Shared, in_time};
 use crate::backoff::Backoff;
-use crate::db::connect::Role;
+use crate::db::connect::SessionKind;
 use crate::db::{DbError, Session, presence, schema};
 use crate::envelope::KeyId;
 use crate::intake::{Fate, Intake, IntakeError};
@@ -142,7 +142,7 @@ impl Keeper<'_> {
     async fn session(&mut self) -> Result<Session, DbError> {
         match self.session.take() {
             Some((session, used)) if !session.is_closed() && used.elapsed() < SESSION_KEPT => Ok(session),
-            _ => self.shared.connector.connect(Role::Intake).await,
+            _ => self.shared.connector.connect(SessionKind::Intake).await,
         }
     }
 
@@ -218,7 +218,7 @@ impl Keeper<'_> {
     }
 
     async fn tell(&self, reason: Option<&str>) -> Result<(), DbError> {
-        let session = self.shared.connector.connect(Role::Intake).await?;
+        let session = self.shared.connector.connect(SessionKind::Intake).await?;
         in_time(presence::files_wait(&session, &self.shared.id, reason)).await
     }
 }

@@ -25,7 +25,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a session is for; shown as its `application_name`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum SessionKind {
     /// The daemon's ear: it listens and does nothing else.
     Listener,
     /// The daemon's hand on links.
@@ -42,7 +42,9 @@ pub(crate) enum Role {
     Admin,
 }
 
-impl Role {
+pub(crate) use SessionKind as Role;
+
+impl SessionKind {
     fn application_name(self) -> &'static str {
         match self {
             Self::Listener => "relinkd listener",
@@ -89,23 +91,23 @@ impl Connector {
     ///
     /// # Errors
     /// That of an endpoint which was there, if any was.
-    pub(crate) async fn connect(&self, role: Role) -> Result<Session, DbError> {
+    pub(crate) async fn connect(&self, kind: SessionKind) -> Result<Session, DbError> {
         let mut order: Vec<usize> = (0..self.database.hosts.len()).collect();
         order.rotate_left(self.writable.load(Ordering::Relaxed));
-        let (index, session) = self.connect_to(&order, role).await?;
+        let (index, session) = self.connect_to(&order, kind).await?;
         self.writable.store(index, Ordering::Relaxed);
         Ok(session)
     }
 
-    fn connect_to<'a>(&'a self, order: &'a [usize], role: Role) -> Connecting<'a> {
+    fn connect_to<'a>(&'a self, order: &'a [usize], kind: SessionKind) -> Connecting<'a> {
         Box::pin(async move {
             let [index, others @ ..] = order else { return Err(DbError::Standby(self.endpoints())) };
-            let mut one = pin!(self.try_endpoint(&self.database.hosts[*index], role));
+            let mut one = pin!(self.try_endpoint(&self.database.hosts[*index], kind));
             if others.is_empty() {
                 return Ok((*index, one.await?));
             }
             let early = tokio::time::timeout(EARLY, one.as_mut()).await;
-            let mut next = self.connect_to(others, role);
+            let mut next = self.connect_to(others, kind);
             match early {
                 Ok(Ok(session)) => Ok((*index, session)),
                 Ok(Err(error)) => next.await.map_err(|other| self.telling(error, other)),
@@ -142,13 +144,13 @@ impl Connector {
         self.database.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    async fn try_endpoint(&self, endpoint: &Endpoint, role: Role) -> Result<Session, DbError> {
+    async fn try_endpoint(&self, endpoint: &Endpoint, kind: SessionKind) -> Result<Session, DbError> {
         let limit = self.database.connect_timeout.unwrap_or(CONNECT_WITHIN);
         let late =
             |_| DbError::Connect { endpoint: endpoint.to_string(), cause: NoConnection::Silence(limit) };
-        let config = self.config(endpoint, role)?;
+        let config = self.config(endpoint, kind)?;
         let session = tokio::time::timeout(limit, self.open(&config, endpoint)).await.map_err(late)??;
-        if role == Role::Admin {
+        if kind == SessionKind::Admin {
             // Before anything that the database's settings could turn to another meaning.
             tokio::time::timeout(limit, session.batch(setup::OURSELVES)).await.map_err(late)??;
         }
@@ -188,7 +190,7 @@ impl Connector {
         Ok(session)
     }
 
-    fn config(&self, endpoint: &Endpoint, role: Role) -> Result<Config, DbError> {
+    fn config(&self, endpoint: &Endpoint, kind: SessionKind) -> Result<Config, DbError> {
         let database = &self.database;
         let mut config = Config::new();
         match &endpoint.host {
@@ -202,7 +204,7 @@ impl Connector {
             .port(endpoint.port)
             .user(&database.user)
             .dbname(&database.dbname)
-            .application_name(database.application_name.as_deref().unwrap_or(role.application_name()))
+            .application_name(database.application_name.as_deref().unwrap_or(kind.application_name()))
             .connect_timeout(database.connect_timeout.unwrap_or(CONNECT_WITHIN))
             .keepalives(database.keepalives.enabled.unwrap_or(true))
             .keepalives_idle(database.keepalives.idle.unwrap_or(KEEPALIVE_IDLE))
@@ -255,7 +257,7 @@ mod tests {
         });
         let text = format!("host=127.0.0.1 port={port} user=u dbname=d {parameters}");
         let connector = Connector::new(&Database::parse(&text).unwrap()).unwrap();
-        let config = connector.config(&connector.database.hosts[0], Role::Command).unwrap();
+        let config = connector.config(&connector.database.hosts[0], SessionKind::Command).unwrap();
         let Err(error) = connector.open(&config, &connector.database.hosts[0]).await else {
             panic!("let in")
         };

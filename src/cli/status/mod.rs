@@ -11,7 +11,7 @@ use super::StatusArgs;
 use super::database;
 use super::output::{self, Exit, Failure};
 use crate::config::{self, Settings};
-use crate::db::connect::Role;
+use crate::db::connect::SessionKind;
 use crate::db::{Connector, DbError, Session, schema, users};
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError};
@@ -99,7 +99,7 @@ impl<'a> Place<'a> {
     async fn try_ask(&mut self) -> Answer {
         let mut session = match self.session.take() {
             Some(session) if !session.is_closed() => session,
-            _ => Connector::new(&self.settings.database)?.connect(Role::Command).await?,
+            _ => Connector::new(&self.settings.database)?.connect(SessionKind::Command).await?,
         };
         if let Err(error) = schema::verify(&session, &self.settings.tables).await {
             let keys = users::keys_in_use(&mut session, &self.settings.tables.users).await.ok().flatten();
