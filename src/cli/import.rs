@@ -5,7 +5,7 @@ use super::output::{self, Exit, Failure};
 use super::table::Table;
 use super::token::{assign, describe, links_follow};
 use crate::db::session::Purpose;
-use crate::drop_file::{self, Assignment, Change, Columns, DropFile, Fault, FaultKind, Faulty};
+use crate::drop_file::{self, Assignment, Columns, DropFile, Fault, FaultKind, Faulty};
 use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::printable::Printable;
@@ -130,9 +130,9 @@ async fn rows(workplace: &mut Workplace, file: &DropFile) -> Result<Vec<Row>, Fa
 
 fn row(assignment: &Assignment, users: &Users) -> Row {
     let state = users.get(&assignment.telegram_id).map_or(&TokenState::None, |user| &user.state);
-    let kind = match (state, &assignment.change) {
+    let kind = match (state, assignment.token()) {
         (TokenState::None, _) => Kind::Gets,
-        (TokenState::Sealed { token, .. }, Change::Set(new)) if token == new => Kind::Keeps,
+        (TokenState::Sealed { token, .. }, Some(new)) if token == new => Kind::Keeps,
         _ => Kind::Changes,
     };
     let now = match state {
@@ -153,7 +153,7 @@ fn show(rows: &[Row], [gets, changes, keeps]: [usize; 3]) -> Exit {
             Kind::Changes => "changes",
             Kind::Keeps => "keeps",
         };
-        let Change::Set(then) = &assignment.change else { continue };
+        let Some(then) = assignment.token() else { continue };
         table.row([&assignment.telegram_id, &what, now, &then.masked()]);
     }
     table.print();

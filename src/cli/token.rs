@@ -6,10 +6,11 @@ use super::import;
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use super::table::Table;
+
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
 use crate::db::{Cursor, changes, issues, presence, users};
-use crate::drop_file::{Assignment, Change, Refusal};
+use crate::drop_file::{Assignment, Refusal, TokenChange};
 use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::token::Token;
@@ -52,12 +53,12 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                     format!("the token {fault}"),
                     "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
                 ))?;
-                put(workplace, id, Change::Set(token), no_wait, root).await
+                put(workplace, id, TokenChange::Set(token), no_wait, root).await
             })
         }
-        TokenCommand::Remove { id, no_wait } => {
-            Workplace::open(config, async |workplace| put(workplace, id, Change::Remove, no_wait, root).await)
-        }
+        TokenCommand::Remove { id, no_wait } => Workplace::open(config, async |workplace| {
+            put(workplace, id, TokenChange::Remove, no_wait, root).await
+        }),
         TokenCommand::Show { id, reveal } => {
             Workplace::open(config, async |workplace| show(workplace, id, reveal).await)
         }
@@ -68,11 +69,11 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
 async fn put(
     workplace: &mut Workplace,
     id: i64,
-    change: Change,
+    change: TokenChange,
     no_wait: bool,
     root: bool,
 ) -> Result<Exit, Failure> {
-    let removed = matches!(change, Change::Remove);
+    let removed = matches!(change, TokenChange::Remove);
     if removed && has_none(workplace, id).await? {
         output::line(format!("user {id} has no token: there is nothing to remove"));
         return Ok(Exit::Done);
@@ -141,7 +142,7 @@ async fn refusal(
     let id = assignment.telegram_id;
     let Refusal::TokenHeld = refusal else { return Ok(unknown(id)) };
     let mut holders = Vec::new();
-    if let (true, Change::Set(token)) = (root, &assignment.change) {
+    if let (true, Some(token)) = (root, assignment.token()) {
         let rules = workplace.rules();
         let named = [(token.clone(), Place::START)];
         let found = assign::objections(&mut workplace.session, &rules, &[(id, Place::START)], &named).await?;

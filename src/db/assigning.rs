@@ -111,7 +111,7 @@ pub(crate) async fn known(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, Db
 }
 
 /// Users whose token may have changed since their fingerprint was written.
-pub(crate) async fn waiting(tx: &Tx<'_>) -> Result<Vec<i64>, DbError> {
+pub(crate) async fn users_with_changes(tx: &Tx<'_>) -> Result<Vec<i64>, DbError> {
     let rows = tx
         .query(
             "select c.telegram_id from relinkd.change c where c.issue_id is null and c.telegram_id is not null
@@ -124,7 +124,7 @@ pub(crate) async fn waiting(tx: &Tx<'_>) -> Result<Vec<i64>, DbError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Writes tokens, in the order given. Returns the users there are.
+/// Writes tokens. Returns the users there are.
 pub(crate) async fn write(tx: &Tx<'_>, writes: &[Write]) -> Result<HashSet<i64>, DbError> {
     let users: Vec<i64> = writes.iter().map(|w| w.telegram_id).collect();
     let sealed: Vec<Option<&str>> = writes.iter().map(|w| w.sealed.as_deref()).collect();

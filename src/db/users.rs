@@ -209,9 +209,9 @@ pub(crate) struct Replacement {
     pub value: Zeroizing<String>,
 }
 
-/// Replaces stored tokens where they still are what was read, passing over rows that are locked. Returns the places of
-/// those that were not done.
-pub(crate) async fn seal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
+/// Replaces stored tokens where they still are what was read, passing over rows that are locked. Returns the users whose
+/// tokens were not replaced.
+pub(crate) async fn replace(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
     let tids: Vec<Tid> = replacements.iter().map(|s| s.place.tid()).collect();
     let xids: Vec<Xid> = replacements.iter().map(|s| s.place.xid()).collect();
     let values: Vec<&str> = replacements.iter().map(|s| s.value.as_str()).collect();
@@ -235,13 +235,13 @@ pub(crate) async fn seal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Ve
     Ok(rows
         .iter()
         .filter_map(|row| usize::try_from(row.get::<_, i64>(0) - 1).ok())
-        .filter_map(|index| replacements.get(index).map(|sealing| sealing.telegram_id))
+        .filter_map(|index| replacements.get(index).map(|it| it.telegram_id))
         .collect())
 }
 
-/// As [`seal`], the other way: the values are tokens in plaintext, and so travel in no parameter, which a server may log.
-/// The session must be allowed temporary tables.
-pub(crate) async fn unseal(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
+/// As [`replace`], for tokens in plaintext: they are copied in, for a server may log parameters. The session must be
+/// allowed temporary tables.
+pub(crate) async fn replace_by_copy(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
     tx.batch("create temporary table relinkd_unsealed (place tid, version xid, token text) on commit drop")
         .await?;
     let places: Vec<(Tid, Xid)> = replacements.iter().map(|s| (s.place.tid(), s.place.xid())).collect();

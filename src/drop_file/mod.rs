@@ -49,7 +49,7 @@ const LIST: &str = Key::List.name();
 
 /// What is to become of a user's token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum TokenChange {
     /// This is the user's token from now on.
     Set(Token),
     /// The user has no token from now on.
@@ -62,7 +62,17 @@ pub(crate) struct Assignment {
     /// Whose token it is. Any 64-bit number: only the database knows which of them are users.
     pub telegram_id: i64,
     /// What happens to it.
-    pub change: Change,
+    pub change: TokenChange,
+}
+
+impl Assignment {
+    /// The token that it sets; none where it removes one.
+    pub(crate) fn token(&self) -> Option<&Token> {
+        match &self.change {
+            TokenChange::Set(token) => Some(token),
+            TokenChange::Remove => None,
+        }
+    }
 }
 
 /// What the database holds against an assignment.
@@ -103,9 +113,8 @@ impl DropFile {
 
     /// The tokens it sets, with their places.
     pub(crate) fn tokens(&self) -> Vec<(Token, Place)> {
-        let token = |(assignment, places): (&Assignment, &Places)| match &assignment.change {
-            Change::Set(token) => Some((token.clone(), places.change)),
-            Change::Remove => None,
+        let token = |(assignment, places): (&Assignment, &Places)| {
+            assignment.token().map(|token| (token.clone(), places.change))
         };
         self.assignments.iter().zip(&self.places).filter_map(token).collect()
     }
@@ -265,7 +274,7 @@ impl<'f> Reader<'f> {
         }
     }
 
-    fn push(&mut self, (telegram_id, user): (i64, Place), (change, place): (Change, Place)) {
+    fn push(&mut self, (telegram_id, user): (i64, Place), (change, place): (TokenChange, Place)) {
         self.assignments.push(Assignment { telegram_id, change });
         self.places.push(Places { user, change: place });
     }
@@ -293,7 +302,7 @@ impl<'f> Reader<'f> {
         (telegram_id, place)
     }
 
-    fn change(&mut self, table: &DeTable<'_>, at: usize) -> Option<(Change, Place)> {
+    fn change(&mut self, table: &DeTable<'_>, at: usize) -> Option<(TokenChange, Place)> {
         match (table.get(TOKEN), table.get_key_value(REMOVE)) {
             (None, None) => self.refuse(at, FaultKind::NoChange),
             (Some(token), None) => self.token(token),
@@ -307,7 +316,7 @@ impl<'f> Reader<'f> {
         }
     }
 
-    fn token(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(Change, Place)> {
+    fn token(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(TokenChange, Place)> {
         let at = value.span().start;
         match value.get_ref().as_str() {
             Some(text) => self.admitted(at, text),
@@ -316,7 +325,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A text stands here that is to be a token.
-    fn admitted(&mut self, at: usize, text: &str) -> Option<(Change, Place)> {
+    fn admitted(&mut self, at: usize, text: &str) -> Option<(TokenChange, Place)> {
         let token = match self.rule.admit(text) {
             Ok(token) => token,
             Err(fault) => return self.refuse(at, FaultKind::BadToken(fault)),
@@ -326,13 +335,13 @@ impl<'f> Reader<'f> {
         if first != place {
             self.fault(at, FaultKind::TokenTwice { first });
         }
-        Some((Change::Set(token), place))
+        Some((TokenChange::Set(token), place))
     }
 
-    fn remove(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(Change, Place)> {
+    fn remove(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(TokenChange, Place)> {
         let at = value.span().start;
         match value.get_ref().as_bool() {
-            Some(true) => Some((Change::Remove, self.lines.place(at))),
+            Some(true) => Some((TokenChange::Remove, self.lines.place(at))),
             Some(false) => self.refuse(at, FaultKind::RemoveFalse),
             None => self.refuse(at, FaultKind::WrongType(Key::Remove)),
         }

@@ -225,7 +225,7 @@ fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(i64,
     reader.refuse(cell.at, kind)
 }
 
-fn token(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(super::Change, Place)> {
+fn token(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(super::TokenChange, Place)> {
     let (at, text) = cell.map_or((at, ""), |cell| (cell.at, cell.text.as_str()));
     if is_shortened(text) {
         return reader.refuse(at, FaultKind::Shortened(Key::Token));

@@ -32,17 +32,11 @@ impl Keyring {
         Ok(seal_with(self.primary_key(), self.primary(), nonce, token.expose().as_bytes(), telegram_id))
     }
 
-    /// Opens what stands in the row of `telegram_id` with the key it names, active or retired.
+    /// Opens what stands in the row of `telegram_id` with the key it names, active or retired; says also which it was.
     ///
     /// # Errors
     /// See [`OpenFault`]; whatever is wrong, nothing of what is inside comes out.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn open(&self, sealed: &str, telegram_id: i64) -> Result<Token, OpenFault> {
-        self.open_named(sealed, telegram_id).map(|(token, _)| token)
-    }
-
-    /// Opens what stands in the row of `telegram_id` with the key it names, active or retired; says also which it was.
-    pub(super) fn open_named(&self, sealed: &str, telegram_id: i64) -> Result<(Token, KeyId), OpenFault> {
+    pub(crate) fn open(&self, sealed: &str, telegram_id: i64) -> Result<(Token, KeyId), OpenFault> {
         let (id, payload) = split(sealed).ok_or(OpenFault::Malformed)?;
         let Some(key) = self.key(&id) else { return Err(OpenFault::UnknownKey(id)) };
         let (nonce, ciphertext) = payload.split_first_chunk::<NONCE_BYTES>().ok_or(OpenFault::Malformed)?;
@@ -139,7 +133,7 @@ mod tests {
         let longest = token(&"~".repeat(crate::token::MAX_LEN));
         let sealed = ring.seal(&longest, i64::MIN).unwrap();
         assert!(sealed.len() <= MAX_SEALED_LEN, "{}", sealed.len());
-        assert_eq!(ring.open(&sealed, i64::MIN), Ok(longest));
+        assert_eq!(ring.open(&sealed, i64::MIN), Ok((longest, ring.primary().clone())));
     }
 
     #[test]
@@ -155,7 +149,7 @@ mod tests {
         let new = KeyId::parse("new").unwrap();
         let ring = Keyring::new(new.clone(), [(new, Key::generate().unwrap())].into(), old.active().clone())
             .unwrap();
-        assert_eq!(ring.open(&sealed, 7), Ok(token("7812")));
+        assert_eq!(ring.open(&sealed, 7), Ok((token("7812"), old.primary().clone())));
         assert!(ring.seal(&token("7812"), 7).unwrap().starts_with("relinkd:v1:new:"));
     }
 
@@ -183,7 +177,7 @@ mod tests {
             let ring = ring(&kid);
             let sealed = ring.seal(&token(&text), id).unwrap();
             prop_assert!(sealed.len() <= MAX_SEALED_LEN);
-            prop_assert_eq!(ring.open(&sealed, id), Ok(token(&text)));
+            prop_assert_eq!(ring.open(&sealed, id), Ok((token(&text), ring.primary().clone())));
         }
 
         #[test]

@@ -76,7 +76,7 @@ impl Keyring {
     /// Judges what stands in the token column of `telegram_id`. Whatever begins with `relinkd:` is taken for sealed;
     /// all else is plaintext and must pass `rule`.
     pub(crate) fn read(&self, value: Option<&str>, telegram_id: i64, rule: &TokenRule) -> TokenState {
-        TokenState::of(value, rule, |sealed| self.open_named(sealed, telegram_id))
+        TokenState::of(value, rule, |sealed| self.open(sealed, telegram_id))
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) trait Database {
     async fn assign(
         &mut self,
         requests: &[Request<'_>],
-        waiting: &HashSet<i64>,
+        waiting_users: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError>;
 
     /// What the database holds against a file that is faulty: see [`assign::objections`].
@@ -45,9 +45,9 @@ impl Database for Postgres<'_> {
     async fn assign(
         &mut self,
         requests: &[Request<'_>],
-        waiting: &HashSet<i64>,
+        waiting_users: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError> {
-        assign::assign(self.session, self.rules, requests, waiting).await
+        assign::assign(self.session, self.rules, requests, waiting_users).await
     }
 
     async fn objections(

@@ -34,10 +34,10 @@ use database::{Database, Postgres};
 use reading::{Read, read, reason};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
-use waiting::{Manner, Put, Waiting};
+use waiting::{Manner, Put, WaitingFiles};
 
 /// What became of a file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It is in force.
     Applied,
@@ -75,25 +75,26 @@ impl From<DbError> for IntakeError {
 /// Takes files, and remembers those that wait.
 #[derive(Default)]
 pub(crate) struct Intake {
-    waiting: Waiting,
+    waiting_files: WaitingFiles,
     /// A session ended over several files: perhaps one of them ended it, and each is taken alone until one went through.
     one_by_one: bool,
 }
 
 impl Intake {
-    /// Of these claims, which are all there are, those that are to be taken now, in their order.
+    /// Which of these claims are to be taken now, in their order. They must be all that there are: of a file that is not
+    /// among them nothing is remembered.
     pub(crate) fn due(&mut self, claims: Vec<Claim>) -> Vec<Claim> {
-        self.waiting.due(claims, Instant::now())
+        self.waiting_files.due(claims, Instant::now())
     }
 
     /// When a file that waits is to be tried again.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.waiting.next_due(Instant::now())
+        self.waiting_files.next_due(Instant::now())
     }
 
     /// Why files wait that do.
     pub(crate) fn why_files_wait(&self) -> Option<String> {
-        self.waiting.reason()
+        self.waiting_files.reason()
     }
 
     /// Takes claimed files, in this order, each to its end or to where it waits. Returns their fates.
@@ -119,17 +120,21 @@ impl Intake {
     ) -> Result<Vec<Fate>, IntakeError> {
         let ids: Vec<&str> = claims.iter().map(Claim::id).collect();
         let mut receipts = database.receipts(&ids).await?;
-        let mut batch =
-            Batch { database, spool, waiting: &mut self.waiting, one_by_one: &mut self.one_by_one };
+        let mut batch = FileBatch {
+            database,
+            spool,
+            waiting_files: &mut self.waiting_files,
+            one_by_one: &mut self.one_by_one,
+        };
         let before: Vec<(&Claim, String)> =
             claims.iter().filter_map(|claim| Some((claim, receipts.remove(claim.id())?))).collect();
-        let mut fates: Vec<(&Claim, Fate)> = batch.settle(before, || Fate::AppliedBefore).await?;
+        let mut fates: Vec<(&Claim, Fate)> = batch.settle(before, Fate::AppliedBefore).await?;
         let settled: HashSet<&str> = fates.iter().map(|(claim, _)| claim.id()).collect();
 
         let mut ready = Vec::new();
         let mut faulty = Vec::new();
         for claim in claims.iter().filter(|claim| !settled.contains(claim.id())) {
-            match read(spool, claim, token_rule)? {
+            match read(claim, token_rule)? {
                 Read::Ready { file, owner } => ready.push(Ready { claim, file, owner }),
                 Read::Faulty(found) => faulty.push((claim, found)),
                 Read::Unreadable(error) => {
@@ -170,14 +175,14 @@ impl Ready<'_> {
 }
 
 /// Files that are taken together.
-struct Batch<'b, D> {
+struct FileBatch<'b, D> {
     database: D,
     spool: &'b Spool,
-    waiting: &'b mut Waiting,
+    waiting_files: &'b mut WaitingFiles,
     one_by_one: &'b mut bool,
 }
 
-impl<D: Database> Batch<'_, D> {
+impl<D: Database> FileBatch<'_, D> {
     /// Assigns what the files say, as many together as may be; where the database refuses one of them, each by itself.
     /// Files wait behind those that wait already, `claims` left out.
     async fn assign<'c>(
@@ -187,10 +192,10 @@ impl<D: Database> Batch<'_, D> {
     ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
         let mut fates = Vec::new();
         let mut together = if *self.one_by_one { 1 } else { files.len() };
-        let mut waiting = self.waiting.users_before(claims);
+        let mut waiting_users = self.waiting_files.users_before(claims);
         while !files.is_empty() {
             let some = &files[..together.min(files.len())];
-            let ended = match self.request(some, &waiting).await {
+            let ended = match self.request(some, &waiting_users).await {
                 Ok(outcomes) => {
                     *self.one_by_one = false;
                     self.end(some, outcomes).await?
@@ -211,7 +216,7 @@ impl<D: Database> Batch<'_, D> {
                 Err(error) => vec![(some[0].claim, self.write_refused(&some[0], &error))],
             };
             let (done, rest) = files.split_at(ended.len());
-            waiting.extend(done.iter().flat_map(|file| self.waiting.users_of(file.claim)));
+            waiting_users.extend(done.iter().flat_map(|file| self.waiting_files.users_of(file.claim)));
             fates.extend(ended);
             files = rest;
         }
@@ -221,7 +226,7 @@ impl<D: Database> Batch<'_, D> {
     async fn request(
         &mut self,
         files: &[Ready<'_>],
-        waiting: &HashSet<i64>,
+        waiting_users: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError> {
         let names: Vec<_> = files.iter().map(|file| Printable::name(file.claim.name())).collect();
         let request = |(file, name)| {
@@ -234,7 +239,7 @@ impl<D: Database> Batch<'_, D> {
             }
         };
         let requests: Vec<Request<'_>> = files.iter().zip(&names).map(request).collect();
-        self.database.assign(&requests, waiting).await
+        self.database.assign(&requests, waiting_users).await
     }
 
     fn write_refused(&mut self, file: &Ready<'_>, error: &AssignError) -> Fate {
@@ -270,7 +275,7 @@ impl<D: Database> Batch<'_, D> {
                 }
             }
         }
-        fates.extend(self.settle(applied, || Fate::Applied).await?);
+        fates.extend(self.settle(applied, Fate::Applied).await?);
         Ok(fates)
     }
 
@@ -278,7 +283,7 @@ impl<D: Database> Batch<'_, D> {
     async fn settle<'c>(
         &mut self,
         applied: Vec<(&'c Claim, String)>,
-        fate: impl Fn() -> Fate,
+        fate: Fate,
     ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
         if applied.is_empty() {
             return Ok(Vec::new());
@@ -294,8 +299,8 @@ impl<D: Database> Batch<'_, D> {
                 match self.spool.settle_applied(&[(claim, receipt.as_bytes())]) {
                     Ok(()) => done.push(claim),
                     Err(error) => {
-                        fates
-                            .push((*claim, self.unless_failed(claim, Vec::new(), Err(error), Fate::Applied)));
+                        let reason = error.to_string();
+                        fates.push((*claim, self.wait(claim, Manner::Patiently, Vec::new(), reason)));
                     }
                 }
             }
@@ -305,9 +310,9 @@ impl<D: Database> Batch<'_, D> {
         // Only now: an empty claim without its row does nothing, a row without its claim would stay for ever.
         self.spool.close(&done)?;
         for claim in &done {
-            self.waiting.remove(claim);
+            self.waiting_files.remove(claim);
         }
-        fates.extend(done.into_iter().map(|claim| (claim, fate())));
+        fates.extend(done.into_iter().map(|claim| (claim, fate.clone())));
         Ok(fates)
     }
 
@@ -338,7 +343,7 @@ impl<D: Database> Batch<'_, D> {
     ) -> Fate {
         match done {
             Ok(()) => {
-                self.waiting.remove(claim);
+                self.waiting_files.remove(claim);
                 fate
             }
             Err(error) => self.wait(claim, Manner::Patiently, users, error.to_string()),
@@ -346,7 +351,7 @@ impl<D: Database> Batch<'_, D> {
     }
 
     fn wait(&mut self, claim: &Claim, manner: Manner, users: Vec<i64>, reason: String) -> Fate {
-        match self.waiting.put(claim, manner, users, reason.clone(), Instant::now()) {
+        match self.waiting_files.put(claim, manner, users, reason.clone(), Instant::now()) {
             Put::News => Fate::Waits(reason),
             Put::AsBefore | Put::TriedEnough => Fate::StillWaits,
         }
@@ -354,7 +359,7 @@ impl<D: Database> Batch<'_, D> {
 
     /// A file whose trouble is its own: it waits, and after some tries it is rejected for this fault.
     fn try_again(&mut self, claim: &Claim, users: Vec<i64>, reason: String, fault: FaultKind) -> Fate {
-        match self.waiting.put(claim, Manner::Tried, users.clone(), reason.clone(), Instant::now()) {
+        match self.waiting_files.put(claim, Manner::Tried, users.clone(), reason.clone(), Instant::now()) {
             Put::News => Fate::Waits(reason),
             Put::AsBefore => Fate::StillWaits,
             Put::TriedEnough => self.reject(claim, users, &[Fault::of_file(fault)]),
@@ -362,11 +367,11 @@ impl<D: Database> Batch<'_, D> {
     }
 }
 
-/// Whether the database may have refused because of what one file asks for.
 fn ended_the_session(error: &AssignError) -> bool {
     matches!(error, AssignError::Database(error) if policy::trouble(error) == Trouble::Connection)
 }
 
+/// Whether the database may have refused because of what one file asks for.
 fn is_of_one_file(error: &AssignError) -> bool {
     match error {
         AssignError::Database(error) => policy::trouble(error) == Trouble::Work,

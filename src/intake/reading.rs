@@ -2,7 +2,7 @@
 
 use crate::drop_file::{self, DropFile, Fault, FaultKind, Faulty};
 use crate::printable::Printable;
-use crate::spool::{Claim, Content, Spool, SpoolError};
+use crate::spool::{Claim, Content, SpoolError};
 use crate::token::TokenRule;
 use std::fmt::Write as _;
 
@@ -23,8 +23,8 @@ pub(super) enum Read {
     NoFile,
 }
 
-pub(super) fn read(spool: &Spool, claim: &Claim, token_rule: &TokenRule) -> Result<Read, SpoolError> {
-    Ok(match spool.read(claim, drop_file::MAX_BYTES)? {
+pub(super) fn read(claim: &Claim, token_rule: &TokenRule) -> Result<Read, SpoolError> {
+    Ok(match claim.read(drop_file::MAX_BYTES)? {
         Content::Gone => Read::Gone,
         Content::NoFile => Read::NoFile,
         Content::Unreadable(error) => Read::Unreadable(error),

@@ -25,7 +25,7 @@ struct Wait {
 
 /// The files that wait, by their claims.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct WaitingFiles {
     files: HashMap<String, Wait>,
 }
 
@@ -40,7 +40,7 @@ pub(super) enum Manner {
     Behind,
 }
 
-impl Waiting {
+impl WaitingFiles {
     /// Of these claims, in their order, those that are to be taken now.
     pub(super) fn due(&mut self, claims: Vec<Claim>, now: Instant) -> Vec<Claim> {
         let present: HashSet<&str> = claims.iter().map(Claim::id).collect();
@@ -134,7 +134,7 @@ impl Waiting {
     }
 }
 
-/// What [`Waiting::put`] says of a file.
+/// What [`WaitingFiles::put`] says of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Put {
     /// It waits, and the reason was not told before.

@@ -117,7 +117,7 @@ enum Look {
 }
 
 fn look(rules: &Rules, state: &TokenState, written: &str, strip: &Strip) -> Look {
-    let carried = rules.portal.read(written).and_then(|link| link.carried_token());
+    let carried = rules.portal.carried(written);
     let strip = carried.as_ref().is_some_and(|token| strip.takes(token));
     match link::decide(&rules.portal, written, state, rules.tokenless, strip) {
         Verdict::Write(new) => Look::Write(new),

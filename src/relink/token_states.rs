@@ -181,7 +181,7 @@ async fn seal(
     if replacements.is_empty() {
         return Ok(());
     }
-    reconciled.again = users::seal(tx, &replacements).await?;
+    reconciled.again = users::replace(tx, &replacements).await?;
     reconciled.entries.extend(
         replacements
             .iter()

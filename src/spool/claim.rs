@@ -61,6 +61,43 @@ impl Claim {
     pub(super) fn file(&self) -> PathBuf {
         self.directory.join(&self.name)
     }
+
+    /// Reads the file whole, if it is not longer than `limit` bytes.
+    ///
+    /// # Errors
+    /// The system is short of descriptors or memory; every other trouble is the file's.
+    pub(crate) fn read(&self, limit: usize) -> Result<Content, SpoolError> {
+        let path = self.file();
+        let file = match open_dropped(&path) {
+            Ok(file) => file,
+            Err(Errno::ENOENT) => return Ok(Content::Gone),
+            // A symbolic link; a socket.
+            Err(Errno::ELOOP | Errno::ENXIO) => return Ok(Content::NoFile),
+            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
+                return Err(failed(&path, "cannot be opened")(errno.into()));
+            }
+            Err(errno) => return Ok(Content::Unreadable(errno.into())),
+        };
+        let metadata = file.metadata().map_err(failed(&path, "cannot be looked at"))?;
+        if self.name().is_empty() {
+            return Ok(Content::Gone);
+        }
+        if !metadata.is_file() || metadata.nlink() > 1 {
+            return Ok(Content::NoFile);
+        }
+        // As long as it may get, at once: growing would leave copies behind.
+        let room = usize::try_from(metadata.len()).map_or(limit, |size| size.min(limit)) + 1;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        if let Err(error) = file.take(room as u64).read_to_end(&mut bytes) {
+            return Ok(Content::Unreadable(error));
+        }
+        Ok(match bytes.len() {
+            length if length > limit => Content::TooLarge,
+            // It grew after it was claimed: somebody is writing to it.
+            length if length == room => Content::Unreadable(io::ErrorKind::ResourceBusy.into()),
+            _ => Content::Bytes { bytes, owner: metadata.uid() },
+        })
+    }
 }
 
 /// What became of files that were to be claimed.
@@ -163,44 +200,6 @@ impl Spool {
         // A run that was killed may have moved them without a flush.
         self.flush_claims(&leftovers)?;
         Ok(leftovers)
-    }
-
-    /// Reads a claimed file whole, if it is not longer than `limit` bytes.
-    ///
-    /// # Errors
-    /// The system is short of descriptors or memory; every other trouble is the file's.
-    #[expect(clippy::unused_self, reason = "what is done with claims is the spool's")]
-    pub(crate) fn read(&self, claim: &Claim, limit: usize) -> Result<Content, SpoolError> {
-        let path = claim.file();
-        let file = match open_dropped(&path) {
-            Ok(file) => file,
-            Err(Errno::ENOENT) => return Ok(Content::Gone),
-            // A symbolic link; a socket.
-            Err(Errno::ELOOP | Errno::ENXIO) => return Ok(Content::NoFile),
-            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
-                return Err(failed(&path, "cannot be opened")(errno.into()));
-            }
-            Err(errno) => return Ok(Content::Unreadable(errno.into())),
-        };
-        let metadata = file.metadata().map_err(failed(&path, "cannot be looked at"))?;
-        if claim.name().is_empty() {
-            return Ok(Content::Gone);
-        }
-        if !metadata.is_file() || metadata.nlink() > 1 {
-            return Ok(Content::NoFile);
-        }
-        // As long as it may get, at once: growing would leave copies behind.
-        let room = usize::try_from(metadata.len()).map_or(limit, |size| size.min(limit)) + 1;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-        if let Err(error) = file.take(room as u64).read_to_end(&mut bytes) {
-            return Ok(Content::Unreadable(error));
-        }
-        Ok(match bytes.len() {
-            length if length > limit => Content::TooLarge,
-            // It grew after it was claimed: somebody is writing to it.
-            length if length == room => Content::Unreadable(io::ErrorKind::ResourceBusy.into()),
-            _ => Content::Bytes { bytes, owner: metadata.uid() },
-        })
     }
 }
 

@@ -86,19 +86,20 @@ impl Bench {
         leftovers.remove(0)
     }
 
-    fn read(&self, claim: &Claim) -> String {
-        match self.spool.read(claim, 1 << 20).unwrap() {
-            Content::Bytes { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
-            Content::TooLarge => panic!("too large"),
-            Content::Gone => panic!("gone"),
-            Content::NoFile => panic!("no file"),
-            Content::Unreadable(error) => panic!("unreadable: {error}"),
-        }
-    }
-
     #[track_caller]
     fn assert_nothing_claimed(&self) {
         assert_eq!(names(&self.root().join("claimed")), Vec::<OsString>::new());
+    }
+}
+
+/// What a claimed file says.
+fn content(claim: &Claim) -> String {
+    match claim.read(1 << 20).unwrap() {
+        Content::Bytes { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
+        Content::TooLarge => panic!("too large"),
+        Content::Gone => panic!("gone"),
+        Content::NoFile => panic!("no file"),
+        Content::Unreadable(error) => panic!("unreadable: {error}"),
     }
 }
 

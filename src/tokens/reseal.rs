@@ -111,8 +111,8 @@ impl Form<'_> {
         replacements: &[Replacement],
         tokens: &BTreeMap<i64, Token>,
     ) -> Result<Vec<i64>, DbError> {
-        let Self::Sealed(rules) = self else { return users::unseal(tx, replacements).await };
-        let locked = users::seal(tx, replacements).await?;
+        let Self::Sealed(rules) = self else { return users::replace_by_copy(tx, replacements).await };
+        let locked = users::replace(tx, replacements).await?;
         let sealed = tokens.iter().filter(|(user, _)| !locked.contains(user));
         let prints: Vec<_> = sealed.map(|(user, token)| (*user, rules.keyring.fingerprints(token))).collect();
         fingerprints::put(tx, &prints).await?;

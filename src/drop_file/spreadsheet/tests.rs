@@ -1,13 +1,13 @@
 use super::*;
-use crate::drop_file::{Assignment, Change};
+use crate::drop_file::{Assignment, TokenChange};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
 fn read(bytes: &[u8], columns: Option<&str>) -> Result<Vec<String>, Vec<String>> {
     let columns = columns.map(|columns| columns.parse().unwrap());
     let show = |Assignment { telegram_id, change }: &Assignment| match change {
-        Change::Set(token) => format!("{telegram_id} {}", token.expose()),
-        Change::Remove => panic!("no table removes"),
+        TokenChange::Set(token) => format!("{telegram_id} {}", token.expose()),
+        TokenChange::Remove => panic!("no table removes"),
     };
     match parse(bytes, &TokenRule::default(), columns.as_ref()) {
         Ok(file) => Ok(file.assignments().iter().map(show).collect()),

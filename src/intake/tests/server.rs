@@ -2,7 +2,7 @@
 
 use super::super::database::Database;
 use crate::db::DbError;
-use crate::drop_file::{Change, Refusal};
+use crate::drop_file::Refusal;
 use crate::place::Place;
 use crate::spool::recording::Recording;
 use crate::token::Token;
@@ -54,7 +54,7 @@ impl Database for &mut Server<'_> {
     async fn assign(
         &mut self,
         requests: &[Request<'_>],
-        _waiting: &HashSet<i64>,
+        _waiting_users: &HashSet<i64>,
     ) -> Result<Vec<Outcome>, AssignError> {
         let mut tables = self.tables().clone();
         let mut outcomes = Vec::new();
@@ -66,7 +66,7 @@ impl Database for &mut Server<'_> {
                 continue;
             }
             for assignment in request.assignments {
-                if let Change::Set(token) = &assignment.change {
+                if let Some(token) = assignment.token() {
                     tables.tokens.insert(assignment.telegram_id, token.expose().to_owned());
                 }
             }

@@ -1,7 +1,7 @@
 //! Claims: a file of one's own, whole or not at all, and what an earlier run has left.
 
 use super::super::{Content, SpoolError};
-use super::{Bench, names, ready};
+use super::{Bench, content, names, ready};
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStringExt;
@@ -24,7 +24,7 @@ fn a_claim_moves_the_file_whatever_its_name() {
         );
         assert!(!bench.incoming(&name).exists());
         assert_eq!(fs::read_to_string(bench.claimed(claim.id()).join(&name)).unwrap(), "content");
-        assert_eq!(bench.read(&claim), "content");
+        assert_eq!(content(&claim), "content");
         assert!(ids.insert(claim.id().to_owned()), "an id is never the same twice");
     }
 }
@@ -84,9 +84,9 @@ fn a_leftover_with_a_second_link_is_not_read() {
     let bench = Bench::new();
     let claim = bench.leftover(&[("a.toml", "x")]);
     fs::hard_link(bench.claimed(claim.id()).join("a.toml"), bench.outside("mine")).unwrap();
-    assert!(matches!(bench.spool.read(&claim, 10).unwrap(), Content::NoFile));
+    assert!(matches!(claim.read(10).unwrap(), Content::NoFile));
     fs::remove_file(bench.outside("mine")).unwrap();
-    assert_eq!(bench.read(&claim), "x");
+    assert_eq!(content(&claim), "x");
 }
 
 #[test]
@@ -94,14 +94,14 @@ fn a_file_is_read_whole_up_to_the_limit() {
     let mut bench = Bench::new();
     let claim = bench.claim("a.toml", "12345");
     for (limit, fits) in [(4, false), (5, true), (6, true)] {
-        match bench.spool.read(&claim, limit).unwrap() {
+        match claim.read(limit).unwrap() {
             Content::Bytes { bytes, .. } => assert!(fits && **bytes == *b"12345", "limit {limit}"),
             Content::TooLarge => assert!(!fits, "limit {limit}"),
             Content::Gone | Content::NoFile | Content::Unreadable(_) => panic!("it is there"),
         }
     }
     let empty = bench.claim("b.toml", "");
-    assert_eq!(bench.read(&empty), "");
+    assert_eq!(content(&empty), "");
 }
 
 /// Whatever became of a claim since, and whatever the clock said.
@@ -163,12 +163,12 @@ fn a_claimed_file_that_lost_its_mode_is_its_own_trouble() {
     }
     let path = bench.claimed(claim.id()).join("a.toml");
     fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
-    let read = super::as_nobody(|| bench.spool.read(&claim, 10));
+    let read = super::as_nobody(|| claim.read(10));
     assert!(
         matches!(&read, Ok(Content::Unreadable(error)) if error.kind() == std::io::ErrorKind::PermissionDenied)
     );
     fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
-    assert!(matches!(super::as_nobody(|| bench.spool.read(&claim, 10)), Ok(Content::Bytes { .. })));
+    assert!(matches!(super::as_nobody(|| claim.read(10)), Ok(Content::Bytes { .. })));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_claimed_file_under_a_write_lease_is_its_own_trouble_and_is_not_waited_for()
     let mut bench = Bench::new();
     let claim = bench.claim("a.toml", "x");
     let lease = super::Lease::on(&bench.claimed(claim.id()).join("a.toml"));
-    let read = bench.spool.read(&claim, 10).unwrap();
+    let read = claim.read(10).unwrap();
     assert!(matches!(&read, Content::Unreadable(error) if error.kind() == std::io::ErrorKind::WouldBlock));
     // The file moves to rejected/ without being opened.
     bench.spool.settle_rejected(&claim, "1:1: no").unwrap();
@@ -188,10 +188,10 @@ fn a_claimed_file_under_a_write_lease_is_its_own_trouble_and_is_not_waited_for()
 fn a_file_that_grows_after_it_was_claimed_is_not_taken_half() {
     let mut bench = Bench::new();
     let claim = bench.claim("a.toml", "12345");
-    let Content::Bytes { owner, .. } = bench.spool.read(&claim, 10).unwrap() else { panic!("it is there") };
+    let Content::Bytes { owner, .. } = claim.read(10).unwrap() else { panic!("it is there") };
     assert_eq!(owner, nix::unistd::geteuid().as_raw());
     fs::write(bench.claimed(claim.id()).join("a.toml"), "123456").unwrap();
-    assert_eq!(bench.read(&claim), "123456");
+    assert_eq!(content(&claim), "123456");
 }
 
 /// A run died between the move and the look at what it had moved; somebody had swapped the file for something else.
@@ -211,7 +211,7 @@ fn a_leftover_that_is_no_file_is_put_back_and_holds_nothing_up() {
     // One of the names is taken again by now: nothing is overwritten, and what is put back is still seen.
     fs::write(bench.incoming("link.toml"), "mine").unwrap();
     for claim in bench.spool.leftovers().unwrap() {
-        assert!(matches!(bench.spool.read(&claim, 10).unwrap(), Content::NoFile), "{claim:?}");
+        assert!(matches!(claim.read(10).unwrap(), Content::NoFile), "{claim:?}");
         bench.spool.put_back(&claim).unwrap();
     }
     bench.assert_nothing_claimed();
@@ -228,10 +228,10 @@ fn a_claim_whose_file_is_gone_says_so() {
     let mut bench = Bench::new();
     let claim = bench.claim("a.toml", "");
     fs::remove_file(bench.claimed(claim.id()).join("a.toml")).unwrap();
-    assert!(matches!(bench.spool.read(&claim, 10).unwrap(), Content::Gone));
+    assert!(matches!(claim.read(10).unwrap(), Content::Gone));
     let empty = bench.spool.leftovers().unwrap().remove(0);
     assert_eq!(empty.name(), "");
-    assert!(matches!(bench.spool.read(&empty, 10).unwrap(), Content::Gone));
+    assert!(matches!(empty.read(10).unwrap(), Content::Gone));
 }
 
 /// Whoever makes such a link says where relinkd writes.

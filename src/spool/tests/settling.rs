@@ -1,7 +1,7 @@
 //! Settling: a receipt or a reason, nothing overwritten, and the same end from wherever a crash stopped it.
 
 use super::super::Content;
-use super::{Bench, names};
+use super::{Bench, content, names};
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -177,7 +177,7 @@ fn an_interrupted_refusal_starts_again() {
     ] {
         let bench = Bench::new();
         let claim = bench.leftover(files);
-        assert_eq!(bench.read(&claim), "token", "{files:?}");
+        assert_eq!(content(&claim), "token", "{files:?}");
         bench.spool.settle_rejected(&claim, "1:1: no").unwrap();
         bench.assert_nothing_claimed();
         assert_eq!(names(&bench.root().join("rejected")), ["a.toml", "a.toml.reason"], "{files:?}");
@@ -191,7 +191,7 @@ fn a_reason_whose_file_has_moved_follows_it() {
         let bench = Bench::new();
         fs::write(bench.rejected(name), "token").unwrap();
         let claim = bench.leftover(&[(&format!("{name}.reason"), "1:1: no")]);
-        assert!(matches!(bench.spool.read(&claim, 10).unwrap(), Content::Gone));
+        assert!(matches!(claim.read(10).unwrap(), Content::Gone));
         bench.spool.settle_gone(&claim).unwrap();
         bench.assert_nothing_claimed();
         assert_eq!(names(&bench.root().join("rejected")), [name, &format!("{name}.reason")]);
@@ -254,7 +254,7 @@ fn a_refused_file_is_not_opened_to_more_than_before() {
 fn an_empty_leftover_is_cleared_away() {
     let bench = Bench::new();
     let claim = bench.leftover(&[]);
-    assert!(matches!(bench.spool.read(&claim, 10).unwrap(), Content::Gone));
+    assert!(matches!(claim.read(10).unwrap(), Content::Gone));
     bench.spool.settle_gone(&claim).unwrap();
     bench.assert_nothing_claimed();
     for room in ["applied", "rejected"] {
@@ -269,7 +269,7 @@ fn a_full_or_missing_place_loses_nothing() {
     fs::remove_dir(bench.root().join("rejected")).unwrap();
     bench.spool.settle_rejected(&claim, "1:1: no").unwrap_err();
     let claim = bench.spool.leftovers().unwrap().remove(0);
-    assert_eq!(bench.read(&claim), "token");
+    assert_eq!(content(&claim), "token");
     // The next look makes what is missing.
     bench.settled_scan();
     bench.spool.settle_rejected(&claim, "1:1: no").unwrap();
@@ -286,7 +286,7 @@ fn what_cannot_be_removed_is_an_error() {
     fs::create_dir(bench.claimed(claim.id()).join("a.toml.reason")).unwrap();
     bench.spool.settle_rejected(&claim, "1:1: no").unwrap_err();
     bench.spool.settle_applied(&[(&claim, RECEIPT.as_bytes())]).unwrap_err();
-    assert_eq!(bench.read(&claim), "token");
+    assert_eq!(content(&claim), "token");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Judges requests one after the other: who is unknown, which token another has, what has to wait.
 
-use super::{AssignError, Obstacle, token};
+use super::{AssignError, Obstacle};
 use crate::db::assigning::{self, Write};
 use crate::db::{Tx, fingerprints, users};
 use crate::drop_file::{Assignment, Refusal};
@@ -28,7 +28,7 @@ pub(super) struct Judge<'k> {
     pub(super) holders: Holders,
     pub(super) rows: assigning::Rows,
     /// Users of requests that wait.
-    pub(super) waiting: HashSet<i64>,
+    pub(super) waiting_users: HashSet<i64>,
     /// The last write for each user.
     pub(super) writes: BTreeMap<i64, UserWrite>,
 }
@@ -37,14 +37,14 @@ impl Judge<'_> {
     pub(super) fn judge(&mut self, assignments: &[Assignment]) -> Result<Judgement, SealFault> {
         let judgement = self.judgement(assignments)?;
         if matches!(judgement, Judgement::Waits(_)) {
-            self.waiting.extend(assignments.iter().map(|assignment| assignment.telegram_id));
+            self.waiting_users.extend(assignments.iter().map(|assignment| assignment.telegram_id));
         }
         Ok(judgement)
     }
 
     fn judgement(&mut self, assignments: &[Assignment]) -> Result<Judgement, SealFault> {
         let users: HashSet<i64> = assignments.iter().map(|assignment| assignment.telegram_id).collect();
-        if users.iter().any(|user| self.waiting.contains(user)) {
+        if users.iter().any(|user| self.waiting_users.contains(user)) {
             return Ok(Judgement::Waits(Obstacle::Behind));
         }
         let mut refusals = Vec::new();
@@ -53,10 +53,10 @@ impl Judge<'_> {
                 refusals.push((index, Refusal::UnknownUser));
             }
             // A holder who loses it by the same request is none.
-            let Some(token) = token(assignment) else { continue };
+            let Some(token) = assignment.token() else { continue };
             if self.holders.has_other(token, &users) {
                 // The request that waits may take the token from its holder.
-                if self.holders.has_any_of(token, &self.waiting) {
+                if self.holders.has_any_of(token, &self.waiting_users) {
                     return Ok(Judgement::Waits(Obstacle::Behind));
                 }
                 refusals.push((index, Refusal::TokenHeld));
@@ -88,7 +88,7 @@ impl Judge<'_> {
 
     fn write(&self, assignment: &Assignment) -> Result<UserWrite, SealFault> {
         let telegram_id = assignment.telegram_id;
-        let Some(token) = token(assignment) else { return Ok((Write { telegram_id, sealed: None }, None)) };
+        let Some(token) = assignment.token() else { return Ok((Write { telegram_id, sealed: None }, None)) };
         let sealed = Some(self.keyring.seal(token, telegram_id)?);
         Ok((Write { telegram_id, sealed }, Some((telegram_id, self.keyring.fingerprints(token)))))
     }
@@ -117,7 +117,7 @@ impl Holders {
             of_token.keys().flat_map(|token| keyring.fingerprints(token)).map(|(_, one)| one).collect();
         let mut suspects: BTreeSet<i64> =
             fingerprints::holders(tx, &prints).await?.into_values().flatten().collect();
-        suspects.extend(assigning::waiting(tx).await?);
+        suspects.extend(assigning::users_with_changes(tx).await?);
         let any_token = TokenRule::default();
         for chunk in suspects.into_iter().collect::<Vec<_>>().chunks(10_000) {
             for row in users::by_id(tx, chunk).await? {
@@ -156,7 +156,7 @@ impl Holders {
         for holders in self.of_token.values_mut() {
             holders.retain(|holder| !users.contains(holder));
         }
-        for (assignment, token) in assignments.iter().filter_map(|it| Some((it, token(it)?))) {
+        for (assignment, token) in assignments.iter().filter_map(|it| Some((it, it.token()?))) {
             self.of_token.entry(token.clone()).or_default().insert(assignment.telegram_id);
         }
     }

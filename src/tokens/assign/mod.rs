@@ -17,7 +17,7 @@ use crate::db::assigning;
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
 use crate::db::{DbError, Session, Tx, fingerprints};
-use crate::drop_file::{Assignment, Change, Fault, FaultKind, Refusal};
+use crate::drop_file::{Assignment, Fault, FaultKind, Refusal};
 use crate::envelope::{KeyId, SealFault};
 use crate::place::Place;
 use crate::printable;
@@ -113,8 +113,7 @@ struct Receipt<'a> {
 impl<'a> Receipt<'a> {
     fn of(request: &Request<'a>, applied_at: &'a str) -> Self {
         let users = |removed: bool| {
-            let of_kind =
-                request.assignments.iter().filter(|a| matches!(a.change, Change::Remove) == removed);
+            let of_kind = request.assignments.iter().filter(|it| it.token().is_none() == removed);
             of_kind.map(|assignment| assignment.telegram_id).collect()
         };
         Self {
@@ -129,8 +128,8 @@ impl<'a> Receipt<'a> {
     }
 }
 
-/// Puts requests in force, in this order, in one transaction. `waiting` are users of earlier requests that wait: requests
-/// for them wait behind those. Should an earlier attempt with the same claim still be committing, this one waits for it and
+/// Puts requests in force, in this order, in one transaction. `waiting_users` are those of earlier requests that wait:
+/// requests for them wait behind those. Should an earlier attempt with the same claim still be committing, this one waits for it and
 /// fails.
 ///
 /// Returns the outcomes of the first of them, one at least: what would be accepted after one that is refused is left for
@@ -139,20 +138,20 @@ pub(crate) async fn assign(
     session: &mut Session,
     rules: &Rules,
     requests: &[Request<'_>],
-    waiting: &HashSet<i64>,
+    waiting_users: &HashSet<i64>,
 ) -> Result<Vec<Outcome>, AssignError> {
     let tx = session.begin(Purpose::Assign);
     assigning::lock(&tx).await?;
     let users: BTreeSet<i64> =
         requests.iter().flat_map(|request| request.assignments).map(|it| it.telegram_id).collect();
     let rows = assigning::lock_users(&tx, &users.into_iter().collect::<Vec<_>>()).await?;
-    let tokens = requests.iter().flat_map(|request| request.assignments).filter_map(token);
+    let tokens = requests.iter().flat_map(|request| request.assignments).filter_map(Assignment::token);
     let mut judge = Judge {
         keyring: &rules.keyring,
         token_limit: rules.token_limit,
         holders: Holders::of(&tx, rules, tokens).await?,
         rows,
-        waiting: waiting.clone(),
+        waiting_users: waiting_users.clone(),
         writes: BTreeMap::new(),
     };
     let at = assigning::now(&tx).await?;
@@ -245,13 +244,6 @@ pub(crate) async fn objections(
     })
 }
 
-fn token(assignment: &Assignment) -> Option<&Token> {
-    match &assignment.change {
-        Change::Set(token) => Some(token),
-        Change::Remove => None,
-    }
-}
-
 /// For the history.
 fn entries<'r>(request: &'r Request<'_>) -> impl Iterator<Item = Entry> + use<'r> {
     let Author { via, by, file } = request.author;
@@ -260,7 +252,7 @@ fn entries<'r>(request: &'r Request<'_>) -> impl Iterator<Item = Entry> + use<'r
         file: file.map(str::to_owned),
         ..Entry::new(
             assignment.telegram_id,
-            if token(assignment).is_some() { Action::Set } else { Action::Removed },
+            if assignment.token().is_some() { Action::Set } else { Action::Removed },
             via,
         )
     })
