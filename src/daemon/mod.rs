@@ -30,7 +30,9 @@ use tokio::sync::watch;
 
 /// How long the way out may take: half of it for links, then half for the spool.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
-/// How long a database may be silent in the middle of a piece of work; longer than any statement is allowed to take.
+/// How long a piece of work may take in all: connecting, a batch of files, a statement of the listening session. Then the
+/// database counts as silent. It is less than the watchdog waits for, and more than the server allows a statement that
+/// assigns (40 s) or listens (5 s); one that only looks, which the server allows 60 s, is given up here first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(45);
 
 /// Why the daemon could not start.
@@ -156,10 +158,6 @@ impl Shared {
         Ok(verified.facts)
     }
 
-    fn waits_for_portal(&self) -> bool {
-        self.other_portal.load(Ordering::Relaxed)
-    }
-
     /// Says, once each time, whether links follow other `[portal]` settings than this daemon's.
     fn other_portal(&self, other: bool) {
         if self.other_portal.swap(other, Ordering::Relaxed) == other {
@@ -212,7 +210,7 @@ impl Shared {
             last_write_at: self.progress.last_write(),
             reconnects: self.connection.made.load(Ordering::Relaxed).saturating_sub(1),
             next_audit_in: self.next_audit_in(),
-            other_portal: self.waits_for_portal(),
+            other_portal: self.other_portal.load(Ordering::Relaxed),
         }
     }
 

@@ -6,6 +6,13 @@ use crate::envelope::{Fingerprint, KeyId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio_postgres::types::Type;
 
+/// Until when the fingerprint of a token is kept that goes now.
+macro_rules! kept_until {
+    () => {
+        "now() + interval '30 days'"
+    };
+}
+
 /// Records the tokens that these users have, by their fingerprints under every key of the ring. Those of the tokens that
 /// they had before are kept for 30 days: links may still carry them.
 pub(crate) async fn put(tx: &Tx<'_>, of: &[(i64, Vec<(KeyId, Fingerprint)>)]) -> Result<(), DbError> {
@@ -19,14 +26,18 @@ pub(crate) async fn put(tx: &Tx<'_>, of: &[(i64, Vec<(KeyId, Fingerprint)>)]) ->
     let keys: Vec<&str> = rows.iter().map(|(_, key, _)| key.as_str()).collect();
     let values: Vec<&[u8]> = rows.iter().map(|(_, _, one)| &one[..]).collect();
     tx.execute(
-        "with new as materialized (select n.* from unnest($1, $2, $3) n(u, k, f)),
+        concat!(
+            "with new as materialized (select n.* from unnest($1, $2, $3) n(u, k, f)),
               old as (
-                 update relinkd.fingerprint f set until = now() + interval '30 days'
+                 update relinkd.fingerprint f set until = ",
+            kept_until!(),
+            "
                   where f.telegram_id = any ($1) and f.until is null
                     and not exists (select from new n where n.u = f.telegram_id and n.k = f.key_id and n.f = f.fingerprint))
          insert into relinkd.fingerprint (telegram_id, key_id, fingerprint)
          select n.u, n.k, n.f from new n order by 1, 2, 3
-         on conflict (telegram_id, key_id, fingerprint) do update set until = null",
+         on conflict (telegram_id, key_id, fingerprint) do update set until = null"
+        ),
         &[(&users, Type::INT8_ARRAY), (&keys, Type::TEXT_ARRAY), (&values, Type::BYTEA_ARRAY)],
     )
     .await
@@ -35,8 +46,11 @@ pub(crate) async fn put(tx: &Tx<'_>, of: &[(i64, Vec<(KeyId, Fingerprint)>)]) ->
 /// These users have no token any more, and no link of theirs carries one: their fingerprints are kept for 30 days.
 pub(crate) async fn expire(tx: &Tx<'_>, users: &[i64]) -> Result<(), DbError> {
     tx.execute(
-        "update relinkd.fingerprint set until = now() + interval '30 days'
-          where telegram_id = any ($1) and until is null",
+        concat!(
+            "update relinkd.fingerprint set until = ",
+            kept_until!(),
+            " where telegram_id = any ($1) and until is null"
+        ),
         &[(&users, Type::INT8_ARRAY)],
     )
     .await

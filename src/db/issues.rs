@@ -251,10 +251,12 @@ pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<Is
 }
 
 /// About how many issues there are, as the server's statistics say.
-pub(crate) async fn about_how_many(tx: &Tx<'_>) -> Result<f64, DbError> {
-    let sql = "select coalesce(max(c.reltuples), 0)::float8 from relinkd.bound b
+pub(crate) async fn about_how_many(tx: &Tx<'_>) -> Result<usize, DbError> {
+    let sql = "select coalesce(max(c.reltuples), 0)::int8 from relinkd.bound b
                  join pg_class c on c.oid = b.table_id where b.part = 'issues.id'";
-    Ok(tx.query_one(sql, &[]).await?.get(0))
+    let known: i64 = tx.query_one(sql, &[]).await?.get(0);
+    // -1 stands for a table without statistics.
+    Ok(usize::try_from(known).unwrap_or(0))
 }
 
 fn issue_row(row: &Row) -> IssueRow {

@@ -25,10 +25,19 @@ use tokio_postgres::{Client, Error, Row, Statement};
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The path by which names in our statements are resolved: Postgres' own objects, whoever planted others.
-const OUR_PATH: &str = "set local search_path = pg_catalog, pg_temp";
+macro_rules! our_path {
+    () => {
+        "search_path = pg_catalog, pg_temp"
+    };
+}
+
+const OUR_PATH: &str = concat!("set local ", our_path!());
 /// First in the transaction of a single statement, whatever the role or the database would set.
-const ALONE: &str = "begin; set local search_path = pg_catalog, pg_temp; \
-                     set local statement_timeout = '60s'; set local lock_timeout = '5s'";
+const ALONE: &str = concat!(
+    "begin; set local ",
+    our_path!(),
+    "; set local statement_timeout = '60s'; set local lock_timeout = '5s'"
+);
 /// The role's own path, under which the bot's triggers and constraints run when a row of the bot's is written.
 const BOTS_PATH: &str = "set local search_path to default";
 /// The bot, which may wait for one of these rows, looks for a deadlock after a second (`deadlock_timeout`), and would be its
@@ -76,7 +85,7 @@ impl Purpose {
             // Every access is by key, however stale the statistics are: no scan of a whole table. Limits are short, for
             // the bot waits for rows that such a transaction has written.
             Self::Relink => &[
-                "search_path = pg_catalog, pg_temp",
+                our_path!(),
                 "plan_cache_mode = force_generic_plan",
                 "enable_seqscan = off",
                 "enable_hashjoin = off",
@@ -91,7 +100,7 @@ impl Purpose {
                 "client_connection_check_interval = '2s'",
             ],
             Self::Assign => &[
-                "search_path = pg_catalog, pg_temp",
+                our_path!(),
                 "plan_cache_mode = force_generic_plan",
                 "relinkd.assigning = 'on'",
                 "statement_timeout = '40s'",
@@ -100,7 +109,7 @@ impl Purpose {
                 "client_connection_check_interval = '2s'",
             ],
             Self::Read => &[
-                "search_path = pg_catalog, pg_temp",
+                our_path!(),
                 "plan_cache_mode = force_generic_plan",
                 "transaction_read_only = on",
                 "jit = off",
@@ -109,7 +118,7 @@ impl Purpose {
                 "idle_in_transaction_session_timeout = '60s'",
             ],
             Self::Listen => &[
-                "search_path = pg_catalog, pg_temp",
+                our_path!(),
                 "plan_cache_mode = force_generic_plan",
                 "enable_seqscan = off",
                 // What it writes is where it is: that waits for no standby.

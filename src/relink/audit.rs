@@ -38,9 +38,9 @@ pub(crate) async fn audit(
         .into_iter()
         .map(|(user, issue, _)| (user, issue))
         .collect();
-    let mut rest = Rest::of(interval, pages(session).await?);
-    let users = audit_users(session, rules, &known, &mut rest).await?;
-    let links = audit_links(session, rules, &known, &mut rest).await?;
+    let mut pauses = Pauses::of(interval, pages(session).await?);
+    let users = audit_users(session, rules, &known, &mut pauses).await?;
+    let links = audit_links(session, rules, &known, &mut pauses).await?;
     let found = Discrepancies { links, users };
     fingerprints::forget_expired(session).await?;
     schema::audit_finished(session, found.links + found.users).await?;
@@ -48,12 +48,12 @@ pub(crate) async fn audit(
 }
 
 /// The pauses between pages.
-struct Rest {
+struct Pauses {
     longest: Duration,
     since: Instant,
 }
 
-impl Rest {
+impl Pauses {
     fn of(interval: Duration, pages: u32) -> Self {
         Self { longest: interval / 2 / pages.max(1), since: Instant::now() }
     }
@@ -73,15 +73,15 @@ async fn pages(session: &mut Session) -> Result<u32, RelinkError> {
     let tx = session.begin(Purpose::Read);
     let rows = issues::about_how_many(&tx).await?;
     tx.commit().await?;
-    // Statistics may be missing; a tenth more pages than they say cost nothing.
-    Ok(Duration::from_secs_f64((rows / 1_000.0).clamp(10.0, 1e9)).as_secs().try_into().unwrap_or(u32::MAX))
+    // Statistics may be missing or old: twice as many pages as they say, and ten at the least, cost nothing.
+    Ok(u32::try_from(2 * rows / PAGE).unwrap_or(u32::MAX).max(10))
 }
 
 async fn audit_users(
     session: &mut Session,
     rules: &Rules,
     known: &HashSet<(i64, Option<i64>)>,
-    rest: &mut Rest,
+    pauses: &mut Pauses,
 ) -> Result<usize, RelinkError> {
     let mut found = 0;
     let mut cursor = Cursor::with_pages_of(PAGE);
@@ -99,7 +99,7 @@ async fn audit_users(
             .map(|(id, _)| Change::of_user(id))
             .collect();
         found += queue(session, stale).await?;
-        rest.take().await;
+        pauses.take().await;
     }
     Ok(found)
 }
@@ -108,7 +108,7 @@ async fn audit_links(
     session: &mut Session,
     rules: &Rules,
     known: &HashSet<(i64, Option<i64>)>,
-    rest: &mut Rest,
+    pauses: &mut Pauses,
 ) -> Result<usize, RelinkError> {
     let mut found = 0;
     let mut preview = Preview::of_everybody();
@@ -122,7 +122,7 @@ async fn audit_links(
             .map(|(user, issue)| Change::of_issue(user, issue))
             .collect();
         found += queue(session, wrong).await?;
-        rest.take().await;
+        pauses.take().await;
     }
     Ok(found)
 }
@@ -151,11 +151,11 @@ mod tests {
     #[test]
     fn an_audit_works_a_twentieth_of_the_time_and_still_ends_within_its_interval() {
         let page = Duration::from_millis(20);
-        let easy = Rest::of(Duration::from_secs(3_600), 1_000);
+        let easy = Pauses::of(Duration::from_secs(3_600), 1_000);
         assert_eq!(easy.after(page), page * 19);
         // 5 million links within an hour, whatever a page takes.
         for took in [page, Duration::from_secs(1)] {
-            let many = Rest::of(Duration::from_secs(3_600), 5_000);
+            let many = Pauses::of(Duration::from_secs(3_600), 5_000);
             assert!(many.after(took) * 5_000 <= Duration::from_secs(1_800));
         }
     }

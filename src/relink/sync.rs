@@ -32,7 +32,7 @@ pub(crate) async fn about_how_many_links(session: &mut Session) -> Result<usize,
     let tx = session.begin(Purpose::Read);
     let links = issues::about_how_many(&tx).await?;
     tx.commit().await?;
-    Ok(usize::try_from(Duration::from_secs_f64(links.clamp(0.0, 1e12)).as_secs()).unwrap_or(usize::MAX))
+    Ok(links)
 }
 
 /// Brings all links, or those of these users, into form. `heard` is told of each step.
@@ -76,17 +76,11 @@ pub(crate) async fn sync(
         }
         asked = Instant::now();
         let rest = changes::rest(session, users, started).await?;
-        if !rest.everybody && rest.waiting.is_empty() {
+        let done = !rest.everybody && rest.waiting.is_empty();
+        if done || progress.elapsed() > PATIENCE {
+            let held = "another session holds the user or a row of theirs".to_owned();
             synced.left.extend(rest.set_aside.into_iter().map(|(user, _, reason)| (user, reason)));
-            return Ok(synced);
-        }
-        if progress.elapsed() > PATIENCE {
-            synced.left.extend(rest.set_aside.into_iter().map(|(user, _, reason)| (user, reason)));
-            synced.left.extend(
-                rest.waiting
-                    .into_iter()
-                    .map(|user| (user, "another session holds the user or a row of theirs".to_owned())),
-            );
+            synced.left.extend(rest.waiting.into_iter().map(|user| (user, held.clone())));
             return Ok(synced);
         }
         if !idle {
