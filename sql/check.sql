@@ -8,8 +8,8 @@
 -- `regclass` wants USAGE on their schema. What belongs to others is not read.
 --
 -- What Rust knows arrives in settings: the names (as in sql/schema.sql), relinkd.known_version (of the schema),
--- relinkd.sealed_length (of the longest sealed token), relinkd.endpoint. In the last column {install}, {edit}, {status},
--- {start} and {reload} stand for these steps as they are typed on this machine.
+-- relinkd.sealed_length (of the longest sealed token), relinkd.endpoint. In the last column {install} and {edit} stand
+-- for steps that depend on the configuration.
 
 -- == admin
 -- Who can install: the owner of schema relinkd, else of the bot's tables.
@@ -179,7 +179,7 @@ select f.id, f.severity, f.what, f.mend from (
     select 2, 'triggers', 'ok', format('triggers %s/%1$s: in place and enabled', count(*)), null
       from trigger_state t having bool_and(t.state = 'sound')
     union all
-    select 3, 'daemon', 'warning', 'no daemon is at work: nothing is brought into links', '{start}'
+    select 3, 'daemon', 'warning', 'no daemon is at work: nothing is brought into links', 'systemctl start relinkd'
      where not exists (select from daemon)
     union all
     select 4, case when bool_or(d.mode = 'listen') then 'listening daemon' else 'daemon' end, 'ok',
@@ -187,10 +187,10 @@ select f.id, f.severity, f.what, f.mend from (
       from daemon d having count(*) > 0
     union all
     select 5, 'portal', 'warning',
-           'the configuration of a daemon has another [portal] than the one that links follow: that daemon waits for a reload', '{reload}'
+           'the configuration of a daemon has another [portal] than the one that links follow: that daemon waits for a reload', 'systemctl reload relinkd'
       from daemon d where d.other_portal
     union all
-    select 6, 'files', 'warning', format('a daemon''s drop files wait: %s', d.files_wait), '{status}'
+    select 6, 'files', 'warning', format('a daemon''s drop files wait: %s', d.files_wait), 'relinkd status'
       from daemon d where d.files_wait is not null
     union all
     select 7, 'dead rows', 'warning',

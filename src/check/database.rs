@@ -1,7 +1,7 @@
 //! The database: what `sql/check.sql` finds there, then what only a session can try: tokens, notifications, and whether
 //! as many sessions come about as the daemon needs.
 
-use super::{Commands, Report, Severity, tokens};
+use super::{Commands, Report, Severity, install, tokens};
 use crate::config::{Database, FileSource, Tables};
 use crate::db::connect::SessionKind;
 use crate::db::findings::{self, Found};
@@ -19,7 +19,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 
 /// What is looked at.
 pub(crate) struct Subject<'a> {
-    /// How commands are typed.
+    /// The steps that depend on the configuration.
     pub commands: &'a Commands<'a>,
     /// Where the database is.
     pub database: &'a Database,
@@ -58,8 +58,7 @@ impl Subject<'_> {
         let seen = self.catalog(report, &mut session).await?;
         let looked_at = seen.tokens && (self.keyring.is_some() || self.keyring_is_gone);
         if let (true, Some(rule)) = (looked_at, self.rule) {
-            tokens::tokens(report, &mut session, self.commands, self.keyring, self.keyring_source, rule)
-                .await?;
+            tokens::tokens(report, &mut session, self.keyring, self.keyring_source, rule).await?;
         }
         self.sessions(report, &connector, &session, seen.listening_daemon).await
     }
@@ -101,17 +100,12 @@ impl Subject<'_> {
         Ok(Seen { tokens: readable && !superuser, listening_daemon })
     }
 
-    /// Adds findings, their steps as they are typed here. Returns whether one of them is a fault.
+    /// Adds findings, with their steps. Returns whether one of them is a fault.
     fn add(&self, report: &mut Report, install: &str, found: Vec<Found>) -> bool {
         let mut faulty = false;
         for Found { severity, what, mend, .. } in found {
-            let mend = mend.map(|mend| {
-                mend.replace("{install}", install)
-                    .replace("{edit}", &self.commands.edit())
-                    .replace("{status}", &self.commands.relinkd("status"))
-                    .replace("{start}", &format!("systemctl start {}", self.commands.unit()))
-                    .replace("{reload}", &format!("systemctl reload {}", self.commands.unit()))
-            });
+            let mend =
+                mend.map(|mend| mend.replace("{install}", install).replace("{edit}", &self.commands.edit()));
             let severity = match &*severity {
                 "ok" => Severity::Ok,
                 "warning" => Severity::Warning,
@@ -184,7 +178,7 @@ impl Subject<'_> {
     }
 
     fn install(&self, owner: Option<&str>) -> String {
-        self.commands.install(self.database, owner.unwrap_or("postgres"))
+        install(self.database, owner.unwrap_or("postgres"))
     }
 
     /// The step after an error; where only a person can judge, the one that shows more, with advice.
@@ -211,12 +205,17 @@ impl Subject<'_> {
                     "{edit} # a pooler in statement mode cannot serve relinkd: let database.url name the server itself"
                 )
             }
-            None if matches!(error, DbError::Connect { .. }) => {
+            None if is_out_of_reach(error) => {
                 format!("systemctl start postgresql # or docker start; if it runs: {edit}")
             }
             _ => format!("{edit}{advice}"),
         }
     }
+}
+
+/// Whether nothing that speaks as Postgres does answers there.
+fn is_out_of_reach(error: &DbError) -> bool {
+    matches!(error, DbError::Connect { cause: NoConnection::Silence(_) | NoConnection::Network(_), .. })
 }
 
 async fn within<T>(connecting: impl Future<Output = Result<T, DbError>>) -> Result<T, String> {

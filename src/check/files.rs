@@ -128,21 +128,20 @@ pub(crate) fn keyring(
 /// says which; none where nobody could look.
 pub(crate) fn no_keyring(
     report: &mut Report,
-    commands: &Commands<'_>,
     source: &FileSource,
     error: &KeyringError,
     keys_needed: Option<&[&str]>,
 ) {
     let mend = match (error, error.mend()) {
-        _ if source.is_credential() => mend_keyring(commands, error, source),
+        _ if source.is_credential() => mend_keyring(error, source),
         (KeyringError::Absent(_), _) if keys_needed.is_some_and(<[_]>::is_empty) => {
-            commands.relinkd("key generate")
+            "relinkd key generate".to_owned()
         }
         (KeyringError::Absent(path), _) if keys_needed.is_some() => {
             bring_back(&shell_word(&path.to_string_lossy()))
         }
         (_, Some(mend)) => mend,
-        (_, None) => mend_keyring(commands, error, source),
+        (_, None) => mend_keyring(error, source),
     };
     match (error, keys_needed) {
         (KeyringError::Absent(_), Some(keys @ [_, ..])) => {
@@ -153,13 +152,11 @@ pub(crate) fn no_keyring(
     }
 }
 
-fn mend_keyring(commands: &Commands<'_>, error: &KeyringError, source: &FileSource) -> String {
+fn mend_keyring(error: &KeyringError, source: &FileSource) -> String {
     let path = shell_word(&place(source));
     match error {
-        KeyringError::Credential(_) => format!("{} # as root", commands.relinkd("check")),
-        _ if source.is_credential() => {
-            format!("systemctl cat {} # see LoadCredential= there", commands.unit())
-        }
+        KeyringError::Credential(_) => "relinkd check # as root".to_owned(),
+        _ if source.is_credential() => "systemctl cat relinkd # see LoadCredential= there".to_owned(),
         KeyringError::Content { .. } => format!("editor {path}"),
         KeyringError::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             format!("chown root:relinkd {path}; chmod 0640 {path}")

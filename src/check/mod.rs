@@ -9,7 +9,7 @@ mod tokens;
 pub(crate) use database::Subject;
 pub(crate) use files::{config, keyring, no_keyring, readable, spool};
 
-use crate::config::{self, Database, Endpoint, Host};
+use crate::config::{Database, Endpoint, Host};
 use crate::keyring_file::shell_word;
 use crate::printable::Printable;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
@@ -133,59 +133,38 @@ fn as_root(mend: String) -> String {
     }
 }
 
-/// How commands are typed here: those of relinkd for this configuration.
+/// The steps that depend on the configuration and on who takes them. Those of relinkd's are named plainly, as in every
+/// message ([`crate::config::typed`]).
 #[derive(Debug)]
 pub(crate) struct Commands<'a> {
     /// The configuration.
     pub config: &'a Path,
-    /// Whether it has to be named: it was, on the command line.
-    pub named: bool,
     /// Whether this is neither root nor the owner of the configuration.
     pub root_needed: bool,
 }
 
 impl<'a> Commands<'a> {
     /// For this configuration, typed by whoever runs this process.
-    pub(crate) fn new(config: &'a Path, named: bool) -> Self {
+    pub(crate) fn new(config: &'a Path) -> Self {
         let user = nix::unistd::geteuid();
         let owner = fs::metadata(config).map_or(0, |metadata| metadata.uid());
-        Self { config, named, root_needed: !user.is_root() && user.as_raw() != owner }
-    }
-
-    /// A command of relinkd's.
-    pub(crate) fn relinkd(&self, command: &str) -> String {
-        if self.named {
-            format!("relinkd --config {} {command}", self.config_word())
-        } else {
-            format!("relinkd {command}")
-        }
+        Self { config, root_needed: !user.is_root() && user.as_raw() != owner }
     }
 
     /// Changing the configuration, and seeing whether that was right.
     pub(crate) fn edit(&self) -> String {
-        format!("editor {} && {}", self.config_word(), self.relinkd("check"))
+        format!("editor {} && relinkd check", shell_word(&self.config.to_string_lossy()))
     }
+}
 
-    /// The unit that runs with this configuration.
-    pub(crate) fn unit(&self) -> String {
-        config::unit(self.config)
+/// `install`, by this role: the owner of the tables, or a superuser.
+pub(crate) fn install(database: &Database, admin: &str) -> String {
+    if admin == database.user {
+        return "relinkd install".to_owned();
     }
-
-    /// `install`, by this role: the owner of the tables, or a superuser.
-    pub(crate) fn install(&self, database: &Database, admin: &str) -> String {
-        if admin == database.user {
-            return self.relinkd("install");
-        }
-        let url = database
-            .hosts
-            .first()
-            .map_or_else(String::new, |endpoint| url(endpoint, admin, &database.dbname));
-        self.relinkd(&format!("install --admin-url {}", shell_word(&url)))
-    }
-
-    fn config_word(&self) -> String {
-        shell_word(&self.config.to_string_lossy())
-    }
+    let url =
+        database.hosts.first().map_or_else(String::new, |endpoint| url(endpoint, admin, &database.dbname));
+    format!("relinkd install --admin-url {}", shell_word(&url))
 }
 
 /// A database as a URI (Postgres manual, 34.1.1.2).
@@ -211,21 +190,9 @@ fn escaped(text: &str) -> PercentEncode<'_> {
 mod tests {
     use super::*;
 
-    fn commands(config: &str, named: bool) -> Commands<'_> {
-        Commands { config: Path::new(config), named, root_needed: false }
-    }
-
-    #[test]
-    fn the_unit_is_the_one_of_this_configuration() {
-        assert_eq!(commands("/etc/relinkd/config.toml", false).unit(), "relinkd");
-        assert_eq!(commands("/etc/relinkd/shop.toml", true).unit(), "relinkd@shop");
-        assert_eq!(commands("/srv/shop.toml", true).unit(), "relinkd");
-    }
-
     #[test]
     fn whoever_is_not_root_is_told_what_only_root_may_do() {
-        let mut commands = commands("/etc/relinkd/config.toml", false);
-        commands.root_needed = true;
+        let commands = Commands { config: Path::new("/etc/relinkd/config.toml"), root_needed: true };
         let mut report = Report::new(Group::Database, &commands);
         for mend in [
             "chmod o= /a; chgrp relinkd /a",
@@ -256,8 +223,7 @@ mod tests {
 
     #[test]
     fn the_install_command_names_the_server_and_the_admin() {
-        let commands = commands("/etc/relinkd/config.toml", false);
-        let install = |url: &str, admin: &str| commands.install(&Database::parse(url).unwrap(), admin);
+        let install = |url: &str, admin: &str| super::install(&Database::parse(url).unwrap(), admin);
         assert_eq!(install("postgresql://relinkd@localhost:5433/bot", "relinkd"), "relinkd install");
         assert_eq!(
             install("postgresql://relinkd@localhost:5433/bot", "okdesk_user"),
@@ -267,11 +233,5 @@ mod tests {
             install("host=/run/postgresql user=relinkd dbname='my bot'", "the owner"),
             "relinkd install --admin-url 'postgresql://the%20owner@/my%20bot?host=/run/postgresql&port=5432'"
         );
-    }
-
-    #[test]
-    fn a_configuration_that_was_named_is_named_again() {
-        let commands = commands("/srv/my bot.toml", true);
-        assert_eq!(commands.relinkd("install"), "relinkd --config '/srv/my bot.toml' install");
     }
 }

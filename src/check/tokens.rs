@@ -1,6 +1,6 @@
 //! The tokens as they stand: sealed ones whose key is missing, unusable ones, those of two users.
 
-use super::{Commands, Report};
+use super::Report;
 use crate::config::FileSource;
 use crate::db::{DbError, Session};
 use crate::envelope::Keyring;
@@ -16,7 +16,6 @@ const NAMED: usize = 20;
 pub(super) async fn tokens(
     report: &mut Report,
     session: &mut Session,
-    commands: &Commands<'_>,
     keyring: Option<&Keyring>,
     source: Option<&FileSource>,
     rule: &TokenRule,
@@ -47,14 +46,14 @@ pub(super) async fn tokens(
     for (reason, users) in &reasons {
         report.warning(
             format!("the token column holds no usable token ({reason}) for {}", listed(users)),
-            commands.relinkd(&format!("token set {}", users[0])),
+            format!("relinkd token set {}", users[0]),
         );
     }
     let shared: Vec<i64> = stats.duplicated.into_iter().collect();
     if let Some(last) = shared.last() {
         report.warning(
             format!("users who share their token with another: {}", listed(&shared)),
-            commands.relinkd(&format!("token set {last}")),
+            format!("relinkd token set {last}"),
         );
     }
     if !missing && keyring.is_some() && reasons.is_empty() && shared.is_empty() {

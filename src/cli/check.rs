@@ -14,8 +14,8 @@ use crate::telemetry;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub(super) fn run(config: &Path, args: &CheckArgs, named: bool, quiet: bool) -> Result<Exit, Failure> {
-    let commands = Commands::new(config, named);
+pub(super) fn run(config: &Path, args: &CheckArgs, quiet: bool) -> Result<Exit, Failure> {
+    let commands = Commands::new(config);
     let (mut parts, fault) = config::load_parts(config);
     let mut screen = Screen {
         colour: output::has_colour(),
@@ -79,14 +79,14 @@ fn files(
                 }
             }
             Ok(None) => {}
-            Err(failure) => spool.fault(failure.cause.as_str(), commands.relinkd("check")),
+            Err(failure) => spool.fault(failure.cause.as_str(), "relinkd check"),
         }
         check::spool(&mut spool, commands, directory);
     }
     if let (Some(source), Some(Err(error))) = (&source, &keyring) {
         let keys = if offline { None } else { keys_needed(parts, error)? };
         let keys: Option<Vec<&str>> = keys.as_ref().map(|keys| keys.keys().map(String::as_str).collect());
-        check::no_keyring(&mut report, commands, source, error, keys.as_deref());
+        check::no_keyring(&mut report, source, error, keys.as_deref());
     }
     screen.show(config);
     screen.show(report);
@@ -141,7 +141,7 @@ impl Screen {
             output::line(format!("{priority}           {more}"));
         }
         if let Some(mend) = &finding.mend {
-            output::line(format!("{priority}           mend: {mend}"));
+            output::line(format!("{priority}           mend: {}", config::typed(mend.as_str())));
         }
     }
 }

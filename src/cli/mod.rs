@@ -90,7 +90,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         (false, _) => LevelFilter::Trace,
     });
     let exit = match cli.command {
-        Command::Check(args) => check::run(&config, &args, named, cli.quiet),
+        Command::Check(args) => check::run(&config, &args, cli.quiet),
         Command::Run => run::run(&config),
         Command::Install(args) => install::run(&config, &args, cli.quiet),
         Command::Uninstall(args) => uninstall::run(&config, &args),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -371,6 +372,26 @@ fn a_server_that_is_not_there_read_only_or_refuses_is_a_fault() {
         .admin()
         .execute(&format!("alter database {} set default_transaction_read_only = on", bench.db.name()));
     check(&bench, &[]).exits(5).finding("fault", "is read-only");
+}
+
+#[test]
+fn a_server_without_the_tls_that_is_asked_for_need_not_be_started() {
+    let bench = sound();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            client.read_exact(&mut [0; 8]).unwrap();
+            client.write_all(b"N").unwrap();
+        }
+    });
+    bench
+        .set("database.url", &quoted(&format!("host=127.0.0.1 port={port} user=r dbname=d sslmode=require")));
+    let said = check(&bench, &[]).exits(5);
+    let mend = said.mend("fault", "cannot connect");
+    assert!(mend.contains("editor") && mend.contains("see sslmode"), "{mend}");
+    assert!(!mend.contains("systemctl"), "{mend}");
 }
 
 #[test]
