@@ -46,11 +46,13 @@ begin
             values (relinkd.user_id(old), relinkd.user_in_plaintext(old), relinkd.user_sealed(old),
                     pg_catalog.starts_with(pg_catalog.current_setting('relinkd.assigning', true), 'on'));
     end if;
-    if relinkd.user_id(new) is not null and relinkd.user_gains(old, new) then
+    if relinkd.user_id(new) is not null and relinkd.user_has_value(new) then
         insert into relinkd.change (telegram_id, assigned)
             values (relinkd.user_id(new), pg_catalog.starts_with(pg_catalog.current_setting('relinkd.assigning', true), 'on'));
     end if;
-    if not pg_catalog.pg_try_advisory_xact_lock_shared(1919249515, 0) then perform pg_catalog.pg_notify('relinkd', ''); end if;
+    if found then   -- by either of the two
+        if not pg_catalog.pg_try_advisory_xact_lock_shared(1919249515, 0) then perform pg_catalog.pg_notify('relinkd', ''); end if;
+    end if;
     return null;
 end $body$;
 
@@ -234,8 +236,6 @@ begin
         create function relinkd.user_loses(a %1$s, b %1$s) returns boolean language sql immutable
             begin atomic select relinkd.user_has_value(a)
                 and (relinkd.user_id(a) is distinct from relinkd.user_id(b) or not relinkd.user_has_value(b)); end;
-        create function relinkd.user_gains(a %1$s, b %1$s) returns boolean language sql immutable
-            begin atomic select relinkd.user_has_value(b); end;
         create view relinkd.bot_user as
             select u.%2$I as telegram_id, u.%3$I as portal_token, u.xmin as version, u.ctid as place from %1$s u;
         $f$, users::regclass, m.users_telegram_id, m.users_portal_token);

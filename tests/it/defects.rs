@@ -53,17 +53,31 @@ fn trigger_on_links(bench: &Bench, when: &str, body: &str) {
     ));
 }
 
-/// Whether a write of the bot's rings: a session that listens hears its own notification at once.
+/// Whether a write of the bot's to a link rings.
 fn rings(bench: &Bench) -> bool {
+    write_rings(bench, "update issues set okdesk_url = okdesk_url || '#' where id = 1")
+}
+
+/// Whether this write of the bot's rings: a session that listens hears its own notification at once.
+fn write_rings(bench: &Bench, write: &str) -> bool {
     let output = Command::new("psql")
         .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", "listen relinkd"])
-        .args(["-c", "update issues set okdesk_url = okdesk_url || '#' where id = 1"])
+        .args(["-c", write])
         .arg(bench.db.url(BOT))
         .stdin(Stdio::null())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).contains("Asynchronous notification")
+}
+
+#[test]
+fn a_token_that_stays_missing_rings_nobody() {
+    let bench = installed(&[ALICE]);
+    let sleeper = bench.db.connect_as("postgres").unwrap();
+    sleeper.execute("select pg_advisory_lock(1919249515, 0)");
+    assert!(rings(&bench), "somebody sleeps");
+    assert!(!write_rings(&bench, "update users set portal_token = ''"));
 }
 
 #[test]
