@@ -1,7 +1,7 @@
 //! What may be typed: commands, arguments, and what their help says.
 
 use super::health::HealthArgs;
-use super::{explain, import, manual};
+use super::{Exit, explain, import, manual};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,21 +47,8 @@ pub struct Cli {
 /// Above the options that every command has.
 const GLOBAL: &str = "Global options";
 
-/// What the exit statuses mean, from 0 on.
-pub(in crate::cli) const EXIT_STATUS: [&str; 8] = [
-    "done",
-    "failed, or refused",
-    "wrong usage",
-    "--dry-run found changes",
-    "configuration",
-    "database",
-    "key",
-    "done in part",
-];
-
 fn exit_status_help() -> String {
-    let lines: Vec<String> =
-        EXIT_STATUS.iter().enumerate().map(|(status, meaning)| format!("  {status}  {meaning}")).collect();
+    let lines = Exit::OF_COMMANDS.map(Exit::status).map(|(status, meaning)| format!("  {status}  {meaning}"));
     format!("Examples:\n  relinkd check\n  relinkd status\n\nExit status:\n{}", lines.join("\n"))
 }
 
@@ -227,6 +214,14 @@ pub(crate) struct UninstallArgs {
     pub force: bool,
 }
 
+/// Whose token.
+#[derive(Debug, Args)]
+pub(crate) struct IdArg {
+    /// The user's `telegram_id`
+    #[arg(value_name = "ID", value_hint = ValueHint::Other, allow_negative_numbers = true)]
+    pub id: i64,
+}
+
 /// The `token` commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -238,9 +233,8 @@ pub(crate) enum TokenCommand {
         after_help = "Examples:\n  relinkd token set 413129274\n  relinkd token set 413129274 < token.txt"
     )]
     Set {
-        /// The user's `telegram_id`
-        #[arg(value_name = "ID", value_hint = ValueHint::Other, allow_negative_numbers = true)]
-        id: i64,
+        #[command(flatten)]
+        id: IdArg,
         /// Do not wait for the daemon
         #[arg(long)]
         no_wait: bool,
@@ -253,9 +247,8 @@ pub(crate) enum TokenCommand {
         after_help = "Examples:\n  relinkd token show 413129274\n  relinkd token show 413129274 --reveal"
     )]
     Show {
-        /// The user's `telegram_id`
-        #[arg(value_name = "ID", value_hint = ValueHint::Other, allow_negative_numbers = true)]
-        id: i64,
+        #[command(flatten)]
+        id: IdArg,
         /// Show all of it
         #[arg(long)]
         reveal: bool,
@@ -281,9 +274,8 @@ pub(crate) enum TokenCommand {
     /// Remove a user's token; their links become plain
     #[command(after_help = "Example:\n  relinkd token remove 413129274")]
     Remove {
-        /// The user's `telegram_id`
-        #[arg(value_name = "ID", value_hint = ValueHint::Other, allow_negative_numbers = true)]
-        id: i64,
+        #[command(flatten)]
+        id: IdArg,
         /// Do not wait for the daemon
         #[arg(long)]
         no_wait: bool,
@@ -386,6 +378,14 @@ pub(crate) enum SpoolCommand {
     },
 }
 
+/// Whether the daemon is told of a key.
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArg {
+    /// Have a running daemon read the keyring again: systemctl reload
+    #[arg(long)]
+    pub reload: bool,
+}
+
 /// The `key` commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
@@ -402,9 +402,8 @@ pub(crate) enum KeyCommand {
         /// Do not look into the database
         #[arg(long)]
         offline: bool,
-        /// Have a running daemon read the keyring again: systemctl reload
-        #[arg(long)]
-        reload: bool,
+        #[command(flatten)]
+        reload: ReloadArg,
     },
     /// List the keys, never the keys themselves
     #[command(after_help = "Example:\n  relinkd key list")]
@@ -415,9 +414,8 @@ pub(crate) enum KeyCommand {
         /// The key's id
         #[arg(value_name = "KID", value_hint = ValueHint::Other)]
         id: String,
-        /// Have a running daemon read the keyring again: systemctl reload
-        #[arg(long)]
-        reload: bool,
+        #[command(flatten)]
+        reload: ReloadArg,
     },
     /// Move a key under the retired ones: it opens, and never seals
     #[command(after_help = "Examples:\n  relinkd key retire k2026a\n  relinkd key retire k2026a --destroy")]
@@ -428,8 +426,7 @@ pub(crate) enum KeyCommand {
         /// Remove the key for good; backups sealed with it can never be opened again
         #[arg(long)]
         destroy: bool,
-        /// Have a running daemon read the keyring again: systemctl reload
-        #[arg(long)]
-        reload: bool,
+        #[command(flatten)]
+        reload: ReloadArg,
     },
 }

@@ -1,9 +1,9 @@
 //! `relinkd key`: make, list, promote and retire keys. The daemon reads the file again when it is told to.
 
-use super::KeyCommand;
 use super::database;
 use super::output::{self, Exit, Failure};
 use super::table::Table;
+use super::{KeyCommand, ReloadArg};
 use super::{rows, status};
 use crate::config::{self, Environment, Settings};
 use crate::db::{DbError, presence, schema, users};
@@ -29,13 +29,13 @@ pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
     let settings = config::load(config)?;
     match command {
         KeyCommand::List => list(&settings),
-        KeyCommand::Generate { id, offline, reload } => {
+        KeyCommand::Generate { id, offline, reload: ReloadArg { reload } } => {
             let path = file(&settings)?;
             let id = id.as_deref().map(key_id).transpose()?;
             let named = if offline { Named::default() } else { named_for_generate(&settings)? };
             generate(&settings, &path, id, &named, Daemon { config, reload })
         }
-        KeyCommand::Promote { id, reload } => {
+        KeyCommand::Promote { id, reload: ReloadArg { reload } } => {
             let id = key_id(&id)?;
             change(&settings, |ring| keyring_file::promote(ring, &id))?;
             output::line(format!("{id} seals from now on"));
@@ -43,7 +43,7 @@ pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
             output::line("then seal what is there anew: relinkd rekey");
             exit
         }
-        KeyCommand::Retire { id, destroy, reload } => {
+        KeyCommand::Retire { id, destroy, reload: ReloadArg { reload } } => {
             retire(&settings, &key_id(&id)?, destroy, Daemon { config, reload })
         }
     }

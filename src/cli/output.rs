@@ -58,18 +58,38 @@ pub enum Level {
     Unknown,
 }
 
+impl Exit {
+    /// All but those of `health`.
+    pub(super) const OF_COMMANDS: [Self; 8] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Changes,
+        Self::Configuration,
+        Self::Database,
+        Self::Key,
+        Self::Partly,
+    ];
+
+    /// Its number, and what the manual says of it.
+    pub(super) fn status(self) -> (u8, &'static str) {
+        match self {
+            Self::Done => (0, "done"),
+            Self::Failed => (1, "failed, or refused"),
+            Self::Usage => (2, "wrong usage"),
+            Self::Changes => (3, "--dry-run found changes"),
+            Self::Configuration => (4, "configuration"),
+            Self::Database => (5, "database"),
+            Self::Key => (6, "key"),
+            Self::Partly => (7, "done in part"),
+            Self::Health(level) => (level as u8, "what `health` found"),
+        }
+    }
+}
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done | Exit::Health(Level::Ok) => 0,
-            Exit::Failed | Exit::Health(Level::Warning) => 1,
-            Exit::Usage | Exit::Health(Level::Critical) => 2,
-            Exit::Changes | Exit::Health(Level::Unknown) => 3,
-            Exit::Configuration => 4,
-            Exit::Database => 5,
-            Exit::Key => 6,
-            Exit::Partly => 7,
-        })
+        Self::from(exit.status().0)
     }
 }
 

@@ -1,12 +1,11 @@
 //! `relinkd token`: set, show, list, remove. A token never comes from the arguments, and is shown whole only when asked.
 
-use super::TokenCommand;
 use super::database::Workplace;
 use super::import;
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use super::table::Table;
-
+use super::{IdArg, TokenCommand};
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
 use crate::db::{Cursor, changes, issues, presence, users};
@@ -35,12 +34,12 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
     let root = nix::unistd::geteuid().is_root();
     match command {
         TokenCommand::Import(args) => import::run(config, &args),
-        TokenCommand::Set { token: Some(_), id, .. } => Err(Failure::new(
+        TokenCommand::Set { token: Some(_), id: IdArg { id }, .. } => Err(Failure::new(
             Exit::Usage,
             "a token in the arguments can be read by every user of this machine, and stays in the shell's history",
             format!("run `relinkd token set {id}` and type the token, or pipe it in; and change this one"),
         )),
-        TokenCommand::Set { id, no_wait, token: None } => {
+        TokenCommand::Set { id: IdArg { id }, no_wait, token: None } => {
             let text = prompt::secret_or_input("Token: ", 1024).map_err(|error| {
                 Failure::refused(
                     format!("the token cannot be read: {error}"),
@@ -56,10 +55,10 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                 put(workplace, id, TokenChange::Set(token), no_wait, root).await
             })
         }
-        TokenCommand::Remove { id, no_wait } => Workplace::open(config, async |workplace| {
+        TokenCommand::Remove { id: IdArg { id }, no_wait } => Workplace::open(config, async |workplace| {
             put(workplace, id, TokenChange::Remove, no_wait, root).await
         }),
-        TokenCommand::Show { id, reveal } => {
+        TokenCommand::Show { id: IdArg { id }, reveal } => {
             Workplace::open(config, async |workplace| show(workplace, id, reveal).await)
         }
         TokenCommand::List { json } => Workplace::open(config, async |workplace| list(workplace, json).await),

@@ -1,6 +1,6 @@
 //! A page of the manual in troff (`groff_man(7)`): a command's definition, section by section.
 
-use crate::cli::args::EXIT_STATUS;
+use crate::cli::Exit;
 use clap::{Arg, ArgAction, Command};
 use std::fmt::Write as _;
 
@@ -129,8 +129,8 @@ fn examples(command: &Command) -> String {
 }
 
 fn exit_status() -> String {
-    let line = |(status, meaning): (usize, &&str)| format!(".TP\n.B {status}\n{}\n", words(meaning));
-    EXIT_STATUS.iter().enumerate().map(line).collect()
+    let line = |(status, meaning)| format!(".TP\n.B {status}\n{}\n", words(meaning));
+    Exit::OF_COMMANDS.map(Exit::status).map(line).concat()
 }
 
 fn see_also(command: &Command, above: &[&Command]) -> String {
