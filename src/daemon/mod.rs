@@ -107,6 +107,8 @@ pub(crate) struct Shared {
     tried_to_connect: Flag,
     told_of_polling: AtomicBool,
     told_of_names: Mutex<BTreeSet<String>>,
+    /// Keys that were looked for in the keyring file and are not there.
+    missing_keys: Mutex<BTreeSet<KeyId>>,
     /// Its `[portal]` is not the one that links follow.
     other_portal: AtomicBool,
     next_audit: Mutex<Option<Instant>>,
@@ -132,6 +134,21 @@ impl Shared {
     fn rules(&self, facts: &schema::Facts) -> Rules {
         let current = self.current.borrow();
         Rules::new(&current.settings, Arc::clone(&current.keyring), facts)
+    }
+
+    /// The same, for what follows a token under a key that is not known: that is looked for first.
+    fn rules_for_work(&self, facts: &schema::Facts) -> Rules {
+        Rules { missing_keys: Some(self.missing_keys().clone()), ..self.rules(facts) }
+    }
+
+    /// Looks for a key in the keyring file, once.
+    fn look_for(&self, key: KeyId) {
+        self.reread_keyring(&key);
+        self.missing_keys().insert(key);
+    }
+
+    fn missing_keys(&self) -> std::sync::MutexGuard<'_, BTreeSet<KeyId>> {
+        self.missing_keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sleeps, unless the daemon stops meanwhile.
@@ -196,6 +213,7 @@ impl Shared {
         self.connection.is_there.store(true, Ordering::Relaxed);
         self.connection.made.fetch_add(1, Ordering::Relaxed);
         self.tried_to_connect.set();
+        self.missing_keys().clear();
     }
 
     fn disconnected(&self) {
@@ -268,6 +286,7 @@ impl Shared {
                 }
                 let settings = Arc::new(settings.with_fixed_sections_of(&former));
                 self.current.send_replace(Current { settings, keyring: Arc::new(keyring) });
+                self.missing_keys().clear();
                 log::info!("configuration and keyring read again");
                 self.reloaded.set();
             }
@@ -298,6 +317,7 @@ pub(crate) fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result
         tried_to_connect: Flag::new(),
         told_of_polling: AtomicBool::new(false),
         told_of_names: Mutex::default(),
+        missing_keys: Mutex::default(),
         other_portal: AtomicBool::new(false),
         next_audit: Mutex::new(None),
         worker: Mutex::default(),

@@ -7,13 +7,11 @@ use super::{Flag, Shared, in_time};
 use crate::backoff::Backoff;
 use crate::db::connect::SessionKind;
 use crate::db::{DbError, Session, presence, schema};
-use crate::envelope::KeyId;
 use crate::intake::{Fate, Intake, IntakeError};
 use crate::policy;
 use crate::printable::Printable;
 use crate::spool::{Arrival, Claim, NotTaken, Spool};
 use crate::tokens::assign::AssignError;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -37,14 +35,7 @@ async fn run(shared: &Shared, mut spool: Spool, scanned: &Flag) {
     let woken = Arc::new(Notify::new());
     let bell = Arc::clone(&woken);
     spool.watch(move || bell.notify_one());
-    let mut keeper = Keeper {
-        shared,
-        spool,
-        intake: Intake::default(),
-        session: None,
-        told: None,
-        missing: BTreeSet::new(),
-    };
+    let mut keeper = Keeper { shared, spool, intake: Intake::default(), session: None, told: None };
     let mut backoff = Backoff::default();
     while !shared.stop.is_set() {
         let pause = match keeper.round(scanned).await {
@@ -94,8 +85,6 @@ struct Keeper<'a> {
     session: Option<(Session, Instant)>,
     /// Why files wait, as it was told last.
     told: Option<String>,
-    /// Keys that were looked for in the keyring file and are not there.
-    missing: BTreeSet<KeyId>,
 }
 
 impl Keeper<'_> {
@@ -158,12 +147,10 @@ impl Keeper<'_> {
         }
         self.shared.progress.beat(Loop::Spool);
         let fates = loop {
-            let mut rules = self.shared.rules(facts);
-            rules.missing_keys = Some(self.missing.clone());
+            let rules = self.shared.rules_for_work(facts);
             match in_time(self.intake.take(session, &rules, &self.spool, claims)).await {
                 Err(IntakeError::Assign(AssignError::UnknownKey(key))) => {
-                    self.shared.reread_keyring(&key);
-                    self.missing.insert(key);
+                    self.shared.look_for(key);
                 }
                 done => break done?,
             }

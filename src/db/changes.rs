@@ -296,10 +296,10 @@ pub(crate) async fn take(tx: &Tx<'_>, id: i64) -> Result<bool, DbError> {
 }
 
 /// These issues' links got another token at this place in the queue: what was to be stripped before is gone. Up to `mark`
-/// nothing is in the queue.
-pub(crate) async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)], mark: i64) -> Result<(), DbError> {
+/// nothing is in the queue. Says whether there was anything to ask.
+pub(crate) async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)], mark: i64) -> Result<bool, DbError> {
     if issues.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let (ids, places): (Vec<i64>, Vec<i64>) = issues.iter().copied().unzip();
     tx.execute(
@@ -307,7 +307,8 @@ pub(crate) async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)], mark: i64)
            from unnest($1, $2) w(issue_id, place) where c.id > $3 and c.issue_id = w.issue_id and c.id < w.place and c.strip",
         &[(&ids, Type::INT8_ARRAY), (&places, Type::INT8_ARRAY), (&mark, Type::INT8)],
     )
-    .await
+    .await?;
+    Ok(true)
 }
 
 /// Queues everybody, where that is not to be done already.

@@ -42,8 +42,6 @@ pub(crate) enum SessionKind {
     Admin,
 }
 
-pub(crate) use SessionKind as Role;
-
 impl SessionKind {
     fn application_name(self) -> &'static str {
         match self {

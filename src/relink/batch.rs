@@ -38,18 +38,21 @@ impl Batch {
         for change in changes {
             match (change.telegram_id, change.issue_id) {
                 (None, _) => batch.everybody.push(change),
-                (Some(user), None) => {
-                    if change.cursor.is_none() && under_way.contains(&user) {
-                        join(&mut batch.again, user, change.clone());
-                    }
-                    join(&mut batch.walks, user, change);
+                (Some(user), None) if change.cursor.is_none() && under_way.contains(&user) => {
+                    join(&mut batch.again, user, change);
                 }
+                (Some(user), None) => join(&mut batch.walks, user, change),
                 (Some(user), Some(issue)) => match batch.issues.get_mut(&(issue, user)) {
                     Some(earlier) => join_issues(earlier, change),
                     None => {
                         batch.issues.insert((issue, user), change);
                     }
                 },
+            }
+        }
+        for (user, change) in &batch.again {
+            if let Some(walk) = batch.walks.get_mut(user) {
+                strip_too(walk, change);
             }
         }
         batch
@@ -137,14 +140,19 @@ fn join(walks: &mut BTreeMap<i64, Change>, user: i64, later: Change) {
         return;
     };
     walk.cursor = walk.cursor.into_iter().chain(later.cursor).min();
-    walk.strip = if walk.strip == Some(true) { walk.strip } else { later.strip };
-    for former in later.former {
-        if !walk.former.contains(&former) {
-            walk.former.push(former);
-        }
-    }
+    strip_too(walk, &later);
     walk.assigned &= later.assigned;
     walk.attempts = walk.attempts.max(later.attempts);
+}
+
+/// What the other change strips is stripped on this walk, too.
+fn strip_too(walk: &mut Change, other: &Change) {
+    walk.strip = if walk.strip == Some(true) { walk.strip } else { other.strip };
+    for former in &other.former {
+        if !walk.former.contains(former) {
+            walk.former.push(former.clone());
+        }
+    }
 }
 
 /// The last word about an issue's token counts.
@@ -198,13 +206,19 @@ mod tests {
 
     #[test]
     fn a_walk_under_way_goes_on_to_its_end_before_the_next_begins() {
-        let [on_the_way, first, second] = [(Some(9), "a"), (None, "b"), (None, "c")]
-            .map(|(cursor, former)| Change { cursor, former: vec![former.to_owned()], ..Change::of_user(1) });
+        let walk = |id, cursor, former: &str| Change {
+            id: Some(id),
+            cursor,
+            former: vec![former.to_owned()],
+            ..Change::of_user(1)
+        };
+        let [on_the_way, first, second] = [walk(7, Some(9), "a"), walk(3, None, "b"), walk(8, None, "c")];
         for order in
             [vec![first.clone(), on_the_way.clone(), second.clone()], vec![on_the_way, first, second]]
         {
             let batch = Batch::of(order);
             assert_eq!(batch.walks[&1].cursor, Some(9));
+            assert_eq!(batch.walks[&1].id, Some(7), "what fails on the way is put in its place");
             assert_eq!(batch.walks[&1].former.len(), 3);
             assert_eq!(batch.again[&1].cursor, None);
             assert_eq!(batch.again[&1].former, ["b", "c"]);

@@ -16,7 +16,7 @@ use crate::link::Portal;
 use crate::telemetry;
 use crate::token::Token;
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Users that a change of everybody becomes in one transaction.
 const EVERYBODY: usize = 1_000;
@@ -27,6 +27,8 @@ pub(super) struct Task<'a> {
     /// Up to this place nothing is in the queue.
     pub mark: i64,
     pub load: Load,
+    /// The time that a question travels.
+    pub round_trip: Duration,
     /// Pass over rows that others hold, instead of waiting for a moment.
     pub careful: bool,
     /// Users whose token could not be sealed a moment ago: their links are written all the same.
@@ -42,6 +44,8 @@ pub(crate) struct Step {
     pub contended: HashSet<i64>,
     /// The first and the last place in the queue of what was met, claimed or not.
     pub met: Option<(i64, i64)>,
+    /// How long it took to find what is due, in a long queue for one: no row of the bot's is held meanwhile.
+    pub finding: Duration,
     /// Links looked at.
     pub looked_at: usize,
     /// Links written.
@@ -50,9 +54,7 @@ pub(crate) struct Step {
     pub deferred: usize,
     /// Users whose tokens were looked at and reconciled.
     pub reconciled: Vec<i64>,
-    /// There is more to do of what it began: a walk, or a part of what was due.
-    pub unfinished: bool,
-    /// It took all that it could: there may be more.
+    /// It took all that it could, or has not come to the end of what it began: there may be more.
     pub full: bool,
     /// Nothing is done, but a little more is known of what fails.
     pub again: bool,
@@ -138,12 +140,14 @@ pub(super) async fn step(
     at_hand: &mut Option<Stage>,
 ) -> Result<Step, Failed> {
     let tx = session.begin(Purpose::Relink);
+    let start = Instant::now();
     let (claimed, portal) = tokio::join!(changes::claim(&tx, &task.claiming), schema::portal_in_force(&tx));
     let (claimed, portal) = (claimed?, portal?);
     let mut step = Step {
         claimed: claimed.ours.len(),
         contended: claimed.contended,
         met: claimed.met,
+        finding: start.elapsed().saturating_sub(task.round_trip),
         ..Step::default()
     };
     if claimed.ours.is_empty() {
@@ -154,6 +158,10 @@ pub(super) async fn step(
     }
     let load = if claimed.ours.iter().any(Change::is_set_aside) { Load::ONE } else { task.load };
     let batch = Batch::of(claimed.ours);
+    let start = Instant::now();
+    if changes::cancel_strips(&tx, &batch.written_afresh(), task.mark).await? {
+        step.finding += start.elapsed().saturating_sub(task.round_trip);
+    }
     step.everybody = !batch.everybody.is_empty();
     let mut put = expand(&tx, &batch.everybody).await?;
 
@@ -172,8 +180,7 @@ pub(super) async fn step(
         unfinished: unfinished.len(),
         links: walked.len(),
     };
-    step.unfinished =
-        !unfinished.is_empty() || !batch.again.is_empty() || step.walks.users >= task.load.users();
+    step.full = !unfinished.is_empty() || !batch.again.is_empty() || step.walks.users >= task.load.users();
     let due = batch.due(rules, singles, walked);
     step.looked_at = due.len();
 
@@ -199,7 +206,6 @@ pub(super) async fn step(
     entries.extend(fingerprinted.entries);
     put.extend(unfinished);
     put.extend(batch.again.values().map(|change| Change { id: None, ..change.clone() }));
-    changes::cancel_strips(&tx, &batch.written_afresh(), task.mark).await?;
     let plan = plan(&tx, rules, &users, due).await?;
     changes::put(&tx, &put).await?;
     // A row that was locked a moment ago may still be: to wait for it would leave a line in the server's log each time.

@@ -124,6 +124,7 @@ impl Worker {
                 only: part.only,
             },
             mark: part.mark,
+            round_trip: self.round_trip,
             load: self.load,
             careful: self.careful,
             unsealable: &unsealable,
@@ -134,8 +135,8 @@ impl Worker {
                 if step.claimed > 0 {
                     self.careful = false;
                     self.unreadable = 0;
-                    let took =
-                        start.elapsed().saturating_sub(self.round_trip * session.trips().wrapping_sub(trips));
+                    let travel = self.round_trip * session.trips().wrapping_sub(trips);
+                    let took = start.elapsed().saturating_sub(travel + step.finding);
                     self.load.worked(self.is_full(&step), took);
                     self.load.walked(step.walks);
                     step.full = self.is_full(&step);
@@ -149,7 +150,7 @@ impl Worker {
     }
 
     fn is_full(&self, step: &Step) -> bool {
-        step.unfinished || step.claimed >= self.load.changes()
+        step.full || step.claimed >= self.load.changes()
     }
 
     /// Users who were found locked a moment ago.
@@ -178,8 +179,11 @@ impl Worker {
         let RelinkError::Database(error) = failed.error else { return Err(failed.error) };
         let kind = trouble(&error);
         let how_far = HowFar {
-            looking: matches!(failed.at, Stage::Looking),
-            reading: matches!(failed.at, Stage::Reading(_)),
+            doing: match failed.at {
+                Stage::Looking => Doing::Looking,
+                Stage::Reading(_) => Doing::Reading,
+                Stage::Sealing(_) | Stage::Writing(_) => Doing::Writing,
+            },
             alone: self.load.is_one() || failed.at.is_one(),
             ended: error.code().is_none() || session.is_closed(),
         };
@@ -196,7 +200,9 @@ impl Worker {
                 Err(error.into())
             }
             Verdict::GiveUp => Err(error.into()),
-            Verdict::Halve | Verdict::SetAside if how_far.reading && self.unreadable >= UNREADABLE => {
+            Verdict::Halve | Verdict::SetAside
+                if how_far.doing == Doing::Reading && self.unreadable >= UNREADABLE =>
+            {
                 self.unreadable = 0;
                 Err(error.into())
             }
@@ -293,28 +299,36 @@ enum Verdict {
 /// How far a step had come that failed.
 #[derive(Debug, Clone, Copy)]
 struct HowFar {
-    /// Nothing but relinkd's own tables was involved.
-    looking: bool,
-    reading: bool,
+    doing: Doing,
     /// It was about one thing.
     alone: bool,
     /// The session is gone.
     ended: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// Nothing but relinkd's own tables was involved.
+    Looking,
+    Reading,
+    Writing,
+}
+
 impl HowFar {
     fn verdict(self, kind: Trouble, careful: bool) -> Verdict {
         match kind {
             Trouble::Held if !careful => Verdict::GoRound,
-            Trouble::Connection | Trouble::Server | Trouble::Schema if self.ended && !self.looking => {
+            Trouble::Connection | Trouble::Server | Trouble::Schema
+                if self.ended && self.doing != Doing::Looking =>
+            {
                 Verdict::Suspect
             }
             // What everything would fail with: names that are not there, rights that are missing, a full disk.
-            Trouble::Connection | Trouble::Schema if self.looking || self.reading => Verdict::GiveUp,
-            Trouble::Server if self.looking => Verdict::GiveUp,
+            Trouble::Connection | Trouble::Schema if self.doing != Doing::Writing => Verdict::GiveUp,
+            Trouble::Server if self.doing == Doing::Looking => Verdict::GiveUp,
             // A row that the server cannot read, and not the server; or a trigger of the bot's that raises the very same.
             _ if !self.alone => Verdict::Halve,
-            _ if self.looking => Verdict::GiveUp,
+            _ if self.doing == Doing::Looking => Verdict::GiveUp,
             _ => Verdict::SetAside,
         }
     }
@@ -388,9 +402,8 @@ mod tests {
 
     #[test]
     fn what_is_about_everybody_stops_the_work_and_what_is_about_one_thing_sets_that_aside() {
-        let looking = HowFar { looking: true, reading: false, alone: false, ended: false };
-        let reading = HowFar { looking: false, reading: true, ..looking };
-        let writing = HowFar { looking: false, ..looking };
+        let [looking, reading, writing] = [Doing::Looking, Doing::Reading, Doing::Writing]
+            .map(|doing| HowFar { doing, alone: false, ended: false });
         let alone = |it| HowFar { alone: true, ..it };
         let ended = |it| HowFar { ended: true, ..it };
         for (kind, how_far, verdict) in [

@@ -108,3 +108,26 @@ fn a_user_whose_token_changes_all_the_time_is_walked_to_the_end() {
     bench.wait_until("the last token is in all links", || with_token(&bench, &token) == MANY);
     daemon.stop();
 }
+
+/// What it takes to find work is no reason to do less of it at a time.
+#[test]
+fn a_long_queue_of_somebody_who_is_locked_makes_no_step_smaller() {
+    let bench = giant();
+    let daemon = bench.start();
+    bench.wait_idle();
+    let admin = bench.db.admin();
+    admin.execute(&format!(
+        "do $$ begin perform pg_advisory_lock(relinkd.user_key({OTHER})); end $$;
+         insert into relinkd.change (telegram_id, issue_id) select {OTHER}, 100000 from generate_series(1, 400000)"
+    ));
+    let token = "1111-2222-3333-4444";
+    bench.db.set_token(GIANT, Some(token));
+    // A walk that is not at its end is put back, with a place of its own.
+    let steps = || admin.number("select last_value from relinkd.change_id_seq");
+    let before = steps();
+    bench.wait_until("the walk is over", || with_token(&bench, token) == MANY);
+    let steps = steps() - before;
+    admin.execute("delete from relinkd.change; do $$ begin perform pg_advisory_unlock_all(); end $$");
+    daemon.stop();
+    assert!(steps < 150, "{steps} steps for {MANY} links");
+}

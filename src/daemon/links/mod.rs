@@ -12,10 +12,9 @@ use crate::db::doorbell::{self, Rings};
 use crate::db::low_water::{self, LowWater};
 use crate::db::presence::{self, Mode};
 use crate::db::session::Purpose;
-use crate::db::{DbError, Session, changes, connect::Role, fingerprints, schema};
+use crate::db::{DbError, Session, changes, connect::SessionKind, fingerprints, schema};
 use crate::envelope::KeyId;
 use crate::relink::{Part, RelinkError, Rules, Step, Worker};
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -65,8 +64,8 @@ async fn connected(shared: &Shared, backoff: &mut Backoff) -> Result<(), RelinkE
 
 /// Two sessions, one that listens and one that works, and all that is to be done before the first look.
 async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
-    let mut listener = shared.connector.connect(Role::Listener).await?;
-    let mut session = shared.connector.connect(Role::Worker).await?;
+    let mut listener = shared.connector.connect(SessionKind::Listener).await?;
+    let mut session = shared.connector.connect(SessionKind::Worker).await?;
     let facts = shared.verify(&session).await?;
     let backend = doorbell::listen(&listener).await?;
     let mode = if doorbell::delivers(&mut listener, &session).await? { Mode::Listen } else { Mode::Poll };
@@ -106,7 +105,6 @@ async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
         looked_up_to: AtomicI64::new(i64::MIN),
         facts: std::sync::Mutex::new(facts),
         seat: std::sync::Mutex::new((0, 1)),
-        missing: std::sync::Mutex::default(),
     };
     Ok((links, rings))
 }
@@ -130,8 +128,6 @@ struct Links<'a> {
     facts: std::sync::Mutex<schema::Facts>,
     /// Which of how many daemons this is.
     seat: std::sync::Mutex<(i64, i64)>,
-    /// Keys that were looked for in the keyring file and are not there.
-    missing: std::sync::Mutex<BTreeSet<KeyId>>,
 }
 
 impl Links<'_> {
@@ -141,7 +137,7 @@ impl Links<'_> {
             match self.round(backoff).await {
                 Ok(()) => {}
                 Err(RelinkError::OtherPortal) => self.wait_for_portal().await?,
-                Err(RelinkError::UnknownKey(key)) => self.look_for(key),
+                Err(RelinkError::UnknownKey(key)) => self.shared.look_for(key),
                 Err(error) => return Err(error),
             }
         }
@@ -176,7 +172,6 @@ impl Links<'_> {
 
     /// What follows from a configuration and a keyring that were read just now.
     async fn catch_up(&self) -> Result<(), RelinkError> {
-        self.missing().clear();
         let rules = self.rules();
         // A command that destroys a key must see whether this daemon still seals with it.
         presence::beat(&self.listener, &self.shared.id, self.shared.report()).await?;
@@ -351,9 +346,7 @@ impl Links<'_> {
 
     /// The rules of this moment.
     fn rules(&self) -> Rules {
-        let mut rules = self.shared.rules(&self.facts());
-        rules.missing_keys = Some(self.missing().clone());
-        rules
+        self.shared.rules_for_work(&self.facts())
     }
 
     fn low_water(&self) -> std::sync::MutexGuard<'_, LowWater> {
@@ -362,16 +355,6 @@ impl Links<'_> {
 
     fn facts(&self) -> std::sync::MutexGuard<'_, schema::Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn missing(&self) -> std::sync::MutexGuard<'_, BTreeSet<KeyId>> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A key that is not known is looked for in the file, once.
-    fn look_for(&self, key: KeyId) {
-        self.shared.reread_keyring(&key);
-        self.missing().insert(key);
     }
 
     fn say_up_to_date(&self) {

@@ -2,7 +2,7 @@
 
 use super::{Links, is_time};
 use crate::db::DbError;
-use crate::db::connect::Role;
+use crate::db::connect::SessionKind;
 use crate::db::presence::{self, Mode};
 use crate::db::session::Purpose;
 use crate::relink::{Part, RelinkError, Worker};
@@ -77,7 +77,7 @@ impl Links<'_> {
     async fn open_worker(&self, index: usize) -> Result<(), DbError> {
         let mut place = self.workers[index].lock().await;
         if place.is_none() {
-            let mut session = self.shared.connector.connect(Role::Worker).await?;
+            let mut session = self.shared.connector.connect(SessionKind::Worker).await?;
             if self.mode == Mode::Listen {
                 session.dedicate_to(Purpose::Relink).await?;
             }
