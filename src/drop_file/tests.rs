@@ -39,6 +39,9 @@ fn reads_a_list_in_order_and_knows_the_places() {
     assert_eq!(file.assignments(), expected);
     let users: Vec<String> = file.users().iter().map(|(user, place)| format!("{user} at {place}")).collect();
     assert_eq!(users, ["413129274 at 2:15", "-5 at 7:17"]);
+    let tokens: Vec<String> =
+        file.tokens().iter().map(|(token, place)| format!("{} {place}", token.expose())).collect();
+    assert_eq!(tokens, ["7812-5733-8392-7092 3:9"]);
     let refusals = [(1, Refusal::UnknownUser), (0, Refusal::TokenHeld), (0, Refusal::UnknownUser)];
     assert_eq!(short(&file.faults(&refusals)), ["2:15 UnknownUser", "3:9 TokenHeld", "7:17 UnknownUser"]);
 }
@@ -391,7 +394,16 @@ fn what_only_looks_like_another_format_is_left_to_toml() {
 }
 
 #[test]
+fn bytes_that_are_utf_16_are_called_so_with_and_without_a_mark() {
+    let little: Vec<u8> = "token = 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for bytes in [b"\xff\xfea\0".to_vec(), b"\xfe\xff\0a".to_vec(), b"\xff\xfeaaaaaa".to_vec(), little] {
+        assert_eq!(mistakes::decode(&bytes).unwrap_err().kind, FaultKind::Utf16, "{bytes:?}");
+    }
+}
+
+#[test]
 fn a_line_and_what_is_wrong_in_it() {
+    assert_eq!(mistakes::line_at("ab\ncd", 4), 3..6);
     assert_eq!(mistakes::line_at("ab\ncd\nef", 4), 3..6);
     assert_eq!(mistakes::line_at("ab\ncd\nef", 7), 6..9);
     let text = "ab\ntoken = “x”";

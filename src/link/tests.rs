@@ -376,6 +376,7 @@ fn secrets_are_masked_wherever_they_stand() {
         // Two slashes that begin no authority, and one that does not either.
         ("https://x/a//b@c", "https://x/a//b@c"),
         ("mailto:/ab@c", "mailto:/ab@c"),
+        (r"https://x/?ta\b=v1", r"https://x/?ta\b=v1"),
         (
             "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",
             "https://x/issues/1?tab=files;author=5&q=a:b@c#comment-5",

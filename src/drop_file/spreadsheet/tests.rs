@@ -145,3 +145,20 @@ fn a_table_may_be_as_large_as_a_file() {
     assert_eq!(read(padded(MAX_BYTES).as_bytes(), None), Ok(vec!["1 a-b".to_owned()]));
     assert!(read(padded(MAX_BYTES + 1).as_bytes(), None).unwrap_err()[0].ends_with("TooLarge"));
 }
+
+#[test]
+fn numbers_that_a_spreadsheet_has_shortened() {
+    for shortened in ["4,13E+08", "7.8e+15", "4E+08"] {
+        assert!(is_shortened(shortened), "{shortened}");
+    }
+    for whole in ["413129274", "a,13E+08", "4,bE+08", "4,13E08", "4,13E+x", "4E"] {
+        assert!(!is_shortened(whole), "{whole}");
+    }
+}
+
+#[test]
+fn a_line_that_announces_no_separator_is_a_row() {
+    for text in ["sep=\ntelegram_id;token\n1;a-b\n", "sep=\u{e9}\ntelegram_id;token\n1;a-b\n"] {
+        assert!(read(text.as_bytes(), None).is_err(), "{text}");
+    }
+}
