@@ -303,8 +303,13 @@ pub(crate) async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)], mark: i64)
     }
     let (ids, places): (Vec<i64>, Vec<i64>) = issues.iter().copied().unzip();
     tx.execute(
-        "update relinkd.change c set strip = null
-           from unnest($1, $2) w(issue_id, place) where c.id > $3 and c.issue_id = w.issue_id and c.id < w.place and c.strip",
+        // One pass over what is before the last of them, however many they are.
+        "with stripping as materialized (
+             select c.id, c.issue_id from relinkd.change c
+              where c.id > $3 and c.id < (select max(p) from unnest($2) p) and c.strip)
+         update relinkd.change c set strip = null
+           from stripping s join unnest($1, $2) w(issue_id, place) on s.issue_id = w.issue_id and s.id < w.place
+          where c.id = s.id",
         &[(&ids, Type::INT8_ARRAY), (&places, Type::INT8_ARRAY), (&mark, Type::INT8)],
     )
     .await?;
@@ -333,6 +338,8 @@ pub(crate) async fn try_set_aside_again(session: &Session) -> Result<(), DbError
 pub(crate) struct Rest {
     /// Users with changes that were not tried in vain.
     pub waiting: HashSet<i64>,
+    /// How many changes these are, and the last place of one: where this differs, somebody is at work.
+    pub state: (i64, i64),
     /// Whether a change of everybody waits.
     pub everybody: bool,
     /// Changes that are set aside: user, issue, reason.
@@ -350,11 +357,12 @@ pub(crate) async fn now(session: &Session) -> Result<i64, DbError> {
 pub(crate) async fn rest(session: &Session, users: Option<&[i64]>, before: i64) -> Result<Rest, DbError> {
     let rows = session
         .query(
-            "select distinct c.telegram_id, case when c.attempts > 0 then c.issue_id end, c.attempts > 0,
-                    case when c.attempts > 0 then c.last_error end
+            "select c.telegram_id, case when c.attempts > 0 then c.issue_id end as issue_id, c.attempts > 0 as set_aside,
+                    case when c.attempts > 0 then c.last_error end as reason, count(*), max(c.id)
                from relinkd.change c
               where ($1::int8[] is null or c.telegram_id is null or c.telegram_id = any ($1))
-                and (c.at <= to_timestamp($2 / 1000000.0) or c.attempts > 0)",
+                and (c.at <= to_timestamp($2 / 1000000.0) or c.attempts > 0)
+              group by 1, 2, 3, 4",
             &[(&users, Type::INT8_ARRAY), (&before, Type::INT8)],
         )
         .await?;
@@ -364,6 +372,7 @@ pub(crate) async fn rest(session: &Session, users: Option<&[i64]>, before: i64) 
             (None, _) => rest.everybody = true,
             (Some(user), false) => {
                 rest.waiting.insert(user);
+                rest.state = (rest.state.0 + row.get::<_, i64>(4), rest.state.1.max(row.get(5)));
             }
             (Some(user), true) => {
                 rest.set_aside.push((user, row.get(1), row.get::<_, Option<String>>(3).unwrap_or_default()));

@@ -60,6 +60,7 @@ pub(crate) async fn sync(
     let mut synced = Synced::default();
     let (mut progress, mut asked) = (Instant::now(), Instant::now());
     let part = Part { only: users, ..Part::WHOLE };
+    let mut state = None;
     loop {
         let step = worker.turn(session, rules, part).await?;
         heard(&step);
@@ -76,6 +77,10 @@ pub(crate) async fn sync(
         }
         asked = Instant::now();
         let rest = changes::rest(session, users, started).await?;
+        // A daemon beside this may have the users' locks all the time, and be at work on what is asked for here.
+        if state.replace(rest.state) != Some(rest.state) {
+            progress = Instant::now();
+        }
         let done = !rest.everybody && rest.waiting.is_empty();
         if done || progress.elapsed() > PATIENCE {
             let held = "another session holds the user or a row of theirs".to_owned();

@@ -1,6 +1,9 @@
 //! A user with very many issues: walked in chunks, put off for nobody, taken up again after a crash.
 
-use crate::support::cast::settled;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::support::cast::{settled, start_command};
 use crate::support::{BASE, Bench};
 
 const GIANT: i64 = 1;
@@ -130,4 +133,23 @@ fn a_long_queue_of_somebody_who_is_locked_makes_no_step_smaller() {
     admin.execute("delete from relinkd.change; do $$ begin perform pg_advisory_unlock_all(); end $$");
     daemon.stop();
     assert!(steps < 150, "{steps} steps for {MANY} links");
+}
+
+/// Another session has the user's lock all the time, and works off what is queued, as a daemon with much to do.
+#[test]
+fn a_sync_waits_for_whoever_is_at_work_on_its_users() {
+    let bench = giant();
+    bench.run(["sync"]).ok();
+    let admin = bench.db.admin();
+    admin.execute(&format!(
+        "do $$ begin perform pg_advisory_lock(relinkd.user_key({GIANT})); end $$;
+         insert into relinkd.change (telegram_id, issue_id) select {GIANT}, n from generate_series(1, 130) n"
+    ));
+    let command = start_command(&bench, &["sync", &GIANT.to_string()], "");
+    while admin.number("select count(*) from relinkd.change") > 0 {
+        admin.execute("delete from relinkd.change where id = (select min(id) from relinkd.change)");
+        sleep(Duration::from_millis(100));
+    }
+    let output = command.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
