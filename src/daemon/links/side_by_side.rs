@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const BESIDE: Duration = Duration::from_millis(3);
 
 impl Links<'_> {
-    /// Until none of this daemon's sessions finds anything.
+    /// Works until none of this daemon's sessions finds anything.
     pub(super) async fn work_side_by_side(&self) -> Result<(), RelinkError> {
         self.take_seat().await?;
         let idle = [false, false].map(AtomicBool::new);
