@@ -52,7 +52,7 @@ pub(crate) fn mask_text(sentence: &str) -> Printable {
     masked_whole(sentence, true)
 }
 
-/// How often a text is gone through at most.
+/// How often a text is gone through at most. Nothing is shown of one that still hides more then.
 const ROUNDS: usize = 8;
 
 /// A value that is masked no longer ends what stands around it (a backslash in it, for one): what is a value only then is
@@ -62,11 +62,11 @@ fn masked_whole(written: &str, space_ends: bool) -> Printable {
     for _ in 1..ROUNDS {
         let again = masked(shown.as_str(), space_ends);
         if again == shown {
-            break;
+            return shown;
         }
         shown = again;
     }
-    shown
+    Printable::text("…")
 }
 
 fn masked(written: &str, space_ends: bool) -> Printable {
