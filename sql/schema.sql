@@ -111,7 +111,8 @@ end $indexes$;
 
 create or replace function relinkd.user_key(telegram_id bigint) returns bigint
     language sql immutable parallel safe
-    return hashtextextended('relinkd user ' || telegram_id, 0);
+    -- With the cast all in it is immutable, and Postgres puts it in place of the call.
+    return hashtextextended('relinkd user ' || telegram_id::text, 0);
 comment on function relinkd.user_key(bigint) is
     'The advisory lock of a user: held by whoever writes links of theirs';
 

@@ -6,7 +6,8 @@
 //! this change can be seen. It did not: somebody sleeps, and it rings.
 //!
 //! So a daemon that got the lock and then finds nothing, in a statement that was sent after the lock's answer came, may
-//! sleep. `tests/model/doorbell.rs` walks every interleaving.
+//! sleep. When it is woken it keeps the lock for one step, for mostly that is all there is to do, and lets go of it where
+//! there is more. `tests/model/doorbell.rs` walks every interleaving.
 
 use super::{DbError, Session};
 use std::time::Duration;
@@ -101,7 +102,7 @@ pub(crate) async fn try_lock(listener: &Session, backend: i32) -> Result<Lock, D
     Ok(if row.get(0) { Lock::Anothers } else { Lock::NotYet })
 }
 
-/// Wakes up: lets go of the lock, however often it was taken.
+/// Stays awake: lets go of the lock, however often it was taken.
 pub(crate) async fn unlock(listener: &Session) -> Result<(), DbError> {
     listener.query("select pg_advisory_unlock_all()::text", &[]).await.map(drop)
 }

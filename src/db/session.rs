@@ -82,12 +82,14 @@ impl Purpose {
     /// quotes none of them where somebody logs plans, and is made once.
     fn settings(self) -> &'static [&'static str] {
         match self {
-            // Every access is by key, however stale the statistics are: no scan of a whole table. Limits are short, for
-            // the bot waits for rows that such a transaction has written.
+            // Every access is by key and in the key's order, however stale the statistics are: no scan of a whole table. A
+            // bitmap would pass all of a queue, and leave its dead entries for the next to pass. Limits are short, for the
+            // bot waits for rows that such a transaction has written.
             Self::Relink => &[
                 our_path!(),
                 "plan_cache_mode = force_generic_plan",
                 "enable_seqscan = off",
+                "enable_bitmapscan = off",
                 "enable_hashjoin = off",
                 "enable_mergejoin = off",
                 "jit = off",
@@ -121,6 +123,7 @@ impl Purpose {
                 our_path!(),
                 "plan_cache_mode = force_generic_plan",
                 "enable_seqscan = off",
+                "enable_bitmapscan = off",
                 // What it writes is where it is: that waits for no standby.
                 "synchronous_commit = off",
                 "statement_timeout = '5s'",

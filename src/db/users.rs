@@ -1,7 +1,7 @@
 //! Users: their rows as read, and stored tokens replaced where they still are what was read.
 
 use super::issues::{RowPlace, Tid, Xid};
-use super::session::Purpose;
+use super::session::{Param, Purpose};
 use super::text::{Lossy, token_column};
 use super::{Cursor, DbError, Session, Tx, as_i64};
 use crate::config::UsersTable;
@@ -38,20 +38,54 @@ pub(crate) struct Remembered {
     pub unusable: Option<String>,
 }
 
+macro_rules! by_id {
+    ($columns:expr) => {
+        concat!(
+            "select w.id, ",
+            token_column!("u"),
+            ", u.place, u.version",
+            $columns,
+            " from unnest($1) w(id) left join relinkd.bot_user u on u.telegram_id = w.id"
+        )
+    };
+}
+
+/// The columns of what is remembered of a user.
+macro_rules! remembered {
+    ($user:literal, $key:literal) => {
+        concat!(
+            ", array(select f.fingerprint from relinkd.fingerprint f
+                      where f.telegram_id = ",
+            $user,
+            " and f.key_id = ",
+            $key,
+            " and f.until is null),
+               (select x.reason from relinkd.unusable x where x.telegram_id = ",
+            $user,
+            ")"
+        )
+    };
+}
+
 /// Users as they are now: of each id that is asked for every row that the bot has, or one without a value.
 pub(crate) async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> {
+    let rows = tx.query(by_id!(""), &[(&users, Type::INT8_ARRAY)]).await?;
+    Ok(rows.iter().map(user_row).collect())
+}
+
+/// As [`by_id`], each with what is remembered of the user.
+pub(crate) async fn by_id_remembered(
+    tx: &Tx<'_>,
+    users: &[i64],
+    primary_key: &KeyId,
+) -> Result<Vec<(UserRow, Remembered)>, DbError> {
     let rows = tx
         .query(
-            concat!(
-                "select w.id, ",
-                token_column!("u"),
-                ", u.place, u.version
-               from unnest($1) w(id) left join relinkd.bot_user u on u.telegram_id = w.id"
-            ),
-            &[(&users, Type::INT8_ARRAY)],
+            by_id!(remembered!("w.id", "$2")),
+            &[(&users, Type::INT8_ARRAY), (&primary_key.as_str(), Type::TEXT)],
         )
         .await?;
-    Ok(rows.iter().map(user_row).collect())
+    Ok(rows.iter().map(remembered_row).collect())
 }
 
 /// Which of these users the bot knows, or has issues of.
@@ -68,11 +102,13 @@ pub(crate) async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<H
 }
 
 macro_rules! page {
-    ($filter:literal) => {
+    ($columns:expr, $filter:literal) => {
         concat!(
             "select u.telegram_id::int8, ",
             token_column!("u"),
-            ", u.place, u.version from relinkd.bot_user u
+            ", u.place, u.version",
+            $columns,
+            " from relinkd.bot_user u
               where u.telegram_id >= $1 and ($3 or u.telegram_id > $1)",
             $filter,
             " order by u.telegram_id fetch first $2 rows with ties"
@@ -83,27 +119,37 @@ macro_rules! page {
 /// The next users of the bot's table, in order of `telegram_id`; never a part of the rows of one `telegram_id`, unless
 /// there are more than a page.
 pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
-    read_page(tx, cursor, page!("")).await
+    let rows = read_page(tx, cursor, page!("", ""), &[]).await?;
+    Ok(cursor.pass(rows.iter().map(user_row).collect(), |row| row.telegram_id))
 }
 
 /// As [`page()`], those who have a value in the token column.
 pub(crate) async fn page_with_value(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
-    read_page(tx, cursor, page!(" and u.portal_token <> ''")).await
+    let rows = read_page(tx, cursor, page!("", " and u.portal_token <> ''"), &[]).await?;
+    Ok(cursor.pass(rows.iter().map(user_row).collect(), |row| row.telegram_id))
 }
 
-async fn read_page(tx: &Tx<'_>, cursor: &mut Cursor<i64>, sql: &str) -> Result<Vec<UserRow>, DbError> {
+/// As [`page()`], each with what is remembered of the user.
+pub(crate) async fn page_remembered(
+    tx: &Tx<'_>,
+    cursor: &mut Cursor<i64>,
+    primary_key: &KeyId,
+) -> Result<Vec<(UserRow, Remembered)>, DbError> {
+    let sql = page!(remembered!("u.telegram_id", "$4"), "");
+    let rows = read_page(tx, cursor, sql, &[(&primary_key.as_str(), Type::TEXT)]).await?;
+    Ok(cursor.pass(rows.iter().map(remembered_row).collect(), |(row, _)| row.telegram_id))
+}
+
+async fn read_page(
+    tx: &Tx<'_>,
+    cursor: &Cursor<i64>,
+    sql: &str,
+    more: &[Param<'_>],
+) -> Result<Vec<Row>, DbError> {
     let after = cursor.after();
-    let rows = tx
-        .query(
-            sql,
-            &[
-                (&after.unwrap_or(i64::MIN), Type::INT8),
-                (&as_i64(cursor.limit()), Type::INT8),
-                (&after.is_none(), Type::BOOL),
-            ],
-        )
-        .await?;
-    Ok(cursor.pass(rows.iter().map(user_row).collect(), |row| row.telegram_id))
+    let (from, limit, first) = (after.unwrap_or(i64::MIN), as_i64(cursor.limit()), after.is_none());
+    let own: [Param<'_>; 3] = [(&from, Type::INT8), (&limit, Type::INT8), (&first, Type::BOOL)];
+    tx.query(sql, &[&own, more].concat()).await
 }
 
 /// How many sealed values name which key; none where that cannot be seen.
@@ -164,26 +210,8 @@ fn token(row: &Row) -> Option<Zeroizing<String>> {
     row.get::<_, Option<Lossy>>(1).map(|text| Zeroizing::new(text.0))
 }
 
-/// What relinkd remembers of these users; an entry for each.
-pub(crate) async fn remembered(
-    tx: &Tx<'_>,
-    users: &[i64],
-    primary_key: &str,
-) -> Result<Vec<(i64, Remembered)>, DbError> {
-    let rows = tx
-        .query(
-            "select w.id,
-                    array(select f.fingerprint from relinkd.fingerprint f
-                           where f.telegram_id = w.id and f.key_id = $2 and f.until is null),
-                    (select x.reason from relinkd.unusable x where x.telegram_id = w.id)
-               from unnest($1) w(id)",
-            &[(&users, Type::INT8_ARRAY), (&primary_key, Type::TEXT)],
-        )
-        .await?;
-    Ok(rows
-        .iter()
-        .map(|row| (row.get(0), Remembered { fingerprints: row.get(1), unusable: row.get(2) }))
-        .collect())
+fn remembered_row(row: &Row) -> (UserRow, Remembered) {
+    (user_row(row), Remembered { fingerprints: row.get(4), unusable: row.get(5) })
 }
 
 /// How long a stored token may be at this moment, in characters; none where the column is not bounded.

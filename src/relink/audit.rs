@@ -4,7 +4,8 @@
 //! meanwhile costs a change too many, never a wrong link. It rests after each page, so that it takes a small part of a
 //! core, and still ends well within its interval.
 
-use super::{Preview, RelinkError, Rules, open_users};
+use super::token_states::open_remembered;
+use super::{Preview, RelinkError, Rules};
 use crate::db::changes::{self, Change};
 use crate::db::session::Purpose;
 use crate::db::{Cursor, Session, fingerprints, issues, schema, users};
@@ -87,16 +88,16 @@ async fn audit_users(
     let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
         let tx = session.begin(Purpose::Read);
-        let rows = users::page(&tx, &mut cursor).await?;
-        let states = open_users(rows, rules)?;
-        let ids: Vec<i64> = states.keys().copied().collect();
-        let remembered = users::remembered(&tx, &ids, rules.keyring.primary().as_str()).await?;
+        let rows = users::page_remembered(&tx, &mut cursor, rules.keyring.primary()).await?;
         tx.commit().await?;
-        let stale: Vec<Change> = remembered
-            .into_iter()
-            .filter(|(id, remembered)| states.get(id).is_some_and(|user| user.is_stale(rules, remembered)))
-            .filter(|(id, _)| !known.contains(&(*id, None)))
-            .map(|(id, _)| Change::of_user(id))
+        let (users, remembered) = open_remembered(rows, rules)?;
+        let stale: Vec<Change> = users
+            .iter()
+            .filter(|(id, user)| {
+                remembered.get(id).is_some_and(|remembered| user.is_stale(rules, remembered))
+            })
+            .filter(|(id, _)| !known.contains(&(**id, None)))
+            .map(|(id, _)| Change::of_user(*id))
             .collect();
         found += queue(session, stale).await?;
         pauses.take().await;

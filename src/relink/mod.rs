@@ -18,7 +18,7 @@ pub(crate) use plan::{Due, Plan, Strip, plan};
 pub(crate) use preview::{LinkCounts, Page, Preview, preview};
 pub(crate) use step::Step;
 pub(crate) use sync::{Synced, about_how_many_links, sync};
-pub(crate) use token_states::{User, Users, open as open_users, read as read_users};
+pub(crate) use token_states::{User, Users, read as read_users};
 pub(crate) use warning::Warning;
 pub(crate) use worker::{Part, Worker};
 

@@ -6,11 +6,12 @@
 
 use super::batch::Batch;
 use super::load::{Load, Walks};
-use super::{Plan, RelinkError, Rules, Users, Warning, plan, read_users, token_states};
+use super::token_states::{self, AllRemembered};
+use super::{Plan, RelinkError, Rules, Users, Warning, plan};
 use crate::db::changes::{self, Change, Claiming};
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::issues::{self, IssueRow};
-use crate::db::{DbError, Session, Tx, fingerprints, schema, session::Purpose, users};
+use crate::db::{DbError, Session, Tx, fingerprints, schema, session::Purpose};
 use crate::envelope::TokenState;
 use crate::link::Portal;
 use crate::telemetry;
@@ -167,13 +168,10 @@ pub(super) async fn step(
 
     // The locks are held: from here on what is read stays true. All travels together, the tokens first.
     let (ids, chunk) = (batch.users(), chunk(&batch, load));
-    let (users, links, remembered) = tokio::join!(
-        read_users(&tx, rules, &ids),
-        read_links(&tx, &batch, chunk),
-        users::remembered(&tx, &ids, rules.keyring.primary().as_str()),
-    );
+    let (users, links) =
+        tokio::join!(token_states::read_remembered(&tx, rules, &ids), read_links(&tx, &batch, chunk),);
     let reading = |error| Failed { error, at: Stage::Reading(batch.claimed()) };
-    let (users, (singles, walked)) = (users.map_err(reading)?, links.map_err(reading)?);
+    let ((users, remembered), (singles, walked)) = (users.map_err(reading)?, links.map_err(reading)?);
     let (finished, unfinished) = advance(&batch, &walked, chunk);
     step.walks = Walks {
         users: batch.walks.len() + batch.everybody.len(),
@@ -184,9 +182,9 @@ pub(super) async fn step(
     let due = batch.due(rules, singles, walked);
     step.looked_at = due.len();
 
-    let (own, met): (Vec<_>, Vec<_>) =
-        remembered?.into_iter().partition(|(id, _)| is_to_be_reconciled(&batch, &users, *id));
-    let to_reconcile: Vec<i64> = own.iter().map(|(id, _)| *id).collect();
+    let (own, met): (AllRemembered, AllRemembered) =
+        remembered.into_iter().partition(|(id, _)| is_to_be_reconciled(&batch, &users, *id));
+    let to_reconcile: Vec<i64> = own.keys().copied().collect();
     let mut entries = Vec::new();
     if !to_reconcile.is_empty() {
         *at_hand = (to_reconcile.len() == 1).then(|| Stage::Sealing(to_reconcile.clone()));

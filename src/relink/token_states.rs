@@ -26,6 +26,9 @@ pub(crate) struct User {
 /// Users by `telegram_id`.
 pub(crate) type Users = BTreeMap<i64, User>;
 
+/// What is remembered of users, by `telegram_id`.
+pub(super) type AllRemembered = BTreeMap<i64, Remembered>;
+
 impl User {
     /// Whether what relinkd keeps beside the row disagrees with it: a value to seal, a fingerprint, a report.
     pub(crate) fn is_stale(&self, rules: &Rules, remembered: &Remembered) -> bool {
@@ -60,6 +63,30 @@ impl User {
 /// write.
 pub(crate) async fn read(tx: &Tx<'_>, rules: &Rules, ids: &[i64]) -> Result<Users, RelinkError> {
     open(users::by_id(tx, ids).await?, rules)
+}
+
+/// As [`read`], with what is remembered of each.
+pub(super) async fn read_remembered(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    ids: &[i64],
+) -> Result<(Users, AllRemembered), RelinkError> {
+    open_remembered(users::by_id_remembered(tx, ids, rules.keyring.primary()).await?, rules)
+}
+
+/// As [`open`], with what is remembered of each.
+pub(super) fn open_remembered(
+    rows: Vec<(UserRow, Remembered)>,
+    rules: &Rules,
+) -> Result<(Users, AllRemembered), RelinkError> {
+    let (rows, remembered) = rows
+        .into_iter()
+        .map(|(row, remembered)| {
+            let user = row.telegram_id;
+            (row, (user, remembered))
+        })
+        .unzip::<_, _, Vec<_>, _>();
+    Ok((open(rows, rules)?, remembered))
 }
 
 /// Opens rows that were read. Fails with [`RelinkError::UnknownKey`] for a key that is not yet known to be missing.
@@ -100,7 +127,7 @@ pub(super) struct Reconciled {
 /// What relinkd remembers of users, each with the user as they are.
 type Seen<'a> = (i64, &'a User, &'a Remembered);
 
-fn seen<'a>(users: &'a Users, remembered: &'a [(i64, Remembered)]) -> impl Iterator<Item = Seen<'a>> {
+fn seen<'a>(users: &'a Users, remembered: &'a AllRemembered) -> impl Iterator<Item = Seen<'a>> {
     remembered.iter().filter_map(|(id, remembered)| Some((*id, users.get(id)?, remembered)))
 }
 
@@ -109,7 +136,7 @@ pub(super) async fn reconcile(
     tx: &Tx<'_>,
     rules: &Rules,
     users: &Users,
-    remembered: &[(i64, Remembered)],
+    remembered: &AllRemembered,
     unsealable: &HashSet<i64>,
 ) -> Result<Reconciled, RelinkError> {
     let mut reconciled = Reconciled::default();
@@ -142,7 +169,7 @@ pub(super) async fn fingerprint_before_links(
     tx: &Tx<'_>,
     rules: &Rules,
     users: &Users,
-    remembered: &[(i64, Remembered)],
+    remembered: &AllRemembered,
 ) -> Result<Reconciled, RelinkError> {
     let mut reconciled = Reconciled::default();
     let seen: Vec<Seen<'_>> = seen(users, remembered).collect();

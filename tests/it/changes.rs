@@ -753,18 +753,48 @@ fn what_an_open_snapshot_keeps_is_not_passed_again_and_again() {
             "select idx_tup_read from pg_stat_all_indexes where schemaname = 'relinkd' and indexrelname = 'change_pkey'",
         )
     };
-    // Each time that it falls asleep the daemon learns a little; and now and then it looks from the very beginning.
-    let least = (10..18).map(|issue| {
+    // Each time that it falls asleep the daemon learns a little, unless somebody on the server is in the middle of a
+    // transaction; and now and then it looks from the very beginning.
+    let mut all_read = Vec::new();
+    let few = (10..30).any(|issue| {
         let before = entries_read();
         bench.db.insert_issue(issue, ALICE, Some(&plain_link(issue.into())));
         bench.wait_idle();
         sleep(Duration::from_secs(2));
-        entries_read() - before
+        all_read.push(entries_read() - before);
+        all_read.last() < Some(&(rows / 2))
     });
-    let least = least.min().unwrap();
     holder.execute("rollback");
     daemon.stop();
-    assert!(least < rows / 2, "{least} entries were read for a new issue, beside {rows} dead ones");
+    assert!(few, "entries read for new issues, beside {rows} dead ones: {all_read:?}");
+}
+
+/// The statistics are those of a queue with one row on one page: by them, a planner likes a bitmap, which passes all of the
+/// queue before the first row comes, and marks no dead entry for the next look.
+#[test]
+fn the_queue_is_read_in_its_order_whatever_the_statistics() {
+    let bench = installed(&[ALICE]);
+    let (name, admin) = (bench.db.name(), bench.db.admin());
+    for setting in ["session_preload_libraries = 'auto_explain'", "auto_explain.log_min_duration = 0"] {
+        admin.execute(&format!("alter database {name} set {setting}"));
+    }
+    bench.run(["sync"]).ok();
+    admin.execute("alter table relinkd.change set (autovacuum_enabled = off)");
+    admin.execute("vacuum relinkd.change");
+    let queue = |rows| {
+        format!(
+            "insert into relinkd.change (telegram_id, issue_id) select {ALICE}, 1 from generate_series(1, {rows}) n"
+        )
+    };
+    admin.execute(&queue(1));
+    admin.execute("vacuum analyze relinkd.change");
+    admin.execute(&queue(20_000));
+    let daemon = bench.start();
+    bench.wait_idle();
+    daemon.stop();
+    let log = bench.db.server_log();
+    assert!(log.contains("Index Scan using change_pkey on change"), "plans are logged: {log}");
+    assert!(!log.contains("Bitmap Heap Scan on change"), "{log}");
 }
 
 #[test]

@@ -98,6 +98,24 @@ fn writers_ring_only_while_a_daemon_sleeps() {
 }
 
 #[test]
+fn no_writer_rings_for_a_daemon_that_has_more_than_a_little_to_do() {
+    const MANY: i64 = 20_000;
+    let bench = with_many(MANY);
+    let daemon = bench.start();
+    bench.wait_idle();
+    bench.wait_until("the daemon sleeps", || rings(&bench));
+    bench.wait_idle();
+    sleep(Duration::from_millis(500));
+    bench.db.set_token(ALICE, Some(TOKEN));
+    bench.wait_until("the links are on their way", || with_token(&bench, TOKEN) > 0);
+    bench.wait_until("the daemon is awake", || !rings(&bench));
+    assert!(with_token(&bench, TOKEN) < MANY, "it was awake before all was done");
+    bench.wait_idle();
+    bench.wait_until("the daemon sleeps again", || rings(&bench));
+    daemon.stop();
+}
+
+#[test]
 fn a_sync_beside_the_daemon_forgets_no_walk_that_began_meanwhile() {
     const MANY: i64 = 6_000;
     let bench = with_many(MANY);

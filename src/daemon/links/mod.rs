@@ -148,18 +148,19 @@ impl Links<'_> {
         if self.shared.reloaded.take() {
             self.catch_up().await?;
         }
-        // Whoever was asleep lets go of the lock first; it travels beside the look.
-        let (unlocked, worked) = tokio::join!(self.unlock(), self.work(backoff));
-        unlocked?;
-        worked?;
+        self.work(backoff).await?;
         backoff.reset();
         self.say_up_to_date();
         self.sleep().await
     }
 
+    fn is_locked(&self) -> bool {
+        self.locked.load(Ordering::Relaxed)
+    }
+
     async fn unlock(&self) -> Result<(), DbError> {
         if self.locked.swap(false, Ordering::Relaxed) {
-            doorbell::unlock(&self.listener).await
+            in_time(doorbell::unlock(&self.listener)).await
         } else {
             Ok(())
         }
@@ -212,6 +213,9 @@ impl Links<'_> {
 
     /// Works until nothing is due behind the place up to which all was looked at, and now and then through the whole
     /// queue: what committed late, or was put back, must not wait for a bot that never pauses.
+    ///
+    /// Whoever was woken keeps the sleeper's lock for one step, for mostly that is all there is; where there is more, they
+    /// let go of it, and writers ring no longer.
     async fn work(&self, backoff: &mut Backoff) -> Result<(), RelinkError> {
         let mut whole = Instant::now();
         while !self.interrupted() {
@@ -224,6 +228,12 @@ impl Links<'_> {
             let step = self.turn(0, part).await?;
             if step.looked_at > 0 {
                 backoff.reset();
+            }
+            if self.is_locked() {
+                if !step.full && step.contended.is_empty() && step.claimed < GATHERED {
+                    break;
+                }
+                self.unlock().await?;
             }
             if step.full {
                 self.work_side_by_side().await?;

@@ -25,17 +25,19 @@ impl Links<'_> {
         let mut pause = WRITER.0;
         while !self.interrupted() {
             let lock = match self.mode {
+                Mode::Listen if self.is_locked() => Lock::Ours,
                 Mode::Listen => in_time(doorbell::try_lock(&self.listener, self.backend)).await?,
                 Mode::Poll => Lock::Anothers,
             };
             self.locked.store(lock == Lock::Ours, Ordering::Relaxed);
             // This look is sent after the lock's answer came: that is what the protocol rests on.
             let worked = self.look().await?;
+            if worked {
+                self.unlock().await?;
+                pause = WRITER.0;
+            }
             if lock != Lock::NotYet {
                 return if worked { Ok(()) } else { self.doze().await };
-            }
-            if worked {
-                pause = WRITER.0;
             }
             tokio::select! {
                 () = self.rung.notified() => {}

@@ -24,13 +24,23 @@ enum At {
     Done,
 }
 
+/// What somebody awake does about the sleeper's lock, where they have it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    /// Nothing.
+    Left,
+    /// Was woken, and keeps it for one step.
+    Kept,
+    /// Its unlock is on its way.
+    GoingBack,
+}
+
 pub(crate) struct Relinker {
     session: usize,
     /// None for a command.
     daemon: Option<usize>,
     at: At,
-    /// Its unlock is on its way.
-    unlocking: bool,
+    lock: Lock,
     /// Something will be due, by the clock.
     timer: bool,
     changes: Vec<Change>,
@@ -46,7 +56,7 @@ impl Relinker {
             session,
             daemon,
             at: At::Looking,
-            unlocking: false,
+            lock: Lock::Left,
             timer: false,
             changes: Vec::new(),
             contended: false,
@@ -66,8 +76,8 @@ impl Relinker {
 
     /// One step; false where there is none to take.
     pub(crate) fn step(&mut self, pg: &mut Postgres, rules: &Rules, unlock_first: bool) -> bool {
-        if self.unlocking && (unlock_first || self.at == At::FallingAsleep) {
-            self.unlocking = false;
+        if self.lock == Lock::GoingBack && (unlock_first || self.at == At::FallingAsleep) {
+            self.lock = Lock::Left;
             self.daemon.into_iter().for_each(|daemon| pg.unlock_bell(daemon));
             return true;
         }
@@ -84,7 +94,7 @@ impl Relinker {
             }
             At::Ending => {
                 pg.end(self.session);
-                self.wake(pg);
+                self.go_on(pg);
             }
             At::FallingAsleep => {
                 let daemon = self.daemon.unwrap_or_default();
@@ -105,7 +115,8 @@ impl Relinker {
 
     fn sleep(&mut self, pg: &mut Postgres, rules: &Rules) -> bool {
         if self.daemon.is_some_and(|daemon| pg.hears(daemon)) || self.timer {
-            self.wake(pg);
+            self.at = At::Looking;
+            self.lock = if self.has_lock(pg) { Lock::Kept } else { Lock::Left };
             return true;
         }
         // The poll looks without waking.
@@ -116,9 +127,15 @@ impl Relinker {
         polls
     }
 
-    fn wake(&mut self, pg: &Postgres) {
-        self.at = At::Looking;
-        self.unlocking = self.daemon.is_some_and(|daemon| pg.holds_bell(daemon));
+    /// After a step. Where it was a small one, the lock is kept, and the last look follows; else writers shall not ring.
+    fn go_on(&mut self, pg: &Postgres) {
+        let little = self.lock == Lock::Kept && self.changes.len() < LIMIT;
+        self.at = if little { At::LastLook(true) } else { At::Looking };
+        self.lock = if !little && self.has_lock(pg) { Lock::GoingBack } else { Lock::Left };
+    }
+
+    fn has_lock(&self, pg: &Postgres) -> bool {
+        self.daemon.is_some_and(|daemon| pg.holds_bell(daemon))
     }
 
     /// One statement: changes that are due, their users' locks, and out of the queue with those whose lock it got.
@@ -140,8 +157,13 @@ impl Relinker {
             return;
         }
         pg.end(self.session);
+        let kept = self.lock == Lock::Kept;
+        if kept {
+            self.lock = Lock::Left;
+        }
         self.at = match self.at {
             At::LastLook(true) => At::Dozing,
+            _ if kept => At::LastLook(true),
             _ if self.daemon.is_some() => At::FallingAsleep,
             _ if pg.queue.is_empty() => At::Done,
             _ => At::Looking,
@@ -164,7 +186,7 @@ impl Relinker {
             self.at = At::ReadingLinks;
         } else {
             pg.end(self.session);
-            self.wake(pg);
+            self.go_on(pg);
         }
     }
 
