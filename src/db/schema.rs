@@ -2,11 +2,11 @@
 //!
 //! Making and removing it is `install`'s and `uninstall`'s, in [`super::setup`].
 
-use super::{DbError, Session, Tx};
+use super::params::{each, params};
+use super::{DbError, Session, Tx, as_i64};
 use crate::config::{QualifiedName, Tables};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
 
 /// The version of schema `relinkd` that this program works with.
 pub(crate) const VERSION: i32 = 2;
@@ -117,28 +117,20 @@ impl Part {
 
 /// What the accessors are bound to, beside what the configuration names.
 async fn bound(session: &Session, configured: &[Named; 5]) -> Result<Vec<Part>, DbError> {
-    let each = |of: fn(&Named) -> &str| configured.iter().map(of).collect::<Vec<_>>();
-    let (parts, schemas) = (each(|named| named.part), each(|named| &named.table.schema));
-    let (names, columns) = (each(|named| &named.table.table), each(|named| &named.column));
-    let rows = session
-        .query(
-            "select b.schema_name::text, b.table_name::text, b.column_name::text, b.type_modifier,
-                    c.oid = b.table_id, a.attnum = b.column_number
-               from unnest($1, $2, $3, $4) with ordinality w(part, schema_name, table_name, column_name, place)
-               left join relinkd.bound b on b.part = w.part
-               left join pg_catalog.pg_namespace n on n.nspname = w.schema_name
-               left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.table_name
-               left join pg_catalog.pg_attribute a
-                      on a.attrelid = b.table_id and a.attname = w.column_name and not a.attisdropped
-              order by w.place",
-            &[
-                (&parts, Type::TEXT_ARRAY),
-                (&schemas, Type::TEXT_ARRAY),
-                (&names, Type::TEXT_ARRAY),
-                (&columns, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
+    let parts = each(configured, |named| named.part);
+    let schemas = each(configured, |named| named.table.schema.as_str());
+    let names = each(configured, |named| named.table.table.as_str());
+    let columns = each(configured, |named| named.column.as_str());
+    let sql = "select b.schema_name::text, b.table_name::text, b.column_name::text, b.type_modifier,
+                      c.oid = b.table_id, a.attnum = b.column_number
+                 from unnest($1, $2, $3, $4) with ordinality w(part, schema_name, table_name, column_name, place)
+                 left join relinkd.bound b on b.part = w.part
+                 left join pg_catalog.pg_namespace n on n.nspname = w.schema_name
+                 left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.table_name
+                 left join pg_catalog.pg_attribute a
+                        on a.attrelid = b.table_id and a.attname = w.column_name and not a.attisdropped
+                order by w.place";
+    let rows = session.query(sql, params![parts, schemas, names, columns]).await?;
     let stands_for = |same: Option<bool>| match same {
         Some(true) => Configured::Bound,
         Some(false) => Configured::Another,
@@ -200,37 +192,28 @@ const PORTAL: &str = "select m.portal_fingerprint from relinkd.meta m";
 /// The `[portal]` settings that links follow, in short: those that were read last, by a daemon's start or reload or by a
 /// command. None before the first.
 pub(crate) async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
-    Ok(tx.query_one(PORTAL, &[]).await?.get(0))
+    tx.query_value(PORTAL, &[]).await
 }
 
 /// As [`portal_in_force`], outside a transaction.
 pub(crate) async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
-    Ok(session.query_one(PORTAL, &[]).await?.get(0))
+    session.query_value(PORTAL, &[]).await
 }
 
 /// Makes links follow these `[portal]` settings; where they are others than before, queues everybody and says so.
 pub(crate) async fn put_portal_in_force(session: &Session, fingerprint: &str) -> Result<bool, DbError> {
-    let rows = session
-        .query(
-            "with old as (select m.portal_fingerprint from relinkd.meta m),
-                  new as (update relinkd.meta set portal_fingerprint = $1
-                           where portal_fingerprint is distinct from $1 returning 1),
-                  queued as (insert into relinkd.change (telegram_id)
-                             select null from old, new where old.portal_fingerprint is not null returning 1)
-             select 1 from queued",
-            &[(&fingerprint, Type::TEXT)],
-        )
-        .await?;
+    let sql = "with old as (select m.portal_fingerprint from relinkd.meta m),
+                    new as (update relinkd.meta set portal_fingerprint = $1
+                             where portal_fingerprint is distinct from $1 returning 1),
+                    queued as (insert into relinkd.change (telegram_id)
+                               select null from old, new where old.portal_fingerprint is not null returning 1)
+               select 1 from queued";
+    let rows = session.query(sql, params![fingerprint]).await?;
     Ok(!rows.is_empty())
 }
 
 /// Remembers an audit.
 pub(crate) async fn audit_finished(session: &Session, found: usize) -> Result<(), DbError> {
-    let found = i64::try_from(found).unwrap_or(i64::MAX);
-    session
-        .execute(
-            "update relinkd.meta set audit_finished_at = now(), audit_found = $1",
-            &[(&found, Type::INT8)],
-        )
-        .await
+    let sql = "update relinkd.meta set audit_finished_at = now(), audit_found = $1";
+    session.execute(sql, params![as_i64(found)]).await
 }

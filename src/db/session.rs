@@ -7,6 +7,7 @@
 //! What is sent before it is awaited travels together: `begin` with the first statement, the last one with `commit`.
 
 use super::DbError;
+use super::params::Param;
 use super::trips::Trips;
 use postgres_openssl::MakeTlsConnector;
 use std::collections::HashMap;
@@ -18,11 +19,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
-
-/// A bind parameter and its type.
-pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The path by which names in our statements are resolved: Postgres' own objects, whoever planted others.
 macro_rules! our_path {
@@ -227,20 +225,9 @@ impl Session {
         Ok(rows)
     }
 
-    /// As [`Session::query`], for exactly one row.
-    pub(crate) async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
-        let rows = self.query(sql, params).await?;
-        rows.into_iter().next().ok_or(DbError::NoRow)
-    }
-
     /// As [`Session::query`], for one row or none.
     pub(crate) async fn query_opt(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, DbError> {
         Ok(self.query(sql, params).await?.into_iter().next())
-    }
-
-    /// Runs a statement of its own that returns no rows.
-    pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
-        self.query(sql, params).await.map(drop)
     }
 
     /// Runs several statements without parameters, as they are.
@@ -292,17 +279,6 @@ impl Tx<'_> {
         let (begun, rows) = tokio::join!(opening, self.session.run(sql, params));
         begun?;
         Ok(rows?)
-    }
-
-    /// Runs a statement and returns its one row.
-    pub(crate) async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
-        let rows = self.query(sql, params).await?;
-        rows.into_iter().next().ok_or(DbError::NoRow)
-    }
-
-    /// Runs a statement that returns no rows.
-    pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
-        self.query(sql, params).await.map(drop)
     }
 
     /// Runs a statement that writes rows of the bot's: under the path that the bot's triggers and constraints know. In
@@ -385,6 +361,45 @@ impl Tx<'_> {
         Ok(())
     }
 }
+
+/// What a session and a transaction alike make of the rows that `query` returns.
+macro_rules! queries {
+    ($of:ty) => {
+        impl $of {
+            /// Runs a statement that returns no rows.
+            pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
+                self.query(sql, params).await.map(drop)
+            }
+
+            /// Runs a statement and returns its one row.
+            pub(crate) async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
+                self.query(sql, params).await?.into_iter().next().ok_or(DbError::NoRow)
+            }
+
+            /// Runs a statement and returns the first column of its one row.
+            pub(crate) async fn query_value<V: FromSqlOwned>(
+                &self,
+                sql: &str,
+                params: &[Param<'_>],
+            ) -> Result<V, DbError> {
+                Ok(self.query_one(sql, params).await?.get(0))
+            }
+
+            /// Runs a statement and returns what is made of each of its rows.
+            pub(crate) async fn query_map<V, C: FromIterator<V>>(
+                &self,
+                sql: &str,
+                params: &[Param<'_>],
+                of: impl Fn(&Row) -> V,
+            ) -> Result<C, DbError> {
+                Ok(self.query(sql, params).await?.iter().map(of).collect())
+            }
+        }
+    };
+}
+
+queries!(Session);
+queries!(Tx<'_>);
 
 impl Drop for Tx<'_> {
     /// Sends `rollback` where the transaction was begun; what follows on the session comes after it.

@@ -6,11 +6,11 @@
 //! Every lock on the bot's tables is asked for with a short time limit, and the whole transaction is tried again where it
 //! was not to be had: the bot waits for the limits of two or three locks at most, and for what is done under them.
 
+use super::params::params;
 use super::{DbError, Session};
 use crate::config::Tables;
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
 
 /// The schema, and nothing in it.
 pub(crate) const CREATE: &str = include_str!("../../sql/create.sql");
@@ -72,7 +72,7 @@ pub(crate) fn settings(tables: &Tables, role: &str) -> [(&'static str, String); 
 /// Sets the names for the statements that follow in this session.
 pub(crate) async fn name(admin: &Session, tables: &Tables, role: &str) -> Result<(), DbError> {
     for (key, value) in settings(tables, role) {
-        admin.query("select set_config($1, $2, false)", &[(&key, Type::TEXT), (&value, Type::TEXT)]).await?;
+        admin.query("select set_config($1, $2, false)", params![key, value]).await?;
     }
     Ok(())
 }
@@ -82,7 +82,7 @@ pub(crate) async fn name(admin: &Session, tables: &Tables, role: &str) -> Result
 pub(crate) async fn install(admin: &Session) -> Result<bool, DbError> {
     patiently(admin, &[CREATE, REFUSE, UPGRADE, SCHEMA, ATTACH].join("\n")).await?;
     let sql = "select current_setting('relinkd.changed') = 'true'";
-    Ok(admin.query_one(sql, &[]).await?.get(0))
+    admin.query_value(sql, &[]).await
 }
 
 /// Builds the index, where the table has none that serves. Returns whether it did.
@@ -121,13 +121,13 @@ pub(crate) async fn quiet(admin: &Session) -> Result<bool, DbError> {
         select from pg_db_role_setting s join pg_roles r on r.oid = s.setrole
          where r.rolname = current_setting('relinkd.role') and s.setdatabase = 0
            and s.setconfig @> '{log_parameter_max_length=0,log_parameter_max_length_on_error=0}')";
-    Ok(admin.query_one(sql, &[]).await?.get(0))
+    admin.query_value(sql, &[]).await
 }
 
 /// Whether schema `relinkd` is there.
 pub(crate) async fn is_installed(admin: &Session) -> Result<bool, DbError> {
     let sql = "select exists (select from pg_namespace where nspname = 'relinkd')";
-    Ok(admin.query_one(sql, &[]).await?.get(0))
+    admin.query_value(sql, &[]).await
 }
 
 /// Refuses a schema that is not the admin's to touch, before anything in it is used.
