@@ -1,6 +1,6 @@
 //! Issues: read by id, by user and in pages, and links written over those that were read.
 
-use super::params::{each, params};
+use super::params::{Scalar, each, params};
 use super::text::{Link, link_column};
 use super::{Cursor, DbError, Tx, as_i64, as_millis};
 use bytes::BytesMut;
@@ -27,74 +27,58 @@ pub(crate) struct IssueRow {
 /// transaction that read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowPlace {
-    tid: [u8; 6],
-    xid: u32,
+    tid: Tid,
+    xid: Xid,
 }
 
 impl RowPlace {
     /// From the columns `place` and `version` of the views, which stand at this index and the next.
     pub(super) fn of(row: &Row, index: usize) -> Self {
-        Self { tid: row.get::<_, Tid>(index).0, xid: row.get::<_, Xid>(index + 1).0 }
+        Self { tid: row.get(index), xid: row.get(index + 1) }
     }
 
     pub(super) fn tid(self) -> Tid {
-        Tid(self.tid)
+        self.tid
     }
 
     pub(super) fn xid(self) -> Xid {
-        Xid(self.xid)
+        self.xid
     }
 }
 
-/// `tid` in its binary form.
+/// A `tid`.
+pub(super) type Tid = Raw<6>;
+/// An `xid`.
+pub(super) type Xid = Raw<4>;
+
+/// What is handed back to the server as it came: a value's binary form, of so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tid([u8; 6]);
+pub(super) struct Raw<const LENGTH: usize>([u8; LENGTH]);
 
-/// `xid` in its binary form.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Xid(u32);
-
-impl<'a> FromSql<'a> for Tid {
+impl<'a, const LENGTH: usize> FromSql<'a> for Raw<LENGTH>
+where
+    Self: Scalar,
+{
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         Ok(Self(raw.try_into()?))
     }
 
     fn accepts(of: &Type) -> bool {
-        *of == Type::TID
+        *of == Self::ONE
     }
 }
 
-impl<'a> FromSql<'a> for Xid {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        Ok(Self(u32::from_be_bytes(raw.try_into()?)))
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::XID
-    }
-}
-
-impl ToSql for Tid {
+impl<const LENGTH: usize> ToSql for Raw<LENGTH>
+where
+    Self: Scalar,
+{
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         out.extend_from_slice(&self.0);
         Ok(IsNull::No)
     }
 
     fn accepts(of: &Type) -> bool {
-        *of == Type::TID
-    }
-
-    to_sql_checked!();
-}
-
-impl ToSql for Xid {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(&self.0.to_be_bytes());
-        Ok(IsNull::No)
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::XID
+        *of == Self::ONE
     }
 
     to_sql_checked!();
