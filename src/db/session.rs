@@ -13,7 +13,7 @@ use postgres_openssl::MakeTlsConnector;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -214,14 +214,26 @@ impl Session {
         if self.own.is_some() {
             return Ok(self.run(sql, params).await?);
         }
-        let (begun, rows, ended) = tokio::join!(
-            self.client.batch_execute(ALONE),
-            self.client.query_typed(sql, params),
-            self.client.batch_execute("commit"),
+        self.between(ALONE, sql, params, "commit").await
+    }
+
+    /// Runs a statement between two others that travel with it. It must be prepared, or not to be prepared: what travels
+    /// together must not wait for anything in between, or the last one would overtake it.
+    async fn between(
+        &self,
+        first: &str,
+        sql: &str,
+        params: &[Param<'_>],
+        last: &str,
+    ) -> Result<Vec<Row>, DbError> {
+        let (first, rows, last) = tokio::join!(
+            self.client.batch_execute(first),
+            self.run(sql, params),
+            self.client.batch_execute(last)
         );
-        begun?;
+        first?;
         let rows = rows?;
-        ended?;
+        last?;
         Ok(rows)
     }
 
@@ -274,8 +286,7 @@ pub(crate) struct Tx<'a> {
 impl Tx<'_> {
     /// Runs a statement and returns its rows.
     pub(crate) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(opening) = opening else { return Ok(self.session.run(sql, params).await?) };
+        let Some(opening) = self.opening().take() else { return Ok(self.session.run(sql, params).await?) };
         let (begun, rows) = tokio::join!(opening, self.session.run(sql, params));
         begun?;
         Ok(rows?)
@@ -285,17 +296,8 @@ impl Tx<'_> {
     /// `sql` every operator, function, type and table must be qualified.
     pub(crate) async fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         self.opened().await?;
-        // What travels together must not wait for anything in between.
         self.session.statement(sql, params).await?;
-        let (bots, rows, ours) = tokio::join!(
-            self.session.client.batch_execute(BOTS_PATH),
-            self.session.run(sql, params),
-            self.session.client.batch_execute(OUR_PATH),
-        );
-        bots?;
-        let rows = rows?;
-        ours?;
-        Ok(rows)
+        self.session.between(BOTS_PATH, sql, params, OUR_PATH).await
     }
 
     /// As [`Tx::write`], as the transaction's last statement: it is committed with it.
@@ -305,18 +307,9 @@ impl Tx<'_> {
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, DbError> {
         self.opened().await?;
-        // What travels together must not wait for anything in between: `commit` would overtake the statement.
         self.session.statement(sql, params).await?;
         self.open = false;
-        let (bots, rows, committed) = tokio::join!(
-            self.session.client.batch_execute(WRITE_SOON),
-            self.session.run(sql, params),
-            self.session.client.batch_execute("commit"),
-        );
-        bots?;
-        let rows = rows?;
-        committed?;
-        Ok(rows)
+        self.session.between(WRITE_SOON, sql, params, "commit").await
     }
 
     /// Copies rows in with `copy … from stdin binary` (Postgres manual, COPY): unlike parameters, they are in nobody's
@@ -346,7 +339,7 @@ impl Tx<'_> {
     /// Ends the transaction and keeps it. After an error it is not known whether it took effect.
     pub(crate) async fn commit(mut self) -> Result<(), DbError> {
         self.open = false;
-        if self.opening.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+        if self.opening().take().is_some() {
             return Ok(());
         }
         let _trip = self.session.trips.begin();
@@ -354,11 +347,17 @@ impl Tx<'_> {
     }
 
     async fn opened(&self) -> Result<(), DbError> {
-        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let opening = self.opening().take();
         if let Some(opening) = opening {
             opening.await?;
         }
         Ok(())
+    }
+}
+
+impl<'a> Tx<'a> {
+    fn opening(&self) -> MutexGuard<'_, Option<Opening<'a>>> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -404,8 +403,7 @@ queries!(Tx<'_>);
 impl Drop for Tx<'_> {
     /// Sends `rollback` where the transaction was begun; what follows on the session comes after it.
     fn drop(&mut self) {
-        let unsent = self.opening.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if self.open && !unsent {
+        if self.open && self.opening().is_none() {
             // The first poll puts the message into the queue; nobody waits for the answer.
             let rollback = pin!(self.session.client.batch_execute("rollback"));
             let _ = rollback.poll(&mut Context::from_waker(Waker::noop()));
