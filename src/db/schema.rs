@@ -94,24 +94,15 @@ struct Part {
     /// What the bound one is called today; none where it is gone.
     today: Option<Named>,
     type_modifier: i32,
-    table: Configured,
-    column: Configured,
-}
-
-/// What a configured name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Configured {
-    /// What relinkd is bound to.
-    Bound,
-    /// Nothing: what is bound was renamed.
-    Nothing,
-    /// Something else.
-    Another,
+    /// Whether the configured name stands for the table that is bound; none where it stands for nothing: it was renamed.
+    is_table: Option<bool>,
+    /// The same of the column.
+    is_column: Option<bool>,
 }
 
 impl Part {
     fn is_another(&self) -> bool {
-        self.today.is_none() || self.table == Configured::Another || self.column == Configured::Another
+        self.today.is_none() || self.is_table == Some(false) || self.is_column == Some(false)
     }
 }
 
@@ -131,11 +122,6 @@ async fn bound(session: &Session, configured: &[Named; 5]) -> Result<Vec<Part>, 
                         on a.attrelid = b.table_id and a.attname = w.column_name and not a.attisdropped
                 order by w.place";
     let rows = session.query(sql, params![parts, schemas, names, columns]).await?;
-    let stands_for = |same: Option<bool>| match same {
-        Some(true) => Configured::Bound,
-        Some(false) => Configured::Another,
-        None => Configured::Nothing,
-    };
     let part = |(configured, row): (&Named, &Row)| Part {
         today: row.get::<_, Option<String>>(0).map(|schema| Named {
             part: configured.part,
@@ -144,8 +130,8 @@ async fn bound(session: &Session, configured: &[Named; 5]) -> Result<Vec<Part>, 
         }),
         configured: configured.clone(),
         type_modifier: row.get::<_, Option<i32>>(3).unwrap_or(-1),
-        table: stands_for(row.get(4)),
-        column: stands_for(row.get(5)),
+        is_table: row.get(4),
+        is_column: row.get(5),
     };
     Ok(configured.iter().zip(&rows).map(part).collect())
 }
@@ -153,7 +139,7 @@ async fn bound(session: &Session, configured: &[Named; 5]) -> Result<Vec<Part>, 
 /// What was renamed, each with the key that should follow.
 fn warnings(parts: &[Part]) -> Vec<String> {
     let mut warnings = Vec::new();
-    for Part { configured, today, table, column, .. } in parts {
+    for Part { configured, today, is_table, is_column, .. } in parts {
         let Some(today) = today else { continue };
         let section = configured.part.split('.').next().unwrap_or(configured.part);
         let mut renamed = |key: &str, old: &str, new: &str| {
@@ -162,11 +148,11 @@ fn warnings(parts: &[Part]) -> Vec<String> {
                 warnings.push(warning);
             }
         };
-        if *table == Configured::Nothing {
+        if is_table.is_none() {
             let (old, new) = (configured.table.to_string(), today.table.to_string());
             renamed(&format!("{section}.name"), &old, &new);
         }
-        if *column == Configured::Nothing {
+        if is_column.is_none() {
             renamed(configured.part, &configured.column, &today.column);
         }
     }
