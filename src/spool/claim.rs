@@ -194,7 +194,6 @@ impl Spool {
             let name = dropped_name(&directory)?;
             leftovers.push(Claim { directory, id, name });
         }
-        leftovers.sort_by(|a, b| a.id.cmp(&b.id));
         let numbers = leftovers.iter().filter_map(|claim| u64::from_str_radix(claim.id.get(..16)?, 16).ok());
         self.last_number.fetch_max(numbers.max().unwrap_or_default(), Ordering::Relaxed);
         // A run that was killed may have moved them without a flush.

@@ -205,26 +205,17 @@ pub(super) fn judge(path: &Path) -> Result<(), Reason> {
 /// Whether this is a regular file that nobody else has under another name.
 pub(super) fn judge_kind(metadata: &Metadata) -> Result<(), Reason> {
     let kind = metadata.file_type();
-    let what = if kind.is_symlink() {
-        "symbolic link"
-    } else if kind.is_dir() {
-        "directory"
-    } else if kind.is_fifo() {
-        "FIFO"
-    } else if kind.is_socket() {
-        "socket"
-    } else if kind.is_file() {
-        ""
-    } else {
-        "device"
-    };
-    if !what.is_empty() {
-        return Err(Reason::NoFile(what));
+    if kind.is_file() {
+        return if metadata.nlink() > 1 { Err(Reason::HardLink) } else { Ok(()) };
     }
-    if metadata.nlink() > 1 {
-        return Err(Reason::HardLink);
-    }
-    Ok(())
+    let others = [
+        (kind.is_symlink(), "symbolic link"),
+        (kind.is_dir(), "directory"),
+        (kind.is_fifo(), "FIFO"),
+        (kind.is_socket(), "socket"),
+    ];
+    let what = others.iter().find(|(is_one, _)| *is_one).map_or("device", |(_, what)| *what);
+    Err(Reason::NoFile(what))
 }
 
 /// Only what is known to be a regular file is opened, and even then without following or waiting.
