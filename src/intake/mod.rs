@@ -16,22 +16,23 @@
 //! alone, and one that cannot be read or written now waits alone (`waiting`).
 
 mod database;
-mod reading;
+mod reason;
 #[cfg(test)]
 mod tests;
 mod waiting;
 
 use crate::db::history::Via;
 use crate::db::{DbError, Session};
-use crate::drop_file::{DropFile, Fault, FaultKind, Faulty};
+use crate::drop_file::{self, DropFile, Fault, FaultKind, Faulty};
 use crate::policy::{self, Trouble};
 use crate::printable::Printable;
+use crate::process::user_name;
 use crate::relink::Rules;
-use crate::spool::{Claim, Spool, SpoolError};
+use crate::spool::{Claim, Content, Spool, SpoolError};
 use crate::token::TokenRule;
 use crate::tokens::assign::{AssignError, Author, Obstacle, Outcome, Request};
 use database::{Database, Postgres};
-use reading::{Read, read, reason};
+use reason::reason;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use waiting::{Manner, Put, WaitingFiles};
@@ -134,18 +135,23 @@ impl Intake {
         let mut ready = Vec::new();
         let mut faulty = Vec::new();
         for claim in claims.iter().filter(|claim| !settled.contains(claim.id())) {
-            match read(claim, token_rule)? {
-                Read::Ready { file, owner } => ready.push(Ready { claim, file, owner }),
-                Read::Faulty(found) => faulty.push((claim, found)),
-                Read::Unreadable(error) => {
+            match claim.read(drop_file::MAX_BYTES)? {
+                Content::Bytes { bytes, owner } => match drop_file::parse(&bytes, token_rule) {
+                    Ok(file) => ready.push(Ready { claim, file, owner: user_name(owner) }),
+                    Err(found) => faulty.push((claim, found)),
+                },
+                Content::TooLarge => {
+                    faulty.push((claim, Faulty::wholly(Fault::of_file(FaultKind::TooLarge))));
+                }
+                Content::Unreadable(error) => {
                     let reason = format!("it cannot be read: {error}");
                     fates.push((claim, batch.try_again(claim, Vec::new(), reason, FaultKind::Unreadable)));
                 }
-                Read::Gone => {
+                Content::Gone => {
                     let done = spool.settle_gone(claim);
                     fates.push((claim, batch.unless_failed(claim, Vec::new(), done, Fate::Cleared)));
                 }
-                Read::NoFile => {
+                Content::NoFile => {
                     let done = spool.put_back(claim);
                     fates.push((claim, batch.unless_failed(claim, Vec::new(), done, Fate::PutBack)));
                 }

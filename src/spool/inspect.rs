@@ -4,6 +4,7 @@
 
 use super::layout::DIRECTORIES;
 use crate::keyring_file::shell_word;
+use crate::process::user_name;
 use nix::sys::inotify::{InitFlags, Inotify};
 use nix::unistd::{AccessFlags, access};
 use std::fs::{self, Metadata};
@@ -161,9 +162,4 @@ fn mode_of(metadata: &Metadata) -> String {
 /// The spool's owner, as chown(1) takes it.
 fn owner(root: &Metadata) -> String {
     user_name(root.uid())
-}
-
-fn user_name(uid: u32) -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
-    user.map_or_else(|| uid.to_string(), |user| user.name)
 }
