@@ -4,7 +4,7 @@
 //! which cells have moved, a number that the spreadsheet has shortened. The parser is csv-core, the inner one of the crate
 //! csv: it says where each cell is.
 
-use super::{DropFile, Fault, FaultKind, Faulty, Key, MAX_BYTES, Place, Reader};
+use super::{DropFile, Fault, FaultKind, Faulty, Key, MAX_BYTES, Reader, TokenChange};
 use crate::token::TokenRule;
 use csv_core::{ReadFieldResult, ReaderBuilder};
 use std::str::FromStr;
@@ -200,15 +200,13 @@ impl Table {
             } else {
                 let user = user(reader, row.get(self.user), at);
                 let token = token(reader, row.get(self.token), at);
-                if let (Some(user), Some(token)) = (user, token) {
-                    reader.push(user, token);
-                }
+                reader.push(user, token);
             }
         }
     }
 }
 
-fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(i64, Place)> {
+fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<i64> {
     let Some(cell) = cell.filter(|cell| !cell.text.is_empty()) else {
         return reader.refuse(at, FaultKind::NoUser);
     };
@@ -225,7 +223,7 @@ fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(i64,
     reader.refuse(cell.at, kind)
 }
 
-fn token(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(super::TokenChange, Place)> {
+fn token(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<TokenChange> {
     let (at, text) = cell.map_or((at, ""), |cell| (cell.at, cell.text.as_str()));
     if is_shortened(text) {
         return reader.refuse(at, FaultKind::Shortened(Key::Token));
