@@ -125,14 +125,21 @@ pub(crate) struct Stretch {
     pub after: Option<i64>,
 }
 
+/// What [`issue_row`] reads, of the issues `i` in this.
+macro_rules! issues {
+    ($of:literal) => {
+        concat!(
+            "select i.id::int8, i.telegram_id::int8, ",
+            link_column!("i"),
+            ", i.place, i.version from ",
+            $of
+        )
+    };
+}
+
 /// These issues as they are now.
 pub(crate) async fn by_id(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<IssueRow>, DbError> {
-    let sql = concat!(
-        "select i.id::int8, i.telegram_id::int8, ",
-        link_column!("i"),
-        ", i.place, i.version
-               from unnest($1) w(id) join relinkd.bot_issue i on i.id = w.id"
-    );
+    let sql = issues!("unnest($1) w(id) join relinkd.bot_issue i on i.id = w.id");
     tx.query_map(sql, params![ids], issue_row).await
 }
 
@@ -152,8 +159,8 @@ pub(crate) async fn of_users(
     stretches: &[Stretch],
     limit: usize,
 ) -> Result<Vec<IssueRow>, DbError> {
-    let users: Vec<i64> = stretches.iter().map(|stretch| stretch.telegram_id).collect();
-    let after: Vec<i64> = stretches.iter().map(|stretch| stretch.after.unwrap_or(i64::MIN)).collect();
+    let users = each(stretches, |stretch| stretch.telegram_id);
+    let after = each(stretches, |stretch| stretch.after.unwrap_or(i64::MIN));
     let sql = concat!(
         "select i.id, w.telegram_id, i.url, i.place, i.version
                from unnest($1, $2) w(telegram_id, after)
@@ -184,11 +191,8 @@ pub(crate) async fn page_by_user(
     cursor: &mut Cursor<(i64, i64)>,
 ) -> Result<Vec<IssueRow>, DbError> {
     let (user, issue) = cursor.after().unwrap_or((i64::MIN, i64::MIN));
-    let sql = concat!(
-        "select i.id::int8, i.telegram_id::int8, ",
-        link_column!("i"),
-        ", i.place, i.version from relinkd.bot_issue i
-              where (i.telegram_id, i.id) > ($1, $2) order by i.telegram_id, i.id limit $3"
+    let sql = issues!(
+        "relinkd.bot_issue i where (i.telegram_id, i.id) > ($1, $2) order by i.telegram_id, i.id limit $3"
     );
     let issues = tx.query_map(sql, params![user, issue, as_i64(cursor.limit())], issue_row).await?;
     Ok(cursor.pass(issues, |issue: &IssueRow| (issue.telegram_id.unwrap_or(i64::MIN), issue.id)))
@@ -197,12 +201,7 @@ pub(crate) async fn page_by_user(
 /// The next issues in order of id, whosever they are.
 pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<IssueRow>, DbError> {
     let (first, after) = (cursor.after().is_none(), cursor.after().unwrap_or(i64::MIN));
-    let sql = concat!(
-        "select i.id::int8, i.telegram_id::int8, ",
-        link_column!("i"),
-        ", i.place, i.version from relinkd.bot_issue i
-              where i.id >= $1 and ($2 or i.id > $1) order by i.id limit $3"
-    );
+    let sql = issues!("relinkd.bot_issue i where i.id >= $1 and ($2 or i.id > $1) order by i.id limit $3");
     let issues = tx.query_map(sql, params![after, first, as_i64(cursor.limit())], issue_row).await?;
     Ok(cursor.pass(issues, |issue: &IssueRow| issue.id))
 }

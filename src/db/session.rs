@@ -76,15 +76,14 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// Settings of the session or transaction (Postgres manual, chapter 20). A plan that is made without the parameters
-    /// quotes none of them where somebody logs plans, and is made once.
-    fn settings(self) -> &'static [&'static str] {
-        match self {
+    /// Settings of the session or transaction (Postgres manual, chapter 20).
+    fn settings(self) -> impl Iterator<Item = &'static str> {
+        // A plan that is made without the parameters quotes none of them where somebody logs plans, and is made once.
+        let always = [our_path!(), "plan_cache_mode = force_generic_plan"];
+        let own: &[&str] = match self {
             // Every access is by key, however stale the statistics are: no scan of a whole table. Limits are short, for
             // the bot waits for rows that such a transaction has written.
             Self::Relink => &[
-                our_path!(),
-                "plan_cache_mode = force_generic_plan",
                 "enable_seqscan = off",
                 "enable_hashjoin = off",
                 "enable_mergejoin = off",
@@ -98,8 +97,6 @@ impl Purpose {
                 "client_connection_check_interval = '2s'",
             ],
             Self::Assign => &[
-                our_path!(),
-                "plan_cache_mode = force_generic_plan",
                 "relinkd.assigning = 'on'",
                 "statement_timeout = '40s'",
                 "lock_timeout = '200ms'",
@@ -107,8 +104,6 @@ impl Purpose {
                 "client_connection_check_interval = '2s'",
             ],
             Self::Read => &[
-                our_path!(),
-                "plan_cache_mode = force_generic_plan",
                 "transaction_read_only = on",
                 "jit = off",
                 "statement_timeout = '60s'",
@@ -116,8 +111,6 @@ impl Purpose {
                 "idle_in_transaction_session_timeout = '60s'",
             ],
             Self::Listen => &[
-                our_path!(),
-                "plan_cache_mode = force_generic_plan",
                 "enable_seqscan = off",
                 // What it writes is where it is: that waits for no standby.
                 "synchronous_commit = off",
@@ -125,7 +118,8 @@ impl Purpose {
                 "lock_timeout = '1s'",
                 "idle_session_timeout = '30s'",
             ],
-        }
+        };
+        always.into_iter().chain(own.iter().copied())
     }
 
     /// Assignments last as soon as they are committed, whatever the database's default: at least `on`.
@@ -137,10 +131,11 @@ impl Purpose {
         )
     }
 
-    fn begin(self) -> String {
+    /// The beginning of a transaction, in a session that is set up for it or in another one.
+    fn begin(self, is_set_up: bool) -> String {
         // Whatever the database's default: who waits for a lock and then looks must see what was done under it.
         let mut sql = String::from("begin isolation level read committed read write");
-        for setting in self.settings() {
+        for setting in self.settings().filter(|_| !is_set_up) {
             let _ = write!(sql, "; set local {setting}");
         }
         if let Some(flush) = self.flushes() {
@@ -197,13 +192,7 @@ impl Session {
 
     /// Begins a transaction; dropping it unfinished rolls it back. `begin` travels with the first statement.
     pub(crate) fn begin(&mut self, purpose: Purpose) -> Tx<'_> {
-        let sql = match &self.own {
-            Some(own) if own.purpose == purpose => match purpose.flushes() {
-                Some(flush) => format!("begin isolation level read committed read write; {flush}"),
-                None => "begin isolation level read committed read write".to_owned(),
-            },
-            _ => purpose.begin(),
-        };
+        let sql = purpose.begin(self.own.as_ref().is_some_and(|own| own.purpose == purpose));
         let client = &self.client;
         let opening: Opening<'_> = Box::pin(async move { client.batch_execute(&sql).await });
         Tx { session: self, opening: Mutex::new(Some(opening)), open: true }
