@@ -35,7 +35,7 @@ use database::{Database, Postgres};
 use reason::reason;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
-use waiting::{Manner, Put, WaitingFiles};
+use waiting::{Manner, WaitingFiles};
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,12 +121,7 @@ impl Intake {
     ) -> Result<Vec<Fate>, IntakeError> {
         let ids: Vec<&str> = claims.iter().map(Claim::id).collect();
         let mut receipts = database.receipts(&ids).await?;
-        let mut batch = FileBatch {
-            database,
-            spool,
-            waiting_files: &mut self.waiting_files,
-            one_by_one: &mut self.one_by_one,
-        };
+        let mut batch = FileBatch { database, spool, intake: self };
         let before: Vec<(&Claim, String)> =
             claims.iter().filter_map(|claim| Some((claim, receipts.remove(claim.id())?))).collect();
         let mut fates: Vec<(&Claim, Fate)> = batch.settle(before, Fate::AppliedBefore).await?;
@@ -184,8 +179,7 @@ impl Ready<'_> {
 struct FileBatch<'b, D> {
     database: D,
     spool: &'b Spool,
-    waiting_files: &'b mut WaitingFiles,
-    one_by_one: &'b mut bool,
+    intake: &'b mut Intake,
 }
 
 impl<D: Database> FileBatch<'_, D> {
@@ -197,13 +191,13 @@ impl<D: Database> FileBatch<'_, D> {
         claims: &[Claim],
     ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
         let mut fates = Vec::new();
-        let mut together = if *self.one_by_one { 1 } else { files.len() };
-        let mut waiting_users = self.waiting_files.users_before(claims);
+        let mut together = if self.intake.one_by_one { 1 } else { files.len() };
+        let mut waiting_users = self.intake.waiting_files.users_before(claims);
         while !files.is_empty() {
             let some = &files[..together.min(files.len())];
             let ended = match self.request(some, &waiting_users).await {
                 Ok(outcomes) => {
-                    *self.one_by_one = false;
+                    self.intake.one_by_one = false;
                     self.end(some, outcomes).await?
                 }
                 Err(error) if ended_the_session(&error) => {
@@ -211,7 +205,7 @@ impl<D: Database> FileBatch<'_, D> {
                     if let [file] = some {
                         self.wait(file.claim, Manner::Patiently, file.users(), error.to_string());
                     }
-                    *self.one_by_one = true;
+                    self.intake.one_by_one = true;
                     return Err(error.into());
                 }
                 Err(error) if !is_of_one_file(&error) => return Err(error.into()),
@@ -222,7 +216,7 @@ impl<D: Database> FileBatch<'_, D> {
                 Err(error) => vec![(some[0].claim, self.write_refused(&some[0], &error))],
             };
             let (done, rest) = files.split_at(ended.len());
-            waiting_users.extend(done.iter().flat_map(|file| self.waiting_files.users_of(file.claim)));
+            waiting_users.extend(done.iter().flat_map(|file| self.intake.waiting_files.users_of(file.claim)));
             fates.extend(ended);
             files = rest;
         }
@@ -316,7 +310,7 @@ impl<D: Database> FileBatch<'_, D> {
         // Only now: an empty claim without its row does nothing, a row without its claim would stay for ever.
         self.spool.close(&done)?;
         for claim in &done {
-            self.waiting_files.remove(claim);
+            self.intake.waiting_files.remove(claim);
         }
         fates.extend(done.into_iter().map(|claim| (claim, fate.clone())));
         Ok(fates)
@@ -349,7 +343,7 @@ impl<D: Database> FileBatch<'_, D> {
     ) -> Fate {
         match done {
             Ok(()) => {
-                self.waiting_files.remove(claim);
+                self.intake.waiting_files.remove(claim);
                 fate
             }
             Err(error) => self.wait(claim, Manner::Patiently, users, error.to_string()),
@@ -357,19 +351,15 @@ impl<D: Database> FileBatch<'_, D> {
     }
 
     fn wait(&mut self, claim: &Claim, manner: Manner, users: Vec<i64>, reason: String) -> Fate {
-        match self.waiting_files.put(claim, manner, users, reason.clone(), Instant::now()) {
-            Put::News => Fate::Waits(reason),
-            Put::AsBefore | Put::TriedEnough => Fate::StillWaits,
-        }
+        let fate = self.intake.waiting_files.put(claim, manner, users, reason, Instant::now());
+        fate.unwrap_or(Fate::StillWaits)
     }
 
     /// A file whose trouble is its own: it waits, and after some tries it is rejected for this fault.
     fn try_again(&mut self, claim: &Claim, users: Vec<i64>, reason: String, fault: FaultKind) -> Fate {
-        match self.waiting_files.put(claim, Manner::Tried, users.clone(), reason.clone(), Instant::now()) {
-            Put::News => Fate::Waits(reason),
-            Put::AsBefore => Fate::StillWaits,
-            Put::TriedEnough => self.reject(claim, users, &[Fault::of_file(fault)]),
-        }
+        let waiting_files = &mut self.intake.waiting_files;
+        let fate = waiting_files.put(claim, Manner::Tried, users.clone(), reason, Instant::now());
+        fate.unwrap_or_else(|| self.reject(claim, users, &[Fault::of_file(fault)]))
     }
 }
 
