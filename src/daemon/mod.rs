@@ -381,11 +381,7 @@ async fn in_time<T, E: From<DbError>>(work: impl Future<Output = Result<T, E>>) 
 
 /// A name for this daemon that no other has.
 fn name() -> String {
-    let mut bytes = [0_u8; 8];
-    if getrandom::fill(&mut bytes).is_err() {
-        return format!("pid-{}", std::process::id());
-    }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    getrandom::u64().map_or_else(|_| format!("pid-{}", std::process::id()), |random| format!("{random:016x}"))
 }
 
 /// A number in 0..1 for spreading pauses; any will do.
