@@ -26,17 +26,17 @@ pub(crate) async fn put(tx: &Tx<'_>, of: &[(i64, Vec<(KeyId, Fingerprint)>)]) ->
     let keys: Vec<&str> = rows.iter().map(|(_, key, _)| key.as_str()).collect();
     let values: Vec<&[u8]> = rows.iter().map(|(_, _, one)| &one[..]).collect();
     let sql = concat!(
-            "with new as materialized (select n.* from unnest($1, $2, $3) n(u, k, f)),
+        "with new as materialized (select n.* from unnest($1, $2, $3) n(u, k, f)),
               old as (
                  update relinkd.fingerprint f set until = ",
-            kept_until!(),
-            "
+        kept_until!(),
+        "
                   where f.telegram_id = any ($1) and f.until is null
                     and not exists (select from new n where n.u = f.telegram_id and n.k = f.key_id and n.f = f.fingerprint))
          insert into relinkd.fingerprint (telegram_id, key_id, fingerprint)
          select n.u, n.k, n.f from new n order by 1, 2, 3
          on conflict (telegram_id, key_id, fingerprint) do update set until = null"
-        );
+    );
     tx.execute(sql, params![users, keys, values]).await
 }
 
@@ -73,8 +73,7 @@ pub(crate) async fn holders(
 
 /// Groups of users who have the same token, as far as they have one of these users in them.
 pub(crate) async fn shared_with(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Vec<i64>>, DbError> {
-    // `offset 0` keeps the steps apart: each by key, whatever the planner thinks of a table that was empty a
-    // moment ago.
+    // `offset 0` keeps the steps apart: each by key, whatever the planner thinks of a table that was empty a moment ago.
     let sql = "select distinct w.id, b.telegram_id
                  from unnest($1) w(id)
                 cross join lateral (select f.fingerprint from relinkd.fingerprint f

@@ -131,6 +131,18 @@ pub(crate) struct Wanted<'a> {
     pub zone: &'a str,
 }
 
+macro_rules! page {
+    ($of:literal) => {
+        concat!(
+            "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM'), telegram_id, action, via, by, file
+               from relinkd.history
+              where ",
+            $of,
+            " and id > $1 and ($2 is null or at >= $2) order by id limit $3"
+        )
+    };
+}
+
 /// The next rows, the oldest first.
 pub(crate) async fn page(
     session: &mut Session,
@@ -138,15 +150,7 @@ pub(crate) async fn page(
     cursor: &mut Cursor<i64>,
 ) -> Result<Vec<Shown>, DbError> {
     // One statement for each, for a plan that is made once takes the index of one only.
-    let sql = if wanted.telegram_id.is_some() {
-        "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM'), telegram_id, action, via, by, file
-           from relinkd.history
-          where telegram_id = $4 and id > $1 and ($2 is null or at >= $2) order by id limit $3"
-    } else {
-        "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM'), telegram_id, action, via, by, file
-           from relinkd.history
-          where id > $1 and ($2 is null or at >= $2) and $4 is null order by id limit $3"
-    };
+    let sql = if wanted.telegram_id.is_some() { page!("telegram_id = $4") } else { page!("$4 is null") };
     let tx = in_zone(session, wanted.zone).await?;
     let after = cursor.after().unwrap_or(i64::MIN);
     let limit = as_i64(cursor.limit());

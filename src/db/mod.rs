@@ -1,8 +1,8 @@
 //! Everything that speaks to Postgres: connecting, listening, the schema, and one function a query.
 //!
 //! Knows nothing of files dropped or commands typed. Bind parameters always have a type, so that no statement has to be
-//! prepared where a pooler may stand in between ([`session`]). Queries name relinkd's own views; the names of the bot's
-//! tables reach the server as values alone, and are quoted there.
+//! prepared where a pooler may stand in between ([`params`], [`session`]). Queries name relinkd's own views; the names of
+//! the bot's tables reach the server as values alone, and are quoted there.
 
 pub(crate) mod assigning;
 pub(crate) mod changes;

@@ -52,7 +52,7 @@ pub(crate) async fn superuser(session: &Session) -> Result<Option<String>, DbErr
     let sql = "select r.rolname::text from pg_roles r
                 where r.rolsuper and (pg_has_role(session_user, r.oid, 'member') or r.rolname = current_user)
                 order by r.rolname <> current_user limit 1";
-    Ok(session.query_opt(sql, &[]).await?.map(|row| row.get(0)))
+    Ok(session.query(sql, &[]).await?.first().map(|row| row.get(0)))
 }
 
 /// What the daemon's role has that it had better not have.

@@ -36,6 +36,10 @@ const ALONE: &str = concat!(
     our_path!(),
     "; set local statement_timeout = '60s'; set local lock_timeout = '5s'"
 );
+/// Assignments last as soon as they are committed, whatever the database's default: at least `on`.
+const FLUSHED: &str = "; select set_config('synchronous_commit',
+    case when current_setting('synchronous_commit') in ('off', 'local') then 'on'
+         else current_setting('synchronous_commit') end, true)";
 /// The role's own path, under which the bot's triggers and constraints run when a row of the bot's is written.
 const BOTS_PATH: &str = "set local search_path to default";
 /// The bot, which may wait for one of these rows, looks for a deadlock after a second (`deadlock_timeout`), and would be its
@@ -122,15 +126,6 @@ impl Purpose {
         always.into_iter().chain(own.iter().copied())
     }
 
-    /// Assignments last as soon as they are committed, whatever the database's default: at least `on`.
-    fn flushes(self) -> Option<&'static str> {
-        (self == Self::Assign).then_some(
-            "select set_config('synchronous_commit',
-                 case when current_setting('synchronous_commit') in ('off', 'local') then 'on'
-                      else current_setting('synchronous_commit') end, true)",
-        )
-    }
-
     /// The beginning of a transaction, in a session that is set up for it or in another one.
     fn begin(self, is_set_up: bool) -> String {
         // Whatever the database's default: who waits for a lock and then looks must see what was done under it.
@@ -138,8 +133,8 @@ impl Purpose {
         for setting in self.settings().filter(|_| !is_set_up) {
             let _ = write!(sql, "; set local {setting}");
         }
-        if let Some(flush) = self.flushes() {
-            let _ = write!(sql, "; {flush}");
+        if self == Self::Assign {
+            sql.push_str(FLUSHED);
         }
         sql
     }
@@ -224,11 +219,6 @@ impl Session {
         let rows = rows?;
         last?;
         Ok(rows)
-    }
-
-    /// As [`Session::query`], for one row or none.
-    pub(crate) async fn query_opt(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, DbError> {
-        Ok(self.query(sql, params).await?.into_iter().next())
     }
 
     /// Runs several statements without parameters, as they are.

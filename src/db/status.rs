@@ -81,21 +81,20 @@ pub(crate) async fn read(session: &Session) -> Result<WorkStatus, DbError> {
                       coalesce(m.audit_found, 0)
                  from relinkd.meta m";
     let row = session.query_one(sql, &[]).await?;
-    let audit = |row: &Row| {
-        Some(Audit {
-            finished_at: row.get::<_, Option<String>>(4)?,
-            finished: row.get::<_, Option<SystemTime>>(5)?,
-            age_seconds: row.get::<_, Option<f64>>(6)?,
-            found: row.get(7),
-        })
-    };
+    let finished: Option<SystemTime> = row.get(5);
+    let audit = finished.map(|finished| Audit {
+        finished_at: row.get(4),
+        finished,
+        age_seconds: row.get(6),
+        found: row.get(7),
+    });
     Ok(WorkStatus {
         server_version: row.get(0),
         changes: row.get(1),
         oldest_seconds: row.get(2),
         set_aside_count: row.get(3),
         set_aside: set_aside(session).await?,
-        audit: audit(&row),
+        audit,
         triggers: triggers(session).await?,
     })
 }
