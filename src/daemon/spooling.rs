@@ -91,8 +91,7 @@ impl Keeper<'_> {
         let scan = self.spool.scan(std::time::SystemTime::now())?;
         tell_not_taken(&scan.not_taken);
         scanned.set();
-        let leftovers = self.spool.leftovers()?;
-        let leftovers = self.intake.due(leftovers);
+        let leftovers = self.intake.due(self.spool.leftovers()?);
         let mut moved = false;
         if !leftovers.is_empty() || !scan.ready.is_empty() {
             if self.told.is_none() {
