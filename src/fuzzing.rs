@@ -47,10 +47,12 @@ pub fn link(input: &[u8]) {
     let portal = &*PORTAL;
     let state = TokenState::Plaintext(token.clone());
     let unusable = TokenState::Unusable(UnusableReason::Plaintext(TokenFault::TooLong));
-    let right = |state, strip| match link::decide(portal, written, state, Tokenless::Plain, strip) {
-        Verdict::Leave => None,
-        Verdict::Write(new) => Some(new),
-    };
+    let decide =
+        |written: &str, state, strip| match link::decide(portal, written, state, Tokenless::Plain, strip) {
+            Verdict::Leave => None,
+            Verdict::Write(new) => Some(new),
+        };
+    let right = |written: &str, state| decide(written, state, false).unwrap_or_else(|| written.to_owned());
 
     for shown in [link::mask(written), link::mask_text(written)] {
         assert!(!shown.as_str().contains(char::is_control));
@@ -60,7 +62,7 @@ pub fn link(input: &[u8]) {
 
     let Some(read) = portal.read(written) else {
         for state in [&state, &TokenState::None, &unusable] {
-            assert_eq!(right(state, true), None, "what is not ours is left");
+            assert_eq!(decide(written, state, true), None, "what is not ours is left");
         }
         return;
     };
@@ -68,20 +70,16 @@ pub fn link(input: &[u8]) {
     assert!(HOSTS.contains(&url.host_str().unwrap_or_default()), "ours, and elsewhere to others: {url}");
     assert!(url.username().is_empty() && url.password().is_none());
 
-    let login = right(&state, false).unwrap_or_else(|| written.to_owned());
+    let login = right(written, &state);
     stays_on_the_portal(&login, Some(&token), read.number());
-    let plain = right(&TokenState::None, false).unwrap_or_else(|| written.to_owned());
+    let plain = right(written, &TokenState::None);
     stays_on_the_portal(&plain, None, read.number());
-    let again = |written: &str, state| {
-        let verdict = link::decide(portal, written, state, Tokenless::Plain, false);
-        if let Verdict::Write(new) = verdict { new } else { written.to_owned() }
-    };
-    assert_eq!(again(&login, &state), login, "rewriting twice is rewriting once");
-    assert_eq!(again(&plain, &TokenState::None), plain);
-    assert_eq!(again(&login, &TokenState::None), plain, "the plain form comes back");
+    assert_eq!(right(&login, &state), login, "rewriting twice is rewriting once");
+    assert_eq!(right(&plain, &TokenState::None), plain);
+    assert_eq!(right(&login, &TokenState::None), plain, "the plain form comes back");
     let carried = portal.read(&login).and_then(|link| link.carried_token()).expect("a login link carries it");
     assert_eq!(carried.as_str(), token.expose());
-    let stripped = right(&unusable, true);
+    let stripped = decide(written, &unusable, true);
     assert_eq!(stripped, read.carried_token().is_some().then_some(plain), "a token goes, and nothing else");
 }
 

@@ -2,7 +2,7 @@
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::unistd::Uid;
+use nix::unistd::{Uid, User};
 use std::sync::OnceLock;
 
 /// Who started this process, whoever it becomes.
@@ -26,7 +26,12 @@ pub(crate) fn caller() -> &'static str {
 /// Who logged in, behind `su` and `sudo`: the user's name, or its number where it has none.
 pub(crate) fn login() -> String {
     let uid = login_uid().map_or_else(|| *FIRST_UID.get_or_init(Uid::current), Uid::from_raw);
-    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    user_name(uid.as_raw())
+}
+
+/// The name of a user, or its number where it has none.
+pub(crate) fn user_name(uid: u32) -> String {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 

@@ -3,7 +3,7 @@
 //! It has a thread of its own, for its work is waiting for the disk and counting tokens, and a session of its own while
 //! there is such a file. Where the database is away, what only it knows is left out.
 
-use super::Shared;
+use super::{Shared, on_a_thread};
 use crate::db::connect::SessionKind;
 use crate::db::{DbError, Session};
 use crate::metrics::Metrics;
@@ -29,12 +29,8 @@ const SHARE: u32 = 50;
 
 /// Starts the thread. It ends with the daemon, and takes its file away.
 pub(super) fn start(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            let mut writer = Writer { shared: &shared, session: None, counted: None, told: None };
-            writer.run().await;
-        });
+    on_a_thread("metrics", async move || {
+        Writer { shared: &shared, session: None, counted: None, told: None }.run().await;
     })
 }
 
@@ -85,12 +81,17 @@ impl Writer<'_> {
 
     async fn metrics(&mut self) -> Metrics {
         let connected = self.shared.connection.is_there.load(Ordering::Relaxed);
-        let told = if connected {
-            self.told_by_database().await
-        } else {
+        let mut told = None;
+        if connected {
+            let silent = |_| Err(DbError::Silent(WITHIN));
+            match tokio::time::timeout(WITHIN, self.ask()).await.unwrap_or_else(silent) {
+                Ok(metrics) => told = Some(metrics),
+                Err(error) => log::debug!("metrics: {error}"),
+            }
+        }
+        if told.is_none() {
             (self.session, self.counted) = (None, None);
-            None
-        };
+        }
         let report = self.shared.report();
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let settings = self.shared.settings();
@@ -107,18 +108,7 @@ impl Writer<'_> {
         .with_local(&settings, &self.shared.config, counts)
     }
 
-    /// What only the database knows; none where it does not answer. Users and their tokens are counted as often as the
-    /// time that it takes allows.
-    async fn told_by_database(&mut self) -> Option<Metrics> {
-        let silent = |_| Err(DbError::Silent(WITHIN));
-        let asked = tokio::time::timeout(WITHIN, self.ask()).await.unwrap_or_else(silent);
-        if let Err(error) = &asked {
-            log::debug!("metrics: {error}");
-            (self.session, self.counted) = (None, None);
-        }
-        asked.ok()
-    }
-
+    /// What only the database knows. Users and their tokens are counted as often as the time that it takes allows.
     async fn ask(&mut self) -> Result<Metrics, DbError> {
         let mut session = match self.session.take() {
             Some(session) if !session.is_closed() => session,

@@ -22,10 +22,13 @@ use crate::spool::Spool;
 use crate::systemd;
 use progress::{Loop, Progress};
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// How long the way out may take: half of it for links, then half for the spool.
@@ -47,7 +50,7 @@ pub(crate) enum DaemonError {
         /// What was tried.
         what: &'static str,
         /// Why it failed.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The database's settings.
     #[error(transparent)]
@@ -301,10 +304,7 @@ impl Shared {
 pub(crate) fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result<(), DaemonError> {
     let system = |what| move |source| DaemonError::System { what, source };
     let spool = Spool::open(&settings.spool.directory)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(system("cannot start the runtime"))?;
+    let runtime = runtime().map_err(system("cannot start the runtime"))?;
     let shared = Arc::new(Shared {
         config: config.to_owned(),
         connector: Connector::new(&settings.database)?,
@@ -338,6 +338,17 @@ pub(crate) fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result
     }
     log::info!("relinkd has stopped");
     Ok(())
+}
+
+/// A runtime for one thread.
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Starts work on a thread and a runtime of its own.
+fn on_a_thread(name: &str, work: impl AsyncFnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let runtime = runtime()?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(work()))
 }
 
 /// Starts the tasks, says when the daemon is ready, and waits for the end.
@@ -381,11 +392,7 @@ async fn in_time<T, E: From<DbError>>(work: impl Future<Output = Result<T, E>>) 
 
 /// A name for this daemon that no other has.
 fn name() -> String {
-    let mut bytes = [0_u8; 8];
-    if getrandom::fill(&mut bytes).is_err() {
-        return format!("pid-{}", std::process::id());
-    }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    getrandom::u64().map_or_else(|_| format!("pid-{}", std::process::id()), |random| format!("{random:016x}"))
 }
 
 /// A number in 0..1 for spreading pauses; any will do.

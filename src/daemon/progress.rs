@@ -25,8 +25,8 @@ struct Spoken {
 }
 
 struct State {
-    links: Spoken,
-    spool: Spoken,
+    /// Of each [`Loop`].
+    spoken: [Spoken; 2],
     written: u64,
     last_write: Option<SystemTime>,
 }
@@ -40,21 +40,20 @@ impl Progress {
     /// Every loop is starting.
     pub(super) fn new() -> Self {
         let starting = || Spoken { text: "starting".to_owned(), heard: Instant::now() };
-        Self {
-            state: Mutex::new(State { links: starting(), spool: starting(), written: 0, last_write: None }),
-        }
+        let spoken = [starting(), starting()];
+        Self { state: Mutex::new(State { spoken, written: 0, last_write: None }) }
     }
 
     /// A loop says that it goes on.
     pub(super) fn beat(&self, which: Loop) {
-        self.with(|state| state.of(which).heard = Instant::now());
+        self.with(|state| state.spoken[which as usize].heard = Instant::now());
     }
 
     /// A loop says what it is doing now. When it is something else than before, systemd hears of it, and the answer
     /// is true.
     pub(super) fn say(&self, which: Loop, text: &str) -> bool {
         let changed = self.with(|state| {
-            let spoken = state.of(which);
+            let spoken = &mut state.spoken[which as usize];
             spoken.heard = Instant::now();
             let changed = spoken.text != text;
             if changed {
@@ -95,7 +94,7 @@ impl Progress {
 
     /// Whether all loops have been heard of lately.
     pub(super) fn healthy(&self) -> bool {
-        self.with(|state| state.links.heard.elapsed() < SILENCE && state.spool.heard.elapsed() < SILENCE)
+        self.with(|state| state.spoken.iter().all(|spoken| spoken.heard.elapsed() < SILENCE))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -104,14 +103,8 @@ impl Progress {
 }
 
 impl State {
-    fn of(&mut self, which: Loop) -> &mut Spoken {
-        match which {
-            Loop::Links => &mut self.links,
-            Loop::Spool => &mut self.spool,
-        }
-    }
-
     fn status(&self) -> String {
-        format!("links: {}; spool: {}", self.links.text, self.spool.text)
+        let [links, spool] = &self.spoken;
+        format!("links: {}; spool: {}", links.text, spool.text)
     }
 }

@@ -3,7 +3,7 @@
 //! It waits for disks and for the database on a runtime of its own, so that no slow disk delays a link.
 
 use super::progress::Loop;
-use super::{Flag, Shared, in_time};
+use super::{Flag, Shared, in_time, on_a_thread};
 use crate::backoff::Backoff;
 use crate::db::connect::SessionKind;
 use crate::db::{DbError, Session, presence, schema};
@@ -24,10 +24,7 @@ const ROUND: Duration = Duration::from_secs(10);
 pub(super) fn start(shared: Arc<Shared>, spool: Spool) -> std::io::Result<(Flag, JoinHandle<()>)> {
     let scanned = Flag::new();
     let flag = scanned.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new()
-        .name("spool".to_owned())
-        .spawn(move || runtime.block_on(run(&shared, spool, &flag)))?;
+    let thread = on_a_thread("spool", async move || run(&shared, spool, &flag).await)?;
     Ok((scanned, thread))
 }
 
@@ -94,8 +91,7 @@ impl Keeper<'_> {
         let scan = self.spool.scan(std::time::SystemTime::now())?;
         tell_not_taken(&scan.not_taken);
         scanned.set();
-        let leftovers = self.spool.leftovers()?;
-        let leftovers = self.intake.due(leftovers);
+        let leftovers = self.intake.due(self.spool.leftovers()?);
         let mut moved = false;
         if !leftovers.is_empty() || !scan.ready.is_empty() {
             if self.told.is_none() {

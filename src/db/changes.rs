@@ -1,13 +1,12 @@
 //! What has changed and is not yet in the links: rows of `relinkd.change`, as triggers recorded them or daemons put them
 //! back.
 
-use super::session::Param;
+use super::params::{each, params};
 use super::text::Lossy;
-use super::{DbError, Session, Tx, as_i64};
+use super::{DbError, Session, Tx, as_i64, as_millis};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
 
 /// Whether a change is due. A time to come that is farther off than any pause means that the clock was set back.
 macro_rules! due {
@@ -144,20 +143,9 @@ const CLAIM: &str = concat!(
 /// Finds changes that are due, tries for their users' locks, and takes those it got out of the queue. Never waits. What was
 /// set aside comes last and alone: whatever it does again, nobody else is part of it.
 pub(crate) async fn claim(tx: &Tx<'_>, claiming: &Claiming<'_>) -> Result<Claimed, DbError> {
-    let rows = tx
-        .query(
-            CLAIM,
-            &[
-                (&as_i64(claiming.limit), Type::INT8),
-                (&as_i64(claiming.users), Type::INT8),
-                (&claiming.above, Type::INT8),
-                (&claiming.busy, Type::INT8_ARRAY),
-                (&claiming.share.0, Type::INT8),
-                (&claiming.share.1, Type::INT8),
-                (&claiming.only, Type::INT8_ARRAY),
-            ],
-        )
-        .await?;
+    let Claiming { limit, users, above, busy, share: (shares, share), only } = *claiming;
+    let (limit, users) = (as_i64(limit), as_i64(users));
+    let rows = tx.query(CLAIM, params![limit, users, above, busy, shares, share, only]).await?;
     let mut claimed = Claimed::default();
     for row in &rows {
         let place: i64 = row.get(0);
@@ -196,58 +184,47 @@ fn former(text: Lossy) -> Vec<String> {
 
 /// Inserts changes, those that have a place with it.
 macro_rules! put {
-    ($id:literal, $of:literal, $ids:literal, $conflict:literal) => {
+    ($id:literal, $of:literal, $conflict:literal) => {
         concat!(
             "insert into relinkd.change
                  (telegram_id, issue_id, cursor, strip, former, assigned, at, due, attempts, last_error", $id, ")
              select n.u, n.i, n.c, n.s, string_to_array(n.f, ','), n.a,
                     coalesce(to_timestamp(n.t / 1000000.0), clock_timestamp()),
                     case when n.p = 0 then '-infinity' else clock_timestamp() + n.p * interval '1 ms' end, n.n, n.e", $of, "
-               from unnest($1::int8[], $2::int8[], $3::int8[], $4::bool[], $5::text[], $6::bool[], $7::int8[], $8::int8[],
-                           $9::int4[], $10::text[]", $ids, ") n(u, i, c, s, f, a, t, p, n, e", $id, ")
+               from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) n(u, i, c, s, f, a, t, p, n, e, id)
              ", $conflict
         )
     };
 }
 
-const PUT_AT_THE_END: &str = put!("", "", "", "");
-const PUT_IN_PLACE: &str = put!(", id", ", n.id", ", $11::int8[]", "on conflict (id) do nothing");
+const PUT_AT_THE_END: &str = put!("", "", "");
+const PUT_IN_PLACE: &str = put!(", id", ", n.id", "on conflict (id) do nothing");
 
 /// Puts changes into the queue: at their place where they have one, else at its end.
 pub(crate) async fn put(tx: &Tx<'_>, changes: &[Change]) -> Result<(), DbError> {
     let (placed, others): (Vec<&Change>, Vec<&Change>) =
         changes.iter().partition(|change| change.id.is_some());
     for (sql, some) in [(PUT_IN_PLACE, placed), (PUT_AT_THE_END, others)] {
-        let ids: Vec<i64> = some.iter().filter_map(|c| c.id).collect();
-        let users: Vec<Option<i64>> = some.iter().map(|c| c.telegram_id).collect();
-        let issues: Vec<Option<i64>> = some.iter().map(|c| c.issue_id).collect();
-        let cursors: Vec<Option<i64>> = some.iter().map(|c| c.cursor).collect();
-        let strips: Vec<Option<bool>> = some.iter().map(|c| c.strip).collect();
-        let former: Vec<Option<String>> =
-            some.iter().map(|c| (!c.former.is_empty()).then(|| c.former.join(","))).collect();
-        let assigned: Vec<bool> = some.iter().map(|c| c.assigned).collect();
-        let at: Vec<Option<i64>> = some.iter().map(|c| c.at).collect();
-        let pauses: Vec<i64> = some.iter().map(|c| millis(c.pause)).collect();
-        let attempts: Vec<i32> = some.iter().map(|c| c.attempts).collect();
-        let errors: Vec<Option<&str>> = some.iter().map(|c| c.last_error.as_deref()).collect();
-        let mut parameters: Vec<Param<'_>> = vec![
-            (&users, Type::INT8_ARRAY),
-            (&issues, Type::INT8_ARRAY),
-            (&cursors, Type::INT8_ARRAY),
-            (&strips, Type::BOOL_ARRAY),
-            (&former, Type::TEXT_ARRAY),
-            (&assigned, Type::BOOL_ARRAY),
-            (&at, Type::INT8_ARRAY),
-            (&pauses, Type::INT8_ARRAY),
-            (&attempts, Type::INT4_ARRAY),
-            (&errors, Type::TEXT_ARRAY),
-        ];
-        if !ids.is_empty() {
-            parameters.push((&ids, Type::INT8_ARRAY));
+        if some.is_empty() {
+            continue;
         }
-        if !some.is_empty() {
-            tx.execute(sql, &parameters).await?;
-        }
+        tx.execute(
+            sql,
+            params![
+                each(&some, |c| c.telegram_id),
+                each(&some, |c| c.issue_id),
+                each(&some, |c| c.cursor),
+                each(&some, |c| c.strip),
+                each(&some, |c| (!c.former.is_empty()).then(|| c.former.join(","))),
+                each(&some, |c| c.assigned),
+                each(&some, |c| c.at),
+                each(&some, |c| as_millis(c.pause)),
+                each(&some, |c| c.attempts),
+                each(&some, |c| c.last_error.as_deref()),
+                each(&some, |c| c.id),
+            ],
+        )
+        .await?;
     }
     Ok(())
 }
@@ -258,40 +235,29 @@ pub(crate) async fn everybody_after(
     after: Option<i64>,
     limit: usize,
 ) -> Result<Vec<i64>, DbError> {
-    let rows = tx
-        .query(
-            // Over the issues by leaps from user to user: one with a million of them costs one look.
-            "with recursive owner(telegram_id) as (
-                 (select i.telegram_id::int8 from relinkd.bot_issue i
-                   where i.telegram_id >= $1 and ($3 or i.telegram_id > $1) order by i.telegram_id limit 1)
-                 union all
-                 select (select i.telegram_id::int8 from relinkd.bot_issue i where i.telegram_id > o.telegram_id
-                          order by i.telegram_id limit 1)
-                   from owner o where o.telegram_id is not null)
-             (select o.telegram_id from owner o where o.telegram_id is not null limit $2)
-             union
-             (select u.telegram_id::int8 from relinkd.bot_user u
-               where u.telegram_id >= $1 and ($3 or u.telegram_id > $1) order by u.telegram_id limit $2)
-             order by 1 limit $2",
-            &[
-                (&after.unwrap_or(i64::MIN), Type::INT8),
-                (&as_i64(limit), Type::INT8),
-                (&after.is_none(), Type::BOOL),
-            ],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    // Over the issues by leaps from user to user: one with a million of them costs one look.
+    let sql = "with recursive owner(telegram_id) as (
+                   (select i.telegram_id::int8 from relinkd.bot_issue i
+                     where i.telegram_id >= $1 and ($3 or i.telegram_id > $1) order by i.telegram_id limit 1)
+                   union all
+                   select (select i.telegram_id::int8 from relinkd.bot_issue i where i.telegram_id > o.telegram_id
+                            order by i.telegram_id limit 1)
+                     from owner o where o.telegram_id is not null)
+               (select o.telegram_id from owner o where o.telegram_id is not null limit $2)
+               union
+               (select u.telegram_id::int8 from relinkd.bot_user u
+                 where u.telegram_id >= $1 and ($3 or u.telegram_id > $1) order by u.telegram_id limit $2)
+               order by 1 limit $2";
+    tx.query_map(sql, params![after.unwrap_or(i64::MIN), as_i64(limit), after.is_none()], |row| row.get(0))
+        .await
 }
 
 /// Takes one change out of the queue; false where it is not there any more, or another session has it.
 pub(crate) async fn take(tx: &Tx<'_>, id: i64) -> Result<bool, DbError> {
-    let rows = tx
-        .query(
-            "with one as materialized (select c.id from relinkd.change c where c.id = $1 for update skip locked)
-             delete from relinkd.change c using one o where c.id = o.id returning c.id",
-            &[(&id, Type::INT8)],
-        )
-        .await?;
+    let sql =
+        "with one as materialized (select c.id from relinkd.change c where c.id = $1 for update skip locked)
+               delete from relinkd.change c using one o where c.id = o.id returning c.id";
+    let rows = tx.query(sql, params![id]).await?;
     Ok(!rows.is_empty())
 }
 
@@ -302,35 +268,28 @@ pub(crate) async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)], mark: i64)
         return Ok(false);
     }
     let (ids, places): (Vec<i64>, Vec<i64>) = issues.iter().copied().unzip();
-    tx.execute(
-        // One pass over what is before the last of them, however many they are.
-        "with stripping as materialized (
-             select c.id, c.issue_id from relinkd.change c
-              where c.id > $3 and c.id < (select max(p) from unnest($2) p) and c.strip)
-         update relinkd.change c set strip = null
-           from stripping s join unnest($1, $2) w(issue_id, place) on s.issue_id = w.issue_id and s.id < w.place
-          where c.id = s.id",
-        &[(&ids, Type::INT8_ARRAY), (&places, Type::INT8_ARRAY), (&mark, Type::INT8)],
-    )
-    .await?;
+    // One pass over what is before the last of them, however many they are.
+    let sql = "with stripping as materialized (
+                   select c.id, c.issue_id from relinkd.change c
+                    where c.id > $3 and c.id < (select max(p) from unnest($2) p) and c.strip)
+               update relinkd.change c set strip = null
+                 from stripping s join unnest($1, $2) w(issue_id, place) on s.issue_id = w.issue_id and s.id < w.place
+                where c.id = s.id";
+    tx.execute(sql, params![ids, places, mark]).await?;
     Ok(true)
 }
 
 /// Queues everybody, where that is not to be done already.
 pub(crate) async fn queue_everybody(tx: &Tx<'_>) -> Result<(), DbError> {
-    tx.execute(
-        "insert into relinkd.change (telegram_id)
-         select null::int8 where not exists (select from relinkd.change c where c.telegram_id is null and c.cursor is null)",
-        &[],
-    )
-    .await
+    let sql = "insert into relinkd.change (telegram_id)
+               select null::int8 where not exists (select from relinkd.change c where c.telegram_id is null and c.cursor is null)";
+    tx.execute(sql, &[]).await
 }
 
 /// Lets everything that was set aside be tried again now: the cause may be gone.
 pub(crate) async fn try_set_aside_again(session: &Session) -> Result<(), DbError> {
-    session
-        .execute("update relinkd.change set due = '-infinity' where attempts > 0 and due > now()", &[])
-        .await
+    let sql = "update relinkd.change set due = '-infinity' where attempts > 0 and due > now()";
+    session.execute(sql, &[]).await
 }
 
 /// What of these users (none: of anybody) is in the queue.
@@ -349,23 +308,19 @@ pub(crate) struct Rest {
 /// The server's time, in microseconds since 1970.
 pub(crate) async fn now(session: &Session) -> Result<i64, DbError> {
     let sql = "select (extract(epoch from clock_timestamp()) * 1000000)::int8";
-    Ok(session.query_one(sql, &[]).await?.get(0))
+    session.query_value(sql, &[]).await
 }
 
 /// Looks what is left in the queue of these users (none: of anybody) that was recorded before this time, in microseconds
 /// since 1970.
 pub(crate) async fn rest(session: &Session, users: Option<&[i64]>, before: i64) -> Result<Rest, DbError> {
-    let rows = session
-        .query(
-            "select c.telegram_id, case when c.attempts > 0 then c.issue_id end as issue_id, c.attempts > 0 as set_aside,
-                    case when c.attempts > 0 then c.last_error end as reason, count(*), max(c.id)
-               from relinkd.change c
-              where ($1::int8[] is null or c.telegram_id is null or c.telegram_id = any ($1))
-                and (c.at <= to_timestamp($2 / 1000000.0) or c.attempts > 0)
-              group by 1, 2, 3, 4",
-            &[(&users, Type::INT8_ARRAY), (&before, Type::INT8)],
-        )
-        .await?;
+    let sql = "select c.telegram_id, case when c.attempts > 0 then c.issue_id end as issue_id, c.attempts > 0 as set_aside,
+                      case when c.attempts > 0 then c.last_error end as reason, count(*), max(c.id)
+                 from relinkd.change c
+                where ($1::int8[] is null or c.telegram_id is null or c.telegram_id = any ($1))
+                  and (c.at <= to_timestamp($2 / 1000000.0) or c.attempts > 0)
+                group by 1, 2, 3, 4";
+    let rows = session.query(sql, params![users, before]).await?;
     let mut rest = Rest::default();
     for row in &rows {
         match (row.get::<_, Option<i64>>(0), row.get::<_, bool>(2)) {
@@ -384,38 +339,27 @@ pub(crate) async fn rest(session: &Session, users: Option<&[i64]>, before: i64) 
 
 /// Whether anything of this user's is waiting.
 pub(crate) async fn is_waiting(session: &Session, telegram_id: i64) -> Result<bool, DbError> {
-    let row = session
-        .query_one(
-            "select exists (select from relinkd.change c where c.telegram_id = $1 or c.telegram_id is null)",
-            &[(&telegram_id, Type::INT8)],
-        )
-        .await?;
-    Ok(row.get(0))
+    let sql =
+        "select exists (select from relinkd.change c where c.telegram_id = $1 or c.telegram_id is null)";
+    session.query_value(sql, params![telegram_id]).await
 }
 
 /// The waiting changes of these users that say something about tokens to be stripped; they stay where they are.
 pub(crate) async fn stripping(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Change>, DbError> {
-    let rows = tx
-        .query(
-            concat!("select ", columns!(), " from relinkd.change c
-                  where c.telegram_id = any ($1) and (c.strip is not null or c.former is not null) order by c.id"
-            ),
-            &[(&users, Type::INT8_ARRAY)],
-        )
-        .await?;
-    Ok(rows.iter().map(change).collect())
+    let sql = concat!(
+        "select ",
+        columns!(),
+        " from relinkd.change c
+           where c.telegram_id = any ($1) and (c.strip is not null or c.former is not null) order by c.id"
+    );
+    tx.query_map(sql, params![users], change).await
 }
 
 /// What waits for these users: of them as a whole, from the first issue on, or of an issue of theirs.
 pub(crate) async fn waiting(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<(i64, Option<i64>)>, DbError> {
-    let rows = tx
-        .query(
-            "select c.telegram_id, c.issue_id from relinkd.change c
-              where c.telegram_id = any ($1) and (c.issue_id is not null or c.cursor is null)",
-            &[(&users, Type::INT8_ARRAY)],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let sql = "select c.telegram_id, c.issue_id from relinkd.change c
+                where c.telegram_id = any ($1) and (c.issue_id is not null or c.cursor is null)";
+    tx.query_map(sql, params![users], |row| (row.get(0), row.get(1))).await
 }
 
 /// The place of the first change behind this one that is due, of anybody but these.
@@ -426,7 +370,7 @@ pub(crate) async fn first_due(session: &Session, above: i64, but: &[i64]) -> Res
         due!(),
         " order by c.id limit 1)"
     );
-    Ok(session.query_one(sql, &[(&above, Type::INT8), (&but, Type::INT8_ARRAY)]).await?.get(0))
+    session.query_value(sql, params![above, but]).await
 }
 
 /// When the next change behind this place is due, of anybody but these: none when there is none, zero when one is due now.
@@ -441,11 +385,6 @@ pub(crate) async fn next_due(
         " then 0 else 1000 * extract(epoch from c.due - now()) end)::float8
            from relinkd.change c where c.id > $1 and coalesce(c.telegram_id <> all ($2), true)"
     );
-    let row = session.query_one(sql, &[(&above, Type::INT8), (&but, Type::INT8_ARRAY)]).await?;
-    let millis: Option<f64> = row.get(0);
+    let millis: Option<f64> = session.query_value(sql, params![above, but]).await?;
     Ok(millis.map(|millis| Duration::from_secs_f64(millis.max(0.0) / 1000.0)))
-}
-
-fn millis(pause: Duration) -> i64 {
-    i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
 }

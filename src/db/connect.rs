@@ -100,27 +100,24 @@ impl Connector {
     fn connect_to<'a>(&'a self, order: &'a [usize], kind: SessionKind) -> Connecting<'a> {
         Box::pin(async move {
             let [index, others @ ..] = order else { return Err(DbError::Standby(self.endpoints())) };
-            let mut one = pin!(self.try_endpoint(&self.database.hosts[*index], kind));
+            let endpoint = &self.database.hosts[*index];
+            let mut one = pin!(async { Ok((*index, self.try_endpoint(endpoint, kind).await?)) });
             if others.is_empty() {
-                return Ok((*index, one.await?));
+                return one.await;
             }
-            let early = tokio::time::timeout(EARLY, one.as_mut()).await;
             let mut next = self.connect_to(others, kind);
-            match early {
-                Ok(Ok(session)) => Ok((*index, session)),
-                Ok(Err(error)) => next.await.map_err(|other| self.telling(error, other)),
-                Err(_) => tokio::select! {
-                    done = &mut one => match done {
-                        Ok(session) => Ok((*index, session)),
-                        Err(error) => next.await.map_err(|other| self.telling(error, other)),
-                    },
-                    done = &mut next => match done {
-                        Ok(connected) => Ok(connected),
-                        Err(other) => match one.await {
-                            Ok(session) => Ok((*index, session)),
-                            Err(error) => Err(self.telling(error, other)),
-                        },
-                    },
+            let beside_a_silent_one = async {
+                tokio::time::sleep(EARLY).await;
+                next.as_mut().await
+            };
+            tokio::select! {
+                done = &mut one => match done {
+                    Ok(connected) => Ok(connected),
+                    Err(error) => next.await.map_err(|other| self.telling(error, other)),
+                },
+                done = beside_a_silent_one => match done {
+                    Ok(connected) => Ok(connected),
+                    Err(other) => one.await.map_err(|error| self.telling(error, other)),
                 },
             }
         })

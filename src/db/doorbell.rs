@@ -9,10 +9,10 @@
 //! sleep. When it is woken it keeps the lock for one step, for mostly that is all there is to do, and lets go of it where
 //! there is more. `tests/model/doorbell.rs` walks every interleaving.
 
+use super::params::params;
 use super::{DbError, Session};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio_postgres::types::Type;
 
 /// First half of relinkd's advisory locks ("relk"); the second half tells them apart. The trigger functions in
 /// `sql/attach.sql` say it again.
@@ -21,7 +21,7 @@ pub(crate) const KEY: i32 = 1_919_249_515;
 /// Starts listening on this session. Returns the process id of its backend.
 pub(crate) async fn listen(listener: &Session) -> Result<i32, DbError> {
     listener.batch("listen relinkd").await?;
-    Ok(listener.query_one("select pg_backend_pid()", &[]).await?.get(0))
+    listener.query_value("select pg_backend_pid()", &[]).await
 }
 
 /// Listens no more. Behind a pooler that is where the session is at the moment, not always where [`listen`] was; where
@@ -80,7 +80,7 @@ pub(crate) async fn try_lock(listener: &Session, backend: i32) -> Result<Lock, D
     let row = listener
         .query_one(
             "select case when pg_backend_pid() = $2 then pg_try_advisory_lock($1, 0) end, pg_backend_pid() = $2",
-            &[(&KEY, Type::INT4), (&backend, Type::INT4)],
+            params![KEY, backend],
         )
         .await?;
     if !row.get::<_, bool>(1) {
@@ -89,17 +89,17 @@ pub(crate) async fn try_lock(listener: &Session, backend: i32) -> Result<Lock, D
     if row.get::<_, Option<bool>>(0) == Some(true) {
         return Ok(Lock::Ours);
     }
-    let row = listener
-        .query_one(
+    let another_sleeps = listener
+        .query_value(
             "select exists (
                  select from pg_locks l join relinkd.daemon d on d.backend_pid = l.pid
                   where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock'
                     and l.database = (select b.oid from pg_database b where b.datname = current_database())
                     and l.classid = $1::int8::oid and l.objid = 0 and l.objsubid = 2)",
-            &[(&i64::from(KEY), Type::INT8)],
+            params![i64::from(KEY)],
         )
         .await?;
-    Ok(if row.get(0) { Lock::Anothers } else { Lock::NotYet })
+    Ok(if another_sleeps { Lock::Anothers } else { Lock::NotYet })
 }
 
 /// Stays awake: lets go of the lock, however often it was taken.

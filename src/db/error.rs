@@ -140,23 +140,10 @@ impl DbError {
             Self::Server { code, .. } | Self::Connect { cause: NoConnection::Refused { code, .. }, .. } => {
                 Some(code)
             }
-            Self::Connect { .. }
-            | Self::Standby(_)
-            | Self::ReadOnly(_)
-            | Self::Lost(_)
-            | Self::Silent(_)
-            | Self::Locked(_)
-            | Self::NoRow
-            | Self::NoSchema
-            | Self::WrongVersion { .. }
-            | Self::OtherTables { .. }
-            | Self::Tls { .. }
-            | Self::Password(_) => None,
+            _ => None,
         }
     }
-}
 
-impl DbError {
     /// The same without these secrets, where code of the bot's that a write called has put one into its message.
     pub(crate) fn without<'s>(mut self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
         if let Self::Server { message, .. } = &mut self {

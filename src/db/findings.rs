@@ -1,8 +1,9 @@
 //! What `check` finds in the database: judged in `sql/check.sql`, and only handed on here.
 
+use super::params::params;
 use super::text::Lossy;
 use super::{DbError, Tx};
-use tokio_postgres::types::Type;
+use tokio_postgres::Row;
 
 const QUERIES: &str = include_str!("../../sql/check.sql");
 
@@ -22,7 +23,7 @@ pub(crate) struct Found {
 pub(crate) async fn given(tx: &Tx<'_>, settings: &[(&str, String)]) -> Result<(), DbError> {
     let (keys, values): (Vec<&str>, Vec<&str>) = settings.iter().map(|(key, value)| (*key, &**value)).unzip();
     let sql = "select set_config(s.key, s.value, true) from unnest($1, $2) s(key, value)";
-    tx.query(sql, &[(&keys, Type::TEXT_ARRAY), (&values, Type::TEXT_ARRAY)]).await.map(drop)
+    tx.query(sql, params![keys, values]).await.map(drop)
 }
 
 /// The role that can install; none where nothing of the bot's is there.
@@ -37,14 +38,13 @@ pub(crate) async fn bound(tx: &Tx<'_>) -> Result<(), DbError> {
 
 /// The findings of the query with this name.
 pub(crate) async fn of(tx: &Tx<'_>, name: &str) -> Result<Vec<Found>, DbError> {
-    let rows = tx.query(query(name), &[]).await?;
-    let found = rows.iter().map(|row| Found {
+    let found = |row: &Row| Found {
         id: row.get(0),
         severity: row.get(1),
         what: row.get::<_, Lossy>(2).0,
         mend: row.get::<_, Option<Lossy>>(3).map(|text| text.0),
-    });
-    Ok(found.collect())
+    };
+    tx.query_map(query(name), &[], found).await
 }
 
 fn query(name: &str) -> &'static str {

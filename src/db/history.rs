@@ -1,9 +1,10 @@
 //! Who assigned and removed tokens: rows of `relinkd.history`, never a token.
 
+use super::params::{each, params};
 use super::session::Purpose;
 use super::{Cursor, DbError, Session, Tx, as_i64};
 use std::time::{Duration, SystemTime};
-use tokio_postgres::types::Type;
+use tokio_postgres::Row;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,20 +80,16 @@ pub(crate) async fn record(tx: &Tx<'_>, entries: &[Entry]) -> Result<(), DbError
     if entries.is_empty() {
         return Ok(());
     }
-    let users: Vec<i64> = entries.iter().map(|entry| entry.telegram_id).collect();
-    let actions: Vec<&str> = entries.iter().map(|entry| entry.action.name()).collect();
-    let ways: Vec<&str> = entries.iter().map(|entry| entry.via.name()).collect();
-    let authors: Vec<Option<&str>> = entries.iter().map(|entry| entry.by.as_deref()).collect();
-    let files: Vec<Option<&str>> = entries.iter().map(|entry| entry.file.as_deref()).collect();
+    let sql = "insert into relinkd.history (telegram_id, action, via, by, file)
+               select * from unnest($1, $2, $3, $4, $5)";
     tx.execute(
-        "insert into relinkd.history (telegram_id, action, via, by, file)
-         select * from unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::text[])",
-        &[
-            (&users, Type::INT8_ARRAY),
-            (&actions, Type::TEXT_ARRAY),
-            (&ways, Type::TEXT_ARRAY),
-            (&authors, Type::TEXT_ARRAY),
-            (&files, Type::TEXT_ARRAY),
+        sql,
+        params![
+            each(entries, |entry| entry.telegram_id),
+            each(entries, |entry| entry.action.name()),
+            each(entries, |entry| entry.via.name()),
+            each(entries, |entry| entry.by.as_deref()),
+            each(entries, |entry| entry.file.as_deref()),
         ],
     )
     .await
@@ -100,13 +97,8 @@ pub(crate) async fn record(tx: &Tx<'_>, entries: &[Entry]) -> Result<(), DbError
 
 /// Forgets what is older than this.
 pub(crate) async fn forget_older_than(session: &Session, keep: Duration) -> Result<(), DbError> {
-    let seconds = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
-    session
-        .execute(
-            "delete from relinkd.history where at < now() - $1 * interval '1 s'",
-            &[(&seconds, Type::INT8)],
-        )
-        .await
+    let sql = "delete from relinkd.history where at < now() - $1 * interval '1 s'";
+    session.execute(sql, params![as_i64(keep.as_secs())]).await
 }
 
 /// A row as it is shown.
@@ -139,6 +131,18 @@ pub(crate) struct Wanted<'a> {
     pub zone: &'a str,
 }
 
+macro_rules! page {
+    ($of:literal) => {
+        concat!(
+            "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM'), telegram_id, action, via, by, file
+               from relinkd.history
+              where ",
+            $of,
+            " and id > $1 and ($2 is null or at >= $2) order by id limit $3"
+        )
+    };
+}
+
 /// The next rows, the oldest first.
 pub(crate) async fn page(
     session: &mut Session,
@@ -146,29 +150,12 @@ pub(crate) async fn page(
     cursor: &mut Cursor<i64>,
 ) -> Result<Vec<Shown>, DbError> {
     // One statement for each, for a plan that is made once takes the index of one only.
-    let sql = if wanted.telegram_id.is_some() {
-        "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM'), telegram_id, action, via, by, file
-           from relinkd.history
-          where telegram_id = $4 and id > $1 and ($2 is null or at >= $2) order by id limit $3"
-    } else {
-        "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM'), telegram_id, action, via, by, file
-           from relinkd.history
-          where id > $1 and ($2 is null or at >= $2) and $4 is null order by id limit $3"
-    };
+    let sql = if wanted.telegram_id.is_some() { page!("telegram_id = $4") } else { page!("$4 is null") };
     let tx = in_zone(session, wanted.zone).await?;
-    let rows = tx
-        .query(
-            sql,
-            &[
-                (&cursor.after().unwrap_or(i64::MIN), Type::INT8),
-                (&wanted.since, Type::TIMESTAMPTZ),
-                (&as_i64(cursor.limit()), Type::INT8),
-                (&wanted.telegram_id, Type::INT8),
-            ],
-        )
-        .await?;
-    tx.commit().await?;
-    let shown = |row: &tokio_postgres::Row| Shown {
+    let after = cursor.after().unwrap_or(i64::MIN);
+    let limit = as_i64(cursor.limit());
+    let values = params![after, wanted.since, limit, wanted.telegram_id];
+    let shown = |row: &Row| Shown {
         id: row.get(0),
         at: row.get(1),
         telegram_id: row.get(2),
@@ -177,31 +164,33 @@ pub(crate) async fn page(
         by: row.get(5),
         file: row.get(6),
     };
-    Ok(cursor.pass(rows.iter().map(shown).collect(), |row| row.id))
+    let page = tx.query_map(sql, values, shown).await?;
+    tx.commit().await?;
+    Ok(cursor.pass(page, |row: &Shown| row.id))
 }
 
 /// The moment that lies so far back.
 pub(crate) async fn ago(session: &Session, period: Duration) -> Result<SystemTime, DbError> {
     let sql = "select now() - $1 * interval '1 s'";
-    Ok(session.query_one(sql, &[(&period.as_secs_f64(), Type::FLOAT8)]).await?.get(0))
+    session.query_value(sql, params![period.as_secs_f64()]).await
 }
 
 /// The moment that a date, or a date and a time, means in this zone where it names none itself.
 pub(crate) async fn moment(session: &mut Session, text: &str, zone: &str) -> Result<SystemTime, DbError> {
     let tx = in_zone(session, zone).await?;
-    let row = tx.query_one("select $1::timestamptz", &[(&text, Type::TEXT)]).await?;
+    let moment = tx.query_value("select $1::timestamptz", params![text]).await?;
     tx.commit().await?;
-    Ok(row.get(0))
+    Ok(moment)
 }
 
 /// Whether the server knows a time zone by this name.
 pub(crate) async fn knows_zone(session: &Session, name: &str) -> Result<bool, DbError> {
     let sql = "select exists (select from pg_timezone_names where name = $1)";
-    Ok(session.query_one(sql, &[(&name, Type::TEXT)]).await?.get(0))
+    session.query_value(sql, params![name]).await
 }
 
 async fn in_zone<'s>(session: &'s mut Session, zone: &str) -> Result<Tx<'s>, DbError> {
     let tx = session.begin(Purpose::Read);
-    tx.execute("select set_config('TimeZone', $1, true)", &[(&zone, Type::TEXT)]).await?;
+    tx.execute("select set_config('TimeZone', $1, true)", params![zone]).await?;
     Ok(tx)
 }

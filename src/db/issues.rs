@@ -1,7 +1,8 @@
 //! Issues: read by id, by user and in pages, and links written over those that were read.
 
+use super::params::{Scalar, each, params};
 use super::text::{Link, link_column};
-use super::{Cursor, DbError, Tx, as_i64};
+use super::{Cursor, DbError, Tx, as_i64, as_millis};
 use bytes::BytesMut;
 use std::collections::HashSet;
 use std::error::Error;
@@ -26,74 +27,58 @@ pub(crate) struct IssueRow {
 /// transaction that read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowPlace {
-    tid: [u8; 6],
-    xid: u32,
+    tid: Tid,
+    xid: Xid,
 }
 
 impl RowPlace {
     /// From the columns `place` and `version` of the views, which stand at this index and the next.
     pub(super) fn of(row: &Row, index: usize) -> Self {
-        Self { tid: row.get::<_, Tid>(index).0, xid: row.get::<_, Xid>(index + 1).0 }
+        Self { tid: row.get(index), xid: row.get(index + 1) }
     }
 
     pub(super) fn tid(self) -> Tid {
-        Tid(self.tid)
+        self.tid
     }
 
     pub(super) fn xid(self) -> Xid {
-        Xid(self.xid)
+        self.xid
     }
 }
 
-/// `tid` in its binary form.
+/// A `tid`.
+pub(super) type Tid = Raw<6>;
+/// An `xid`.
+pub(super) type Xid = Raw<4>;
+
+/// What is handed back to the server as it came: a value's binary form, of so many bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tid([u8; 6]);
+pub(super) struct Raw<const LENGTH: usize>([u8; LENGTH]);
 
-/// `xid` in its binary form.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Xid(u32);
-
-impl<'a> FromSql<'a> for Tid {
+impl<'a, const LENGTH: usize> FromSql<'a> for Raw<LENGTH>
+where
+    Self: Scalar,
+{
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         Ok(Self(raw.try_into()?))
     }
 
     fn accepts(of: &Type) -> bool {
-        *of == Type::TID
+        *of == Self::ONE
     }
 }
 
-impl<'a> FromSql<'a> for Xid {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        Ok(Self(u32::from_be_bytes(raw.try_into()?)))
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::XID
-    }
-}
-
-impl ToSql for Tid {
+impl<const LENGTH: usize> ToSql for Raw<LENGTH>
+where
+    Self: Scalar,
+{
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         out.extend_from_slice(&self.0);
         Ok(IsNull::No)
     }
 
     fn accepts(of: &Type) -> bool {
-        *of == Type::TID
-    }
-
-    to_sql_checked!();
-}
-
-impl ToSql for Xid {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(&self.0.to_be_bytes());
-        Ok(IsNull::No)
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::XID
+        *of == Self::ONE
     }
 
     to_sql_checked!();
@@ -140,34 +125,31 @@ pub(crate) struct Stretch {
     pub after: Option<i64>,
 }
 
+/// What [`issue_row`] reads, of the issues `i` in this.
+macro_rules! issues {
+    ($of:literal) => {
+        concat!(
+            "select i.id::int8, i.telegram_id::int8, ",
+            link_column!("i"),
+            ", i.place, i.version from ",
+            $of
+        )
+    };
+}
+
 /// These issues as they are now.
 pub(crate) async fn by_id(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<IssueRow>, DbError> {
-    let rows = tx
-        .query(
-            concat!(
-                "select i.id::int8, i.telegram_id::int8, ",
-                link_column!("i"),
-                ", i.place, i.version
-               from unnest($1) w(id) join relinkd.bot_issue i on i.id = w.id"
-            ),
-            &[(&ids, Type::INT8_ARRAY)],
-        )
-        .await?;
-    Ok(rows.iter().map(issue_row).collect())
+    let sql = issues!("unnest($1) w(id) join relinkd.bot_issue i on i.id = w.id");
+    tx.query_map(sql, params![ids], issue_row).await
 }
 
 /// Issues whose link may lead to this number (digits) in the portal: all that do, and perhaps others. Reads every link.
 pub(crate) async fn that_may_have_number(tx: &Tx<'_>, number: &str) -> Result<Vec<IssueRow>, DbError> {
-    let rows = tx
-        .query(
-            // The caller decodes letters and digits that somebody has encoded without need.
-            "select i.id::int8, i.telegram_id::int8, i.url::text, i.place, i.version from relinkd.bot_issue i
-              where i.url::text ~ ('issues(/|%2[Ff])' || $1 || '([^0-9]|$)') or i.url::text ~ '%(3[0-9]|[4-7][0-9A-Fa-f])'
-              order by i.id",
-            &[(&number, Type::TEXT)],
-        )
-        .await?;
-    Ok(rows.iter().map(issue_row).collect())
+    // The caller decodes letters and digits that somebody has encoded without need.
+    let sql = "select i.id::int8, i.telegram_id::int8, i.url::text, i.place, i.version from relinkd.bot_issue i
+                where i.url::text ~ ('issues(/|%2[Ff])' || $1 || '([^0-9]|$)') or i.url::text ~ '%(3[0-9]|[4-7][0-9A-Fa-f])'
+                order by i.id";
+    tx.query_map(sql, params![number], issue_row).await
 }
 
 /// The next `limit` issues of each of these users, in order of id. Asked for in the order of the index on both columns, for
@@ -177,24 +159,19 @@ pub(crate) async fn of_users(
     stretches: &[Stretch],
     limit: usize,
 ) -> Result<Vec<IssueRow>, DbError> {
-    let users: Vec<i64> = stretches.iter().map(|stretch| stretch.telegram_id).collect();
-    let after: Vec<i64> = stretches.iter().map(|stretch| stretch.after.unwrap_or(i64::MIN)).collect();
-    let rows = tx
-        .query(
-            concat!(
-                "select i.id, w.telegram_id, i.url, i.place, i.version
+    let users = each(stretches, |stretch| stretch.telegram_id);
+    let after = each(stretches, |stretch| stretch.after.unwrap_or(i64::MIN));
+    let sql = concat!(
+        "select i.id, w.telegram_id, i.url, i.place, i.version
                from unnest($1, $2) w(telegram_id, after)
               cross join lateral (
                     select i.id::int8, ",
-                link_column!("i"),
-                " as url, i.place, i.version from relinkd.bot_issue i
+        link_column!("i"),
+        " as url, i.place, i.version from relinkd.bot_issue i
                      where (i.telegram_id, i.id) > (w.telegram_id, w.after) and i.telegram_id <= w.telegram_id
                      order by i.telegram_id, i.id limit $3) i"
-            ),
-            &[(&users, Type::INT8_ARRAY), (&after, Type::INT8_ARRAY), (&as_i64(limit), Type::INT8)],
-        )
-        .await?;
-    Ok(rows.iter().map(issue_row).collect())
+    );
+    tx.query_map(sql, params![users, after, as_i64(limit)], issue_row).await
 }
 
 /// The next issues of this user.
@@ -214,47 +191,26 @@ pub(crate) async fn page_by_user(
     cursor: &mut Cursor<(i64, i64)>,
 ) -> Result<Vec<IssueRow>, DbError> {
     let (user, issue) = cursor.after().unwrap_or((i64::MIN, i64::MIN));
-    let rows = tx
-        .query(
-            concat!(
-                "select i.id::int8, i.telegram_id::int8, ",
-                link_column!("i"),
-                ", i.place, i.version from relinkd.bot_issue i
-              where (i.telegram_id, i.id) > ($1, $2) order by i.telegram_id, i.id limit $3"
-            ),
-            &[(&user, Type::INT8), (&issue, Type::INT8), (&as_i64(cursor.limit()), Type::INT8)],
-        )
-        .await?;
-    let issues = rows.iter().map(issue_row).collect();
+    let sql = issues!(
+        "relinkd.bot_issue i where (i.telegram_id, i.id) > ($1, $2) order by i.telegram_id, i.id limit $3"
+    );
+    let issues = tx.query_map(sql, params![user, issue, as_i64(cursor.limit())], issue_row).await?;
     Ok(cursor.pass(issues, |issue: &IssueRow| (issue.telegram_id.unwrap_or(i64::MIN), issue.id)))
 }
 
 /// The next issues in order of id, whosever they are.
 pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<IssueRow>, DbError> {
-    let after = cursor.after();
-    let rows = tx
-        .query(
-            concat!(
-                "select i.id::int8, i.telegram_id::int8, ",
-                link_column!("i"),
-                ", i.place, i.version from relinkd.bot_issue i
-              where i.id >= $1 and ($2 or i.id > $1) order by i.id limit $3"
-            ),
-            &[
-                (&after.unwrap_or(i64::MIN), Type::INT8),
-                (&after.is_none(), Type::BOOL),
-                (&as_i64(cursor.limit()), Type::INT8),
-            ],
-        )
-        .await?;
-    Ok(cursor.pass(rows.iter().map(issue_row).collect(), |issue| issue.id))
+    let (first, after) = (cursor.after().is_none(), cursor.after().unwrap_or(i64::MIN));
+    let sql = issues!("relinkd.bot_issue i where i.id >= $1 and ($2 or i.id > $1) order by i.id limit $3");
+    let issues = tx.query_map(sql, params![after, first, as_i64(cursor.limit())], issue_row).await?;
+    Ok(cursor.pass(issues, |issue: &IssueRow| issue.id))
 }
 
 /// About how many issues there are, as the server's statistics say.
 pub(crate) async fn about_how_many(tx: &Tx<'_>) -> Result<usize, DbError> {
     let sql = "select coalesce(max(c.reltuples), 0)::int8 from relinkd.bound b
                  join pg_class c on c.oid = b.table_id where b.part = 'issues.id'";
-    let known: i64 = tx.query_one(sql, &[]).await?.get(0);
+    let known: i64 = tx.query_value(sql, &[]).await?;
     // -1 stands for a table without statistics.
     Ok(usize::try_from(known).unwrap_or(0))
 }
@@ -276,29 +232,20 @@ pub(crate) async fn write_and_commit(
     rewrites: &[Rewrite],
     careful: bool,
 ) -> Result<HashSet<i64>, DbError> {
-    let tids: Vec<Tid> = rewrites.iter().map(|r| r.place.tid()).collect();
-    let xids: Vec<Xid> = rewrites.iter().map(|r| r.place.xid()).collect();
-    let ids: Vec<i64> = rewrites.iter().map(|r| r.issue_id).collect();
-    let new: Vec<&str> = rewrites.iter().map(|r| r.new.as_str()).collect();
-    let backs: Vec<Option<i64>> = rewrites.iter().map(|r| r.back.id).collect();
-    let users: Vec<i64> = rewrites.iter().map(|r| r.back.user).collect();
-    let strips: Vec<Option<bool>> = rewrites.iter().map(|r| r.back.strip).collect();
-    let at: Vec<Option<i64>> = rewrites.iter().map(|r| r.back.at).collect();
-    let pauses: Vec<i64> =
-        rewrites.iter().map(|r| i64::try_from(r.back.pause.as_millis()).unwrap_or(i64::MAX)).collect();
+    let sql = if careful { WRITE_FREE } else { WRITE };
     let rows = tx
         .write_and_commit(
-            if careful { WRITE_FREE } else { WRITE },
-            &[
-                (&tids, Type::TID_ARRAY),
-                (&xids, Type::XID_ARRAY),
-                (&ids, Type::INT8_ARRAY),
-                (&new, Type::TEXT_ARRAY),
-                (&users, Type::INT8_ARRAY),
-                (&strips, Type::BOOL_ARRAY),
-                (&at, Type::INT8_ARRAY),
-                (&pauses, Type::INT8_ARRAY),
-                (&backs, Type::INT8_ARRAY),
+            sql,
+            params![
+                each(rewrites, |r| r.place.tid()),
+                each(rewrites, |r| r.place.xid()),
+                each(rewrites, |r| r.issue_id),
+                each(rewrites, |r| r.new.as_str()),
+                each(rewrites, |r| r.back.user),
+                each(rewrites, |r| r.back.strip),
+                each(rewrites, |r| r.back.at),
+                each(rewrites, |r| as_millis(r.back.pause)),
+                each(rewrites, |r| r.back.id),
             ],
         )
         .await?;

@@ -11,9 +11,9 @@
 //! and for a sequence that was reset, daemons look from the very beginning now and then; what they meet there lowers the
 //! mark.
 
+use super::params::params;
 use super::{DbError, Session};
 use std::time::{Duration, Instant};
-use tokio_postgres::types::Type;
 
 /// How often it is asked whether the mark can be raised, while there is something to do.
 const ASK: Duration = Duration::from_millis(200);
@@ -110,14 +110,10 @@ impl LowWater {
 /// Asks. One statement: what it says is of one moment.
 pub(crate) async fn ask(session: &Session, question: Question) -> Result<Answer, DbError> {
     let (seen, next_id) = question.horizon.map_or((i64::MIN, i64::MAX), |it| (it.seen, it.next_id));
-    let row = session
-        .query_one(
-            "select case when pg_snapshot_xmin(s)::text::int8 >= $3
-                         then least($2, (select min(c.id) - 1 from relinkd.change c where c.id > $1)) end,
-                    pg_snapshot_xmax(s)::text::int8
-               from pg_current_snapshot() s",
-            &[(&question.mark, Type::INT8), (&seen, Type::INT8), (&next_id, Type::INT8)],
-        )
-        .await?;
+    let sql = "select case when pg_snapshot_xmin(s)::text::int8 >= $3
+                           then least($2, (select min(c.id) - 1 from relinkd.change c where c.id > $1)) end,
+                      pg_snapshot_xmax(s)::text::int8
+                 from pg_current_snapshot() s";
+    let row = session.query_one(sql, params![question.mark, seen, next_id]).await?;
     Ok(Answer { question, mark: row.get(0), next_id: row.get(1) })
 }

@@ -1,8 +1,8 @@
 //! Everything that speaks to Postgres: connecting, listening, the schema, and one function a query.
 //!
 //! Knows nothing of files dropped or commands typed. Bind parameters always have a type, so that no statement has to be
-//! prepared where a pooler may stand in between ([`session`]). Queries name relinkd's own views; the names of the bot's
-//! tables reach the server as values alone, and are quoted there.
+//! prepared where a pooler may stand in between ([`params`], [`session`]). Queries name relinkd's own views; the names of
+//! the bot's tables reach the server as values alone, and are quoted there.
 
 pub(crate) mod assigning;
 pub(crate) mod changes;
@@ -15,6 +15,7 @@ pub(crate) mod fingerprints;
 pub(crate) mod history;
 pub(crate) mod issues;
 pub(crate) mod low_water;
+mod params;
 pub(crate) mod presence;
 pub(crate) mod retry;
 pub(crate) mod roles;
@@ -32,6 +33,13 @@ pub(crate) use cursor::Cursor;
 pub(crate) use error::{DbError, NoConnection};
 pub(crate) use session::{Session, Tx};
 
-fn as_i64(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+use std::time::Duration;
+
+/// A number as the database has them, or the greatest there is.
+fn as_i64(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+fn as_millis(pause: Duration) -> i64 {
+    as_i64(pause.as_millis())
 }

@@ -3,9 +3,10 @@
 //! A daemon that listens is alive while its listening backend is; one behind a pooler has no backend of its own and
 //! says so every 10 s instead.
 
-use super::{DbError, Session};
+use super::params::params;
+use super::{DbError, Session, as_i64};
 use std::time::SystemTime;
-use tokio_postgres::types::Type;
+use tokio_postgres::Row;
 
 /// How a daemon learns of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,21 +35,11 @@ pub(crate) async fn enter(
     running_since: SystemTime,
     seals_with: &str,
 ) -> Result<(), DbError> {
-    listener
-        .execute("delete from relinkd.daemon d where d.id = $1 or not relinkd.alive(d)", &[(&id, Type::TEXT)])
-        .await?;
-    listener
-        .execute(
-            "insert into relinkd.daemon (id, mode, running_since, seals_with, backend_pid, backend_start)
-             select $1, $2, $3, $4, a.pid, a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid()",
-            &[
-                (&id, Type::TEXT),
-                (&mode.name(), Type::TEXT),
-                (&running_since, Type::TIMESTAMPTZ),
-                (&seals_with, Type::TEXT),
-            ],
-        )
-        .await
+    let dead = "delete from relinkd.daemon d where d.id = $1 or not relinkd.alive(d)";
+    listener.execute(dead, params![id]).await?;
+    let sql = "insert into relinkd.daemon (id, mode, running_since, seals_with, backend_pid, backend_start)
+               select $1, $2, $3, $4, a.pid, a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid()";
+    listener.execute(sql, params![id, mode.name(), running_since, seals_with]).await
 }
 
 /// What a daemon tells of itself.
@@ -70,39 +61,26 @@ pub(crate) struct Report {
 
 /// Says that a daemon is still there, and what it has to tell.
 pub(crate) async fn beat(listener: &Session, id: &str, report: Report) -> Result<(), DbError> {
-    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    listener
-        .execute(
-            "update relinkd.daemon
-                set seen_at = now(), links_written = $2, other_portal = $3, next_audit_at = now() + $4 * interval '1 s',
-                    last_write_at = $5, reconnects = $6, seals_with = $7
-              where id = $1",
-            &[
-                (&id, Type::TEXT),
-                (&count(report.links_written), Type::INT8),
-                (&report.other_portal, Type::BOOL),
-                (&report.next_audit_in.map(count), Type::INT8),
-                (&report.last_write_at, Type::TIMESTAMPTZ),
-                (&count(report.reconnects), Type::INT8),
-                (&report.seals_with, Type::TEXT),
-            ],
-        )
-        .await
+    let Report { seals_with, links_written, last_write_at, reconnects, next_audit_in, other_portal } = report;
+    let (written, reconnects, next_audit) =
+        (as_i64(links_written), as_i64(reconnects), next_audit_in.map(as_i64));
+    let sql = "update relinkd.daemon
+                  set seen_at = now(), links_written = $2, other_portal = $3, next_audit_at = now() + $4 * interval '1 s',
+                      last_write_at = $5, reconnects = $6, seals_with = $7
+                where id = $1";
+    let values = params![id, written, other_portal, next_audit, last_write_at, reconnects, seals_with];
+    listener.execute(sql, values).await
 }
 
 /// Takes a daemon's row away.
 pub(crate) async fn leave(session: &Session, id: &str) -> Result<(), DbError> {
-    session.execute("delete from relinkd.daemon where id = $1", &[(&id, Type::TEXT)]).await
+    session.execute("delete from relinkd.daemon where id = $1", params![id]).await
 }
 
 /// Says why the files in a daemon's spool have to wait, or that they do not.
 pub(crate) async fn files_wait(session: &Session, id: &str, reason: Option<&str>) -> Result<(), DbError> {
-    session
-        .execute(
-            "update relinkd.daemon set files_wait = $2 where id = $1",
-            &[(&id, Type::TEXT), (&reason, Type::TEXT)],
-        )
-        .await
+    let sql = "update relinkd.daemon set files_wait = $2 where id = $1";
+    session.execute(sql, params![id, reason]).await
 }
 
 /// A daemon that is alive, as far as its last report tells.
@@ -133,29 +111,24 @@ pub(crate) struct Daemon {
 /// How many daemons are alive; of any version's schema.
 pub(crate) async fn count(session: &Session) -> Result<i64, DbError> {
     let sql = "select count(*) from relinkd.daemon d where relinkd.alive(d)";
-    Ok(session.query_one(sql, &[]).await?.get(0))
+    session.query_value(sql, &[]).await
 }
 
 /// Which of the daemons that write links this one is, and how many there are.
 pub(crate) async fn seat(session: &Session, id: &str) -> Result<(i64, i64), DbError> {
     let sql = "select count(*) filter (where d.id < $1), count(*)
                  from relinkd.daemon d where d.id = $1 or relinkd.alive(d) and not d.other_portal";
-    let row = session.query_one(sql, &[(&id, Type::TEXT)]).await?;
+    let row = session.query_one(sql, params![id]).await?;
     Ok((row.get(0), row.get(1)))
 }
 
 /// The daemons that are alive, the longest first.
 pub(crate) async fn daemons(session: &Session) -> Result<Vec<Daemon>, DbError> {
-    let rows = session
-        .query(
-            "select d.mode, d.files_wait, d.running_since, extract(epoch from now() - d.running_since)::float8,
-                    d.links_written, d.last_write_at, d.reconnects,
-                    greatest(extract(epoch from d.next_audit_at - now()), 0)::float8, d.other_portal, d.seals_with
-               from relinkd.daemon d where relinkd.alive(d) order by d.started_at",
-            &[],
-        )
-        .await?;
-    let daemon = |row: &tokio_postgres::Row| Daemon {
+    let sql = "select d.mode, d.files_wait, d.running_since, extract(epoch from now() - d.running_since)::float8,
+                      d.links_written, d.last_write_at, d.reconnects,
+                      greatest(extract(epoch from d.next_audit_at - now()), 0)::float8, d.other_portal, d.seals_with
+                 from relinkd.daemon d where relinkd.alive(d) order by d.started_at";
+    let daemon = |row: &Row| Daemon {
         mode: row.get(0),
         files_wait: row.get(1),
         running_since: row.get(2),
@@ -167,5 +140,5 @@ pub(crate) async fn daemons(session: &Session) -> Result<Vec<Daemon>, DbError> {
         other_portal: row.get(8),
         seals_with: row.get(9),
     };
-    Ok(rows.iter().map(daemon).collect())
+    session.query_map(sql, &[], daemon).await
 }

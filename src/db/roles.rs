@@ -1,27 +1,27 @@
 //! Roles: whether there is one, and making one whose password the server's log never sees.
 
+use super::params::params;
 use super::{DbError, NoConnection, Session};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
 
 /// Whether there is such a role.
 pub(crate) async fn exists(session: &Session, role: &str) -> Result<bool, DbError> {
     let sql = "select exists (select from pg_roles where rolname = $1)";
-    Ok(session.query_one(sql, &[(&role, Type::TEXT)]).await?.get(0))
+    session.query_value(sql, params![role]).await
 }
 
 /// Makes a role that may log in. Of a password only the SCRAM verifier is sent (RFC 5803), as `psql` does it.
 pub(crate) async fn create(session: &Session, role: &str, password: Option<&[u8]>) -> Result<(), DbError> {
     let verifier = password.map(postgres_protocol::password::scram_sha_256).unwrap_or_default();
     let sql = "select format('create role %I login', $1) || case when $2 <> '' then format(' password %L', $2) else '' end";
-    let row = session.query_one(sql, &[(&role, Type::TEXT), (&verifier, Type::TEXT)]).await?;
-    session.batch(row.get(0)).await
+    let command: String = session.query_value(sql, params![role, verifier]).await?;
+    session.batch(&command).await
 }
 
 /// Commands about the role, for people; `%I` in the pattern is its name.
 pub(crate) async fn command(session: &Session, pattern: &str, role: &str) -> Result<String, DbError> {
     let sql = "select replace($1, '%I', quote_ident($2))";
-    Ok(session.query_one(sql, &[(&pattern, Type::TEXT), (&role, Type::TEXT)]).await?.get(0))
+    session.query_value(sql, params![pattern, role]).await
 }
 
 /// Makes the role.
@@ -44,7 +44,7 @@ pub(crate) async fn owns_rows(session: &Session) -> Result<bool, DbError> {
                          join pg_class c on c.oid = d.refobjid
                         where w.ev_class in (to_regclass('relinkd.bot_user'), to_regclass('relinkd.bot_issue')))
                  from pg_roles r where r.rolname = current_user";
-    Ok(session.query_one(sql, &[]).await?.get(0))
+    session.query_value(sql, &[]).await
 }
 
 /// Who this session is, where that is a superuser or can become one: they must not touch the bot's rows.
@@ -52,7 +52,7 @@ pub(crate) async fn superuser(session: &Session) -> Result<Option<String>, DbErr
     let sql = "select r.rolname::text from pg_roles r
                 where r.rolsuper and (pg_has_role(session_user, r.oid, 'member') or r.rolname = current_user)
                 order by r.rolname <> current_user limit 1";
-    Ok(session.query_opt(sql, &[]).await?.map(|row| row.get(0)))
+    Ok(session.query(sql, &[]).await?.first().map(|row| row.get(0)))
 }
 
 /// What the daemon's role has that it had better not have.
@@ -68,7 +68,7 @@ pub(crate) enum TooMuch {
 pub(crate) async fn too_much(session: &Session, role: &str) -> Result<Option<TooMuch>, DbError> {
     let sql = "select r.rolsuper, exists (select from relinkd.bound b where b.owner = r.oid)
                  from pg_roles r where r.rolname = $1";
-    let row = session.query_one(sql, &[(&role, Type::TEXT)]).await?;
+    let row = session.query_one(sql, params![role]).await?;
     Ok(match (row.get(0), row.get(1)) {
         (true, _) => Some(TooMuch::Superuser),
         (false, true) => Some(TooMuch::Owner),

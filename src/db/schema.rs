@@ -2,11 +2,11 @@
 //!
 //! Making and removing it is `install`'s and `uninstall`'s, in [`super::setup`].
 
-use super::{DbError, Session, Tx};
+use super::params::{each, params};
+use super::{DbError, Session, Tx, as_i64};
 use crate::config::{QualifiedName, Tables};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
 
 /// The version of schema `relinkd` that this program works with.
 pub(crate) const VERSION: i32 = 2;
@@ -94,56 +94,34 @@ struct Part {
     /// What the bound one is called today; none where it is gone.
     today: Option<Named>,
     type_modifier: i32,
-    table: Configured,
-    column: Configured,
-}
-
-/// What a configured name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Configured {
-    /// What relinkd is bound to.
-    Bound,
-    /// Nothing: what is bound was renamed.
-    Nothing,
-    /// Something else.
-    Another,
+    /// Whether the configured name stands for the table that is bound; none where it stands for nothing: it was renamed.
+    is_table: Option<bool>,
+    /// The same of the column.
+    is_column: Option<bool>,
 }
 
 impl Part {
     fn is_another(&self) -> bool {
-        self.today.is_none() || self.table == Configured::Another || self.column == Configured::Another
+        self.today.is_none() || self.is_table == Some(false) || self.is_column == Some(false)
     }
 }
 
 /// What the accessors are bound to, beside what the configuration names.
 async fn bound(session: &Session, configured: &[Named; 5]) -> Result<Vec<Part>, DbError> {
-    let each = |of: fn(&Named) -> &str| configured.iter().map(of).collect::<Vec<_>>();
-    let (parts, schemas) = (each(|named| named.part), each(|named| &named.table.schema));
-    let (names, columns) = (each(|named| &named.table.table), each(|named| &named.column));
-    let rows = session
-        .query(
-            "select b.schema_name::text, b.table_name::text, b.column_name::text, b.type_modifier,
-                    c.oid = b.table_id, a.attnum = b.column_number
-               from unnest($1, $2, $3, $4) with ordinality w(part, schema_name, table_name, column_name, place)
-               left join relinkd.bound b on b.part = w.part
-               left join pg_catalog.pg_namespace n on n.nspname = w.schema_name
-               left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.table_name
-               left join pg_catalog.pg_attribute a
-                      on a.attrelid = b.table_id and a.attname = w.column_name and not a.attisdropped
-              order by w.place",
-            &[
-                (&parts, Type::TEXT_ARRAY),
-                (&schemas, Type::TEXT_ARRAY),
-                (&names, Type::TEXT_ARRAY),
-                (&columns, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
-    let stands_for = |same: Option<bool>| match same {
-        Some(true) => Configured::Bound,
-        Some(false) => Configured::Another,
-        None => Configured::Nothing,
-    };
+    let parts = each(configured, |named| named.part);
+    let schemas = each(configured, |named| named.table.schema.as_str());
+    let names = each(configured, |named| named.table.table.as_str());
+    let columns = each(configured, |named| named.column.as_str());
+    let sql = "select b.schema_name::text, b.table_name::text, b.column_name::text, b.type_modifier,
+                      c.oid = b.table_id, a.attnum = b.column_number
+                 from unnest($1, $2, $3, $4) with ordinality w(part, schema_name, table_name, column_name, place)
+                 left join relinkd.bound b on b.part = w.part
+                 left join pg_catalog.pg_namespace n on n.nspname = w.schema_name
+                 left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.table_name
+                 left join pg_catalog.pg_attribute a
+                        on a.attrelid = b.table_id and a.attname = w.column_name and not a.attisdropped
+                order by w.place";
+    let rows = session.query(sql, params![parts, schemas, names, columns]).await?;
     let part = |(configured, row): (&Named, &Row)| Part {
         today: row.get::<_, Option<String>>(0).map(|schema| Named {
             part: configured.part,
@@ -152,8 +130,8 @@ async fn bound(session: &Session, configured: &[Named; 5]) -> Result<Vec<Part>, 
         }),
         configured: configured.clone(),
         type_modifier: row.get::<_, Option<i32>>(3).unwrap_or(-1),
-        table: stands_for(row.get(4)),
-        column: stands_for(row.get(5)),
+        is_table: row.get(4),
+        is_column: row.get(5),
     };
     Ok(configured.iter().zip(&rows).map(part).collect())
 }
@@ -161,7 +139,7 @@ async fn bound(session: &Session, configured: &[Named; 5]) -> Result<Vec<Part>, 
 /// What was renamed, each with the key that should follow.
 fn warnings(parts: &[Part]) -> Vec<String> {
     let mut warnings = Vec::new();
-    for Part { configured, today, table, column, .. } in parts {
+    for Part { configured, today, is_table, is_column, .. } in parts {
         let Some(today) = today else { continue };
         let section = configured.part.split('.').next().unwrap_or(configured.part);
         let mut renamed = |key: &str, old: &str, new: &str| {
@@ -170,11 +148,11 @@ fn warnings(parts: &[Part]) -> Vec<String> {
                 warnings.push(warning);
             }
         };
-        if *table == Configured::Nothing {
+        if is_table.is_none() {
             let (old, new) = (configured.table.to_string(), today.table.to_string());
             renamed(&format!("{section}.name"), &old, &new);
         }
-        if *column == Configured::Nothing {
+        if is_column.is_none() {
             renamed(configured.part, &configured.column, &today.column);
         }
     }
@@ -200,37 +178,28 @@ const PORTAL: &str = "select m.portal_fingerprint from relinkd.meta m";
 /// The `[portal]` settings that links follow, in short: those that were read last, by a daemon's start or reload or by a
 /// command. None before the first.
 pub(crate) async fn portal_in_force(tx: &Tx<'_>) -> Result<Option<String>, DbError> {
-    Ok(tx.query_one(PORTAL, &[]).await?.get(0))
+    tx.query_value(PORTAL, &[]).await
 }
 
 /// As [`portal_in_force`], outside a transaction.
 pub(crate) async fn portal_now(session: &Session) -> Result<Option<String>, DbError> {
-    Ok(session.query_one(PORTAL, &[]).await?.get(0))
+    session.query_value(PORTAL, &[]).await
 }
 
 /// Makes links follow these `[portal]` settings; where they are others than before, queues everybody and says so.
 pub(crate) async fn put_portal_in_force(session: &Session, fingerprint: &str) -> Result<bool, DbError> {
-    let rows = session
-        .query(
-            "with old as (select m.portal_fingerprint from relinkd.meta m),
-                  new as (update relinkd.meta set portal_fingerprint = $1
-                           where portal_fingerprint is distinct from $1 returning 1),
-                  queued as (insert into relinkd.change (telegram_id)
-                             select null from old, new where old.portal_fingerprint is not null returning 1)
-             select 1 from queued",
-            &[(&fingerprint, Type::TEXT)],
-        )
-        .await?;
+    let sql = "with old as (select m.portal_fingerprint from relinkd.meta m),
+                    new as (update relinkd.meta set portal_fingerprint = $1
+                             where portal_fingerprint is distinct from $1 returning 1),
+                    queued as (insert into relinkd.change (telegram_id)
+                               select null from old, new where old.portal_fingerprint is not null returning 1)
+               select 1 from queued";
+    let rows = session.query(sql, params![fingerprint]).await?;
     Ok(!rows.is_empty())
 }
 
 /// Remembers an audit.
 pub(crate) async fn audit_finished(session: &Session, found: usize) -> Result<(), DbError> {
-    let found = i64::try_from(found).unwrap_or(i64::MAX);
-    session
-        .execute(
-            "update relinkd.meta set audit_finished_at = now(), audit_found = $1",
-            &[(&found, Type::INT8)],
-        )
-        .await
+    let sql = "update relinkd.meta set audit_finished_at = now(), audit_found = $1";
+    session.execute(sql, params![as_i64(found)]).await
 }

@@ -7,22 +7,20 @@
 //! What is sent before it is awaited travels together: `begin` with the first statement, the last one with `commit`.
 
 use super::DbError;
+use super::params::Param;
 use super::trips::Trips;
 use postgres_openssl::MakeTlsConnector;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
-
-/// A bind parameter and its type.
-pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The path by which names in our statements are resolved: Postgres' own objects, whoever planted others.
 macro_rules! our_path {
@@ -38,6 +36,10 @@ const ALONE: &str = concat!(
     our_path!(),
     "; set local statement_timeout = '60s'; set local lock_timeout = '5s'"
 );
+/// Assignments last as soon as they are committed, whatever the database's default: at least `on`.
+const FLUSHED: &str = "; select set_config('synchronous_commit',
+    case when current_setting('synchronous_commit') in ('off', 'local') then 'on'
+         else current_setting('synchronous_commit') end, true)";
 /// The role's own path, under which the bot's triggers and constraints run when a row of the bot's is written.
 const BOTS_PATH: &str = "set local search_path to default";
 /// The bot, which may wait for one of these rows, looks for a deadlock after a second (`deadlock_timeout`), and would be its
@@ -78,16 +80,15 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// Settings of the session or transaction (Postgres manual, chapter 20). A plan that is made without the parameters
-    /// quotes none of them where somebody logs plans, and is made once.
-    fn settings(self) -> &'static [&'static str] {
-        match self {
+    /// Settings of the session or transaction (Postgres manual, chapter 20).
+    fn settings(self) -> impl Iterator<Item = &'static str> {
+        // A plan that is made without the parameters quotes none of them where somebody logs plans, and is made once.
+        let always = [our_path!(), "plan_cache_mode = force_generic_plan"];
+        let own: &[&str] = match self {
             // Every access is by key and in the key's order, however stale the statistics are: no scan of a whole table. A
             // bitmap would pass all of a queue, and leave its dead entries for the next to pass. Limits are short, for the
             // bot waits for rows that such a transaction has written.
             Self::Relink => &[
-                our_path!(),
-                "plan_cache_mode = force_generic_plan",
                 "enable_seqscan = off",
                 "enable_bitmapscan = off",
                 "enable_hashjoin = off",
@@ -102,8 +103,6 @@ impl Purpose {
                 "client_connection_check_interval = '2s'",
             ],
             Self::Assign => &[
-                our_path!(),
-                "plan_cache_mode = force_generic_plan",
                 "relinkd.assigning = 'on'",
                 "statement_timeout = '40s'",
                 "lock_timeout = '200ms'",
@@ -111,8 +110,6 @@ impl Purpose {
                 "client_connection_check_interval = '2s'",
             ],
             Self::Read => &[
-                our_path!(),
-                "plan_cache_mode = force_generic_plan",
                 "transaction_read_only = on",
                 "jit = off",
                 "statement_timeout = '60s'",
@@ -120,8 +117,6 @@ impl Purpose {
                 "idle_in_transaction_session_timeout = '60s'",
             ],
             Self::Listen => &[
-                our_path!(),
-                "plan_cache_mode = force_generic_plan",
                 "enable_seqscan = off",
                 "enable_bitmapscan = off",
                 // What it writes is where it is: that waits for no standby.
@@ -130,26 +125,19 @@ impl Purpose {
                 "lock_timeout = '1s'",
                 "idle_session_timeout = '30s'",
             ],
-        }
+        };
+        always.into_iter().chain(own.iter().copied())
     }
 
-    /// Assignments last as soon as they are committed, whatever the database's default: at least `on`.
-    fn flushes(self) -> Option<&'static str> {
-        (self == Self::Assign).then_some(
-            "select set_config('synchronous_commit',
-                 case when current_setting('synchronous_commit') in ('off', 'local') then 'on'
-                      else current_setting('synchronous_commit') end, true)",
-        )
-    }
-
-    fn begin(self) -> String {
+    /// The beginning of a transaction, in a session that is set up for it or in another one.
+    fn begin(self, is_set_up: bool) -> String {
         // Whatever the database's default: who waits for a lock and then looks must see what was done under it.
         let mut sql = String::from("begin isolation level read committed read write");
-        for setting in self.settings() {
+        for setting in self.settings().filter(|_| !is_set_up) {
             let _ = write!(sql, "; set local {setting}");
         }
-        if let Some(flush) = self.flushes() {
-            let _ = write!(sql, "; {flush}");
+        if self == Self::Assign {
+            sql.push_str(FLUSHED);
         }
         sql
     }
@@ -202,13 +190,7 @@ impl Session {
 
     /// Begins a transaction; dropping it unfinished rolls it back. `begin` travels with the first statement.
     pub(crate) fn begin(&mut self, purpose: Purpose) -> Tx<'_> {
-        let sql = match &self.own {
-            Some(own) if own.purpose == purpose => match purpose.flushes() {
-                Some(flush) => format!("begin isolation level read committed read write; {flush}"),
-                None => "begin isolation level read committed read write".to_owned(),
-            },
-            _ => purpose.begin(),
-        };
+        let sql = purpose.begin(self.own.as_ref().is_some_and(|own| own.purpose == purpose));
         let client = &self.client;
         let opening: Opening<'_> = Box::pin(async move { client.batch_execute(&sql).await });
         Tx { session: self, opening: Mutex::new(Some(opening)), open: true }
@@ -219,31 +201,27 @@ impl Session {
         if self.own.is_some() {
             return Ok(self.run(sql, params).await?);
         }
-        let (begun, rows, ended) = tokio::join!(
-            self.client.batch_execute(ALONE),
-            self.client.query_typed(sql, params),
-            self.client.batch_execute("commit"),
+        self.between(ALONE, sql, params, "commit").await
+    }
+
+    /// Runs a statement between two others that travel with it. It must be prepared, or not to be prepared: what travels
+    /// together must not wait for anything in between, or the last one would overtake it.
+    async fn between(
+        &self,
+        first: &str,
+        sql: &str,
+        params: &[Param<'_>],
+        last: &str,
+    ) -> Result<Vec<Row>, DbError> {
+        let (first, rows, last) = tokio::join!(
+            self.client.batch_execute(first),
+            self.run(sql, params),
+            self.client.batch_execute(last)
         );
-        begun?;
+        first?;
         let rows = rows?;
-        ended?;
+        last?;
         Ok(rows)
-    }
-
-    /// As [`Session::query`], for exactly one row.
-    pub(crate) async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
-        let rows = self.query(sql, params).await?;
-        rows.into_iter().next().ok_or(DbError::NoRow)
-    }
-
-    /// As [`Session::query`], for one row or none.
-    pub(crate) async fn query_opt(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, DbError> {
-        Ok(self.query(sql, params).await?.into_iter().next())
-    }
-
-    /// Runs a statement of its own that returns no rows.
-    pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
-        self.query(sql, params).await.map(drop)
     }
 
     /// Runs several statements without parameters, as they are.
@@ -290,39 +268,18 @@ pub(crate) struct Tx<'a> {
 impl Tx<'_> {
     /// Runs a statement and returns its rows.
     pub(crate) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
-        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(opening) = opening else { return Ok(self.session.run(sql, params).await?) };
+        let Some(opening) = self.opening().take() else { return Ok(self.session.run(sql, params).await?) };
         let (begun, rows) = tokio::join!(opening, self.session.run(sql, params));
         begun?;
         Ok(rows?)
-    }
-
-    /// Runs a statement and returns its one row.
-    pub(crate) async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
-        let rows = self.query(sql, params).await?;
-        rows.into_iter().next().ok_or(DbError::NoRow)
-    }
-
-    /// Runs a statement that returns no rows.
-    pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
-        self.query(sql, params).await.map(drop)
     }
 
     /// Runs a statement that writes rows of the bot's: under the path that the bot's triggers and constraints know. In
     /// `sql` every operator, function, type and table must be qualified.
     pub(crate) async fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         self.opened().await?;
-        // What travels together must not wait for anything in between.
         self.session.statement(sql, params).await?;
-        let (bots, rows, ours) = tokio::join!(
-            self.session.client.batch_execute(BOTS_PATH),
-            self.session.run(sql, params),
-            self.session.client.batch_execute(OUR_PATH),
-        );
-        bots?;
-        let rows = rows?;
-        ours?;
-        Ok(rows)
+        self.session.between(BOTS_PATH, sql, params, OUR_PATH).await
     }
 
     /// As [`Tx::write`], as the transaction's last statement: it is committed with it.
@@ -332,18 +289,9 @@ impl Tx<'_> {
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, DbError> {
         self.opened().await?;
-        // What travels together must not wait for anything in between: `commit` would overtake the statement.
         self.session.statement(sql, params).await?;
         self.open = false;
-        let (bots, rows, committed) = tokio::join!(
-            self.session.client.batch_execute(WRITE_SOON),
-            self.session.run(sql, params),
-            self.session.client.batch_execute("commit"),
-        );
-        bots?;
-        let rows = rows?;
-        committed?;
-        Ok(rows)
+        self.session.between(WRITE_SOON, sql, params, "commit").await
     }
 
     /// Copies rows in with `copy … from stdin binary` (Postgres manual, COPY): unlike parameters, they are in nobody's
@@ -373,7 +321,7 @@ impl Tx<'_> {
     /// Ends the transaction and keeps it. After an error it is not known whether it took effect.
     pub(crate) async fn commit(mut self) -> Result<(), DbError> {
         self.open = false;
-        if self.opening.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+        if self.opening().take().is_some() {
             return Ok(());
         }
         let _trip = self.session.trips.begin();
@@ -381,7 +329,7 @@ impl Tx<'_> {
     }
 
     async fn opened(&self) -> Result<(), DbError> {
-        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let opening = self.opening().take();
         if let Some(opening) = opening {
             opening.await?;
         }
@@ -389,11 +337,55 @@ impl Tx<'_> {
     }
 }
 
+impl<'a> Tx<'a> {
+    fn opening(&self) -> MutexGuard<'_, Option<Opening<'a>>> {
+        self.opening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a session and a transaction alike make of the rows that `query` returns.
+macro_rules! queries {
+    ($of:ty) => {
+        impl $of {
+            /// Runs a statement that returns no rows.
+            pub(crate) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<(), DbError> {
+                self.query(sql, params).await.map(drop)
+            }
+
+            /// Runs a statement and returns its one row.
+            pub(crate) async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, DbError> {
+                self.query(sql, params).await?.into_iter().next().ok_or(DbError::NoRow)
+            }
+
+            /// Runs a statement and returns the first column of its one row.
+            pub(crate) async fn query_value<V: FromSqlOwned>(
+                &self,
+                sql: &str,
+                params: &[Param<'_>],
+            ) -> Result<V, DbError> {
+                Ok(self.query_one(sql, params).await?.get(0))
+            }
+
+            /// Runs a statement and returns what is made of each of its rows.
+            pub(crate) async fn query_map<V, C: FromIterator<V>>(
+                &self,
+                sql: &str,
+                params: &[Param<'_>],
+                of: impl Fn(&Row) -> V,
+            ) -> Result<C, DbError> {
+                Ok(self.query(sql, params).await?.iter().map(of).collect())
+            }
+        }
+    };
+}
+
+queries!(Session);
+queries!(Tx<'_>);
+
 impl Drop for Tx<'_> {
     /// Sends `rollback` where the transaction was begun; what follows on the session comes after it.
     fn drop(&mut self) {
-        let unsent = self.opening.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if self.open && !unsent {
+        if self.open && self.opening().is_none() {
             // The first poll puts the message into the queue; nobody waits for the answer.
             let rollback = pin!(self.session.client.batch_execute("rollback"));
             let _ = rollback.poll(&mut Context::from_waker(Waker::noop()));

@@ -6,11 +6,11 @@
 //! Every lock on the bot's tables is asked for with a short time limit, and the whole transaction is tried again where it
 //! was not to be had: the bot waits for the limits of two or three locks at most, and for what is done under them.
 
+use super::params::params;
 use super::{DbError, Session};
 use crate::config::Tables;
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
 
 /// The schema, and nothing in it.
 pub(crate) const CREATE: &str = include_str!("../../sql/create.sql");
@@ -72,7 +72,7 @@ pub(crate) fn settings(tables: &Tables, role: &str) -> [(&'static str, String); 
 /// Sets the names for the statements that follow in this session.
 pub(crate) async fn name(admin: &Session, tables: &Tables, role: &str) -> Result<(), DbError> {
     for (key, value) in settings(tables, role) {
-        admin.query("select set_config($1, $2, false)", &[(&key, Type::TEXT), (&value, Type::TEXT)]).await?;
+        admin.query("select set_config($1, $2, false)", params![key, value]).await?;
     }
     Ok(())
 }
@@ -80,9 +80,9 @@ pub(crate) async fn name(admin: &Session, tables: &Tables, role: &str) -> Result
 /// Creates or upgrades schema, triggers and grants, all or nothing: half of it would make the bot's own writes fail.
 /// Returns whether the triggers were not all in order before; then everybody is queued.
 pub(crate) async fn install(admin: &Session) -> Result<bool, DbError> {
-    patiently(admin, &[CREATE, REFUSE, UPGRADE, SCHEMA, ATTACH].join("\n")).await?;
+    together(admin, &[CREATE, REFUSE, UPGRADE, SCHEMA, ATTACH]).await?;
     let sql = "select current_setting('relinkd.changed') = 'true'";
-    Ok(admin.query_one(sql, &[]).await?.get(0))
+    admin.query_value(sql, &[]).await
 }
 
 /// Builds the index, where the table has none that serves. Returns whether it did.
@@ -90,27 +90,18 @@ pub(crate) async fn index(admin: &Session) -> Result<bool, DbError> {
     one_by_one(admin, &INDEX.replace("\\gexec", "")).await
 }
 
-/// Runs the statements that a query returns, each by itself, as `concurrently` wants it, again and again while locks are
-/// held by others. Returns whether there were any.
+/// Runs the statements that a query returns, each by itself, as `concurrently` wants it. Returns whether there were any.
 async fn one_by_one(admin: &Session, query: &str) -> Result<bool, DbError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match try_one_by_one(admin, query).await {
-            Err(error) if locked(&error) && Instant::now() < deadline => pause().await,
-            done => return done,
+    patiently(async || {
+        let statements = admin.query(query, &[]).await?;
+        for row in &statements {
+            // It waits for transactions that began before it, and nobody waits for it meanwhile.
+            admin.batch("set lock_timeout = '5s'; set statement_timeout = 0").await?;
+            admin.batch(row.get(0)).await?;
         }
-    }
-}
-
-async fn try_one_by_one(admin: &Session, query: &str) -> Result<bool, DbError> {
-    let statements = admin.query(query, &[]).await?;
-    for row in &statements {
-        let statement: &str = row.get(0);
-        // It waits for transactions that began before it, and nobody waits for it meanwhile.
-        admin.batch("set lock_timeout = '5s'; set statement_timeout = 0").await?;
-        admin.batch(statement).await?;
-    }
-    Ok(!statements.is_empty())
+        Ok(!statements.is_empty())
+    })
+    .await
 }
 
 /// Keeps tokens out of the server's log; false where the admin may not set that.
@@ -121,23 +112,23 @@ pub(crate) async fn quiet(admin: &Session) -> Result<bool, DbError> {
         select from pg_db_role_setting s join pg_roles r on r.oid = s.setrole
          where r.rolname = current_setting('relinkd.role') and s.setdatabase = 0
            and s.setconfig @> '{log_parameter_max_length=0,log_parameter_max_length_on_error=0}')";
-    Ok(admin.query_one(sql, &[]).await?.get(0))
+    admin.query_value(sql, &[]).await
 }
 
 /// Whether schema `relinkd` is there.
 pub(crate) async fn is_installed(admin: &Session) -> Result<bool, DbError> {
     let sql = "select exists (select from pg_namespace where nspname = 'relinkd')";
-    Ok(admin.query_one(sql, &[]).await?.get(0))
+    admin.query_value(sql, &[]).await
 }
 
 /// Refuses a schema that is not the admin's to touch, before anything in it is used.
 pub(crate) async fn refuse(admin: &Session) -> Result<(), DbError> {
-    patiently(admin, REFUSE).await
+    together(admin, &[REFUSE]).await
 }
 
 /// The first half of the way back: the triggers. The bot is free of relinkd, and no daemon writes links any more.
 pub(crate) async fn disarm(admin: &Session) -> Result<(), DbError> {
-    patiently(admin, &[REFUSE, DISARM].join("\n")).await
+    together(admin, &[REFUSE, DISARM]).await
 }
 
 /// The second half: index, grants and schema.
@@ -152,32 +143,36 @@ pub(crate) async fn remove(admin: &Session) -> Result<(), DbError> {
                      join pg_namespace n on n.oid = c.relnamespace
                     where w.ev_class = to_regclass('relinkd.bot_issue')";
     one_by_one(admin, indexes).await?;
-    patiently(admin, &[REFUSE, UNINSTALL].join("\n")).await
+    together(admin, &[REFUSE, UNINSTALL]).await
 }
 
-/// Runs statements in one transaction with short waits for locks, again and again while they are held by others.
-async fn patiently(admin: &Session, sql: &str) -> Result<(), DbError> {
-    let sql = format!("{BRIEFLY} {sql}; commit");
+/// Runs statements in one transaction with short waits for locks.
+async fn together(admin: &Session, statements: &[&str]) -> Result<(), DbError> {
+    let sql = format!("{BRIEFLY} {}; commit", statements.join("\n"));
+    patiently(async || {
+        let done = admin.batch(&sql).await;
+        if done.is_err() {
+            // A connection that is gone needs no rollback.
+            let _ = admin.batch("rollback").await;
+        }
+        done
+    })
+    .await
+}
+
+/// Does this again and again while locks are held by others.
+async fn patiently<T>(mut work: impl AsyncFnMut() -> Result<T, DbError>) -> Result<T, DbError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match admin.batch(&sql).await {
-            Ok(()) => return Ok(()),
-            Err(error) => {
-                // A connection that is gone needs no rollback.
-                let _ = admin.batch("rollback").await;
-                if !locked(&error) || Instant::now() >= deadline {
-                    return Err(error);
-                }
+        match work().await {
+            Err(error) if locked(&error) && Instant::now() < deadline => {
+                // Long enough for the bot to get on, and not in step with it.
+                let jitter = getrandom::u32().map_or(100, |n| u64::from(n % 200));
+                tokio::time::sleep(Duration::from_millis(100 + jitter)).await;
             }
+            done => return done,
         }
-        pause().await;
     }
-}
-
-/// Long enough for the bot to get on, and not in step with it.
-async fn pause() {
-    let jitter = getrandom::u32().map_or(100, |n| u64::from(n % 200));
-    tokio::time::sleep(Duration::from_millis(100 + jitter)).await;
 }
 
 fn locked(error: &DbError) -> bool {

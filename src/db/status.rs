@@ -1,9 +1,10 @@
 //! What `status` reads of the database: the work in numbers, what is set aside, triggers, and who has rows locked.
 
-use super::{DbError, Session, Tx};
+use super::params::params;
+use super::{DbError, Session, Tx, as_i64};
 use std::fmt;
 use std::time::SystemTime;
-use tokio_postgres::types::Type;
+use tokio_postgres::Row;
 
 /// How many who are set aside are named.
 const NAMED: i64 = 100;
@@ -65,71 +66,57 @@ pub(crate) struct Triggers {
 impl Triggers {
     /// How many are in order.
     pub(crate) fn sound(&self) -> i64 {
-        self.wanted - i64::try_from(self.unsound.len()).unwrap_or(self.wanted)
+        self.wanted - as_i64(self.unsound.len())
     }
 }
 
 /// Reads it.
 pub(crate) async fn read(session: &Session) -> Result<WorkStatus, DbError> {
-    let row = session
-        .query_one(
-            "select current_setting('server_version'),
-                    (select count(*) from relinkd.change),
-                    greatest(extract(epoch from now() - (select min(c.at) from relinkd.change c)), 0)::float8,
-                    (select count(*) from relinkd.change c where c.attempts > 0),
-                    to_char(m.audit_finished_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
-                    m.audit_finished_at, greatest(extract(epoch from now() - m.audit_finished_at), 0)::float8,
-                    coalesce(m.audit_found, 0)
-               from relinkd.meta m",
-            &[],
-        )
-        .await?;
-    let audit = |row: &tokio_postgres::Row| {
-        Some(Audit {
-            finished_at: row.get::<_, Option<String>>(4)?,
-            finished: row.get::<_, Option<SystemTime>>(5)?,
-            age_seconds: row.get::<_, Option<f64>>(6)?,
-            found: row.get(7),
-        })
-    };
+    let sql = "select current_setting('server_version'),
+                      (select count(*) from relinkd.change),
+                      greatest(extract(epoch from now() - (select min(c.at) from relinkd.change c)), 0)::float8,
+                      (select count(*) from relinkd.change c where c.attempts > 0),
+                      to_char(m.audit_finished_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+                      m.audit_finished_at, greatest(extract(epoch from now() - m.audit_finished_at), 0)::float8,
+                      coalesce(m.audit_found, 0)
+                 from relinkd.meta m";
+    let row = session.query_one(sql, &[]).await?;
+    let finished: Option<SystemTime> = row.get(5);
+    let audit = finished.map(|finished| Audit {
+        finished_at: row.get(4),
+        finished,
+        age_seconds: row.get(6),
+        found: row.get(7),
+    });
     Ok(WorkStatus {
         server_version: row.get(0),
         changes: row.get(1),
         oldest_seconds: row.get(2),
         set_aside_count: row.get(3),
         set_aside: set_aside(session).await?,
-        audit: audit(&row),
+        audit,
         triggers: triggers(session).await?,
     })
 }
 
 async fn set_aside(session: &Session) -> Result<Vec<SetAside>, DbError> {
-    let rows = session
-        .query(
-            "select c.telegram_id, c.issue_id, c.attempts, coalesce(c.last_error, '') from relinkd.change c
-              where c.attempts > 0 order by c.telegram_id, c.issue_id limit $1",
-            &[(&NAMED, Type::INT8)],
-        )
-        .await?;
-    let one = |row: &tokio_postgres::Row| SetAside {
+    let sql = "select c.telegram_id, c.issue_id, c.attempts, coalesce(c.last_error, '') from relinkd.change c
+                where c.attempts > 0 order by c.telegram_id, c.issue_id limit $1";
+    let one = |row: &Row| SetAside {
         telegram_id: row.get(0),
         issue_id: row.get(1),
         attempts: row.get(2),
         reason: row.get(3),
     };
-    Ok(rows.iter().map(one).collect())
+    session.query_map(sql, params![NAMED], one).await
 }
 
 async fn triggers(session: &Session) -> Result<Triggers, DbError> {
-    let rows = session
-        .query(
-            "select w.name::text, s.name is not null from relinkd.wanted_trigger w
-               left join relinkd.sound_trigger s on s.name = w.name and s.table_id = w.table_id order by w.name",
-            &[],
-        )
-        .await?;
+    let sql = "select w.name::text, s.name is not null from relinkd.wanted_trigger w
+                 left join relinkd.sound_trigger s on s.name = w.name and s.table_id = w.table_id order by w.name";
+    let rows = session.query(sql, &[]).await?;
     Ok(Triggers {
-        wanted: i64::try_from(rows.len()).unwrap_or(i64::MAX),
+        wanted: as_i64(rows.len()),
         unsound: rows.iter().filter(|row| !row.get::<_, bool>(1)).map(|row| row.get(0)).collect(),
     })
 }
@@ -147,22 +134,18 @@ pub(crate) struct LockHolder {
 
 /// Who may be holding rows that relinkd waits for, the oldest transactions first; those of a moment are left out.
 pub(crate) async fn lock_holders(session: &Session, limit: i64) -> Result<Vec<LockHolder>, DbError> {
-    let rows = session
-        .query(
-            "select a.pid, coalesce(a.usename::text, '?'), extract(epoch from now() - a.xact_start)::float8
-               from pg_stat_activity a
-              where a.datname = current_database() and a.pid <> pg_backend_pid()
-                and coalesce(a.application_name, '') not like 'relinkd %'
-                and coalesce(a.xact_start < now() - interval '5 s', true)
-                and exists (select from pg_locks l
-                             where l.pid = a.pid and l.granted and l.locktype = 'relation'
-                               and l.mode in ('RowShareLock', 'RowExclusiveLock')
-                               and l.relation in (select b.table_id from relinkd.bound b))
-              order by 3 desc nulls last, 1 limit $1",
-            &[(&limit, Type::INT8)],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| LockHolder { pid: row.get(0), user: row.get(1), seconds: row.get(2) }).collect())
+    let sql = "select a.pid, coalesce(a.usename::text, '?'), extract(epoch from now() - a.xact_start)::float8
+                 from pg_stat_activity a
+                where a.datname = current_database() and a.pid <> pg_backend_pid()
+                  and coalesce(a.application_name, '') not like 'relinkd %'
+                  and coalesce(a.xact_start < now() - interval '5 s', true)
+                  and exists (select from pg_locks l
+                               where l.pid = a.pid and l.granted and l.locktype = 'relation'
+                                 and l.mode in ('RowShareLock', 'RowExclusiveLock')
+                                 and l.relation in (select b.table_id from relinkd.bound b))
+                order by 3 desc nulls last, 1 limit $1";
+    let holder = |row: &Row| LockHolder { pid: row.get(0), user: row.get(1), seconds: row.get(2) };
+    session.query_map(sql, params![limit], holder).await
 }
 
 /// What waits for a user.
@@ -190,13 +173,9 @@ impl fmt::Display for Waiting {
 
 /// What waits for a user, or for one issue of theirs.
 pub(crate) async fn waiting(tx: &Tx<'_>, telegram_id: i64, issue: Option<i64>) -> Result<Waiting, DbError> {
-    let row = tx
-        .query_one(
-            "select count(*), coalesce(bool_or(c.cursor is not null), false), max(c.last_error) filter (where c.attempts > 0)
-               from relinkd.change c
-              where (c.telegram_id = $1 and ($2::int8 is null or c.issue_id is null or c.issue_id = $2)) or c.telegram_id is null",
-            &[(&telegram_id, Type::INT8), (&issue, Type::INT8)],
-        )
-        .await?;
+    let sql = "select count(*), coalesce(bool_or(c.cursor is not null), false), max(c.last_error) filter (where c.attempts > 0)
+                 from relinkd.change c
+                where (c.telegram_id = $1 and ($2::int8 is null or c.issue_id is null or c.issue_id = $2)) or c.telegram_id is null";
+    let row = tx.query_one(sql, params![telegram_id, issue]).await?;
     Ok(Waiting { changes: row.get(0), walking: row.get(1), set_aside: row.get(2) })
 }

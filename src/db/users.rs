@@ -1,7 +1,8 @@
 //! Users: their rows as read, and stored tokens replaced where they still are what was read.
 
 use super::issues::{RowPlace, Tid, Xid};
-use super::session::{Param, Purpose};
+use super::params::{each, params};
+use super::session::Purpose;
 use super::text::{Lossy, token_column};
 use super::{Cursor, DbError, Session, Tx, as_i64};
 use crate::config::UsersTable;
@@ -69,8 +70,7 @@ macro_rules! remembered {
 
 /// Users as they are now: of each id that is asked for every row that the bot has, or one without a value.
 pub(crate) async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, DbError> {
-    let rows = tx.query(by_id!(""), &[(&users, Type::INT8_ARRAY)]).await?;
-    Ok(rows.iter().map(user_row).collect())
+    tx.query_map(by_id!(""), params![users], user_row).await
 }
 
 /// As [`by_id`], each with what is remembered of the user.
@@ -79,26 +79,16 @@ pub(crate) async fn by_id_remembered(
     users: &[i64],
     primary_key: &KeyId,
 ) -> Result<Vec<(UserRow, Remembered)>, DbError> {
-    let rows = tx
-        .query(
-            by_id!(remembered!("w.id", "$2")),
-            &[(&users, Type::INT8_ARRAY), (&primary_key.as_str(), Type::TEXT)],
-        )
-        .await?;
-    Ok(rows.iter().map(remembered_row).collect())
+    let sql = by_id!(remembered!("w.id", "$2"));
+    tx.query_map(sql, params![users, primary_key.as_str()], remembered_row).await
 }
 
 /// Which of these users the bot knows, or has issues of.
 pub(crate) async fn known_or_with_issues(tx: &Tx<'_>, users: &[i64]) -> Result<HashSet<i64>, DbError> {
-    let rows = tx
-        .query(
-            "select w.id from unnest($1) w(id)
-              where exists (select from relinkd.bot_user u where u.telegram_id = w.id)
-                 or exists (select from relinkd.bot_issue i where i.telegram_id = w.id)",
-            &[(&users, Type::INT8_ARRAY)],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let sql = "select w.id from unnest($1) w(id)
+                where exists (select from relinkd.bot_user u where u.telegram_id = w.id)
+                   or exists (select from relinkd.bot_issue i where i.telegram_id = w.id)";
+    tx.query_map(sql, params![users], |row| row.get(0)).await
 }
 
 macro_rules! page {
@@ -119,14 +109,17 @@ macro_rules! page {
 /// The next users of the bot's table, in order of `telegram_id`; never a part of the rows of one `telegram_id`, unless
 /// there are more than a page.
 pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
-    let rows = read_page(tx, cursor, page!("", ""), &[]).await?;
-    Ok(cursor.pass(rows.iter().map(user_row).collect(), |row| row.telegram_id))
+    let (from, limit, first) = start(cursor);
+    let rows = tx.query_map(page!("", ""), params![from, limit, first], user_row).await?;
+    Ok(cursor.pass(rows, |row| row.telegram_id))
 }
 
 /// As [`page()`], those who have a value in the token column.
 pub(crate) async fn page_with_value(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
-    let rows = read_page(tx, cursor, page!("", " and u.portal_token <> ''"), &[]).await?;
-    Ok(cursor.pass(rows.iter().map(user_row).collect(), |row| row.telegram_id))
+    let (from, limit, first) = start(cursor);
+    let sql = page!("", " and u.portal_token <> ''");
+    let rows = tx.query_map(sql, params![from, limit, first], user_row).await?;
+    Ok(cursor.pass(rows, |row| row.telegram_id))
 }
 
 /// As [`page()`], each with what is remembered of the user.
@@ -135,21 +128,15 @@ pub(crate) async fn page_remembered(
     cursor: &mut Cursor<i64>,
     primary_key: &KeyId,
 ) -> Result<Vec<(UserRow, Remembered)>, DbError> {
+    let (from, limit, first) = start(cursor);
     let sql = page!(remembered!("u.telegram_id", "$4"), "");
-    let rows = read_page(tx, cursor, sql, &[(&primary_key.as_str(), Type::TEXT)]).await?;
-    Ok(cursor.pass(rows.iter().map(remembered_row).collect(), |(row, _)| row.telegram_id))
+    let rows = tx.query_map(sql, params![from, limit, first, primary_key.as_str()], remembered_row).await?;
+    Ok(cursor.pass(rows, |(row, _)| row.telegram_id))
 }
 
-async fn read_page(
-    tx: &Tx<'_>,
-    cursor: &Cursor<i64>,
-    sql: &str,
-    more: &[Param<'_>],
-) -> Result<Vec<Row>, DbError> {
-    let after = cursor.after();
-    let (from, limit, first) = (after.unwrap_or(i64::MIN), as_i64(cursor.limit()), after.is_none());
-    let own: [Param<'_>; 3] = [(&from, Type::INT8), (&limit, Type::INT8), (&first, Type::BOOL)];
-    tx.query(sql, &[&own, more].concat()).await
+/// The first three parameters of a page.
+fn start(cursor: &Cursor<i64>) -> (i64, i64, bool) {
+    (cursor.after().unwrap_or(i64::MIN), as_i64(cursor.limit()), cursor.after().is_none())
 }
 
 /// How many sealed values name which key; none where that cannot be seen.
@@ -191,11 +178,7 @@ async fn query_of_table(tx: &Tx<'_>, table: &UsersTable) -> Result<Option<String
                join pg_attribute a on a.attrelid = c.oid and not a.attisdropped
               where n.nspname = $1 and c.relname = $2 and a.attname = $3
                 and not exists (select from pg_roles r where r.rolsuper and pg_has_role(session_user, r.oid, 'member'))",
-            &[
-                (&table.name.schema, Type::TEXT),
-                (&table.name.table, Type::TEXT),
-                (&table.portal_token, Type::TEXT),
-            ],
+            params![table.name.schema, table.name.table, table.portal_token],
         )
         .await?;
     Ok(rows.first().map(|row| row.get(0)))
@@ -217,14 +200,14 @@ fn remembered_row(row: &Row) -> (UserRow, Remembered) {
 /// How long a stored token may be at this moment, in characters; none where the column is not bounded.
 pub(crate) async fn token_limit(tx: &Tx<'_>) -> Result<Option<usize>, DbError> {
     let sql = "select max(b.type_modifier) from relinkd.bound b where b.part = 'users.portal_token'";
-    let modifier: Option<i32> = tx.query_one(sql, &[]).await?.get(0);
+    let modifier: Option<i32> = tx.query_value(sql, &[]).await?;
     Ok(modifier.and_then(|modifier| usize::try_from(modifier - 4).ok()))
 }
 
 /// How many stored tokens begin like this.
 pub(crate) async fn count_with_prefix(session: &Session, prefix: &str) -> Result<i64, DbError> {
     let sql = "select count(*) from relinkd.bot_user u where starts_with(u.portal_token, $1)";
-    Ok(session.query_one(sql, &[(&prefix, Type::TEXT)]).await?.get(0))
+    session.query_value(sql, params![prefix]).await
 }
 
 /// A stored token to be replaced, where the row still is the one that was read.
@@ -240,24 +223,26 @@ pub(crate) struct Replacement {
 /// Replaces stored tokens where they still are what was read, passing over rows that are locked. Returns the users whose
 /// tokens were not replaced.
 pub(crate) async fn replace(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
-    let tids: Vec<Tid> = replacements.iter().map(|s| s.place.tid()).collect();
-    let xids: Vec<Xid> = replacements.iter().map(|s| s.place.xid()).collect();
-    let values: Vec<&str> = replacements.iter().map(|s| s.value.as_str()).collect();
+    let sql = "with wanted as materialized (
+                   select w.* from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) with ordinality w(place, version, value, number)),
+               free as materialized (
+                   select w.* from wanted w join relinkd.bot_user u on u.place operator(pg_catalog.=) w.place
+                    where u.version operator(pg_catalog.=) w.version
+                      for no key update of u skip locked),
+               done as (
+                   update relinkd.bot_user u set portal_token = f.value from free f
+                    where u.place operator(pg_catalog.=) f.place and u.version operator(pg_catalog.=) f.version
+                   returning f.number)
+               select w.number from wanted w
+                where not exists (select from done d where d.number operator(pg_catalog.=) w.number)";
     let rows = tx
         .write(
-            "with wanted as materialized (
-                 select w.* from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3)) with ordinality w(place, version, value, number)),
-             free as materialized (
-                 select w.* from wanted w join relinkd.bot_user u on u.place operator(pg_catalog.=) w.place
-                  where u.version operator(pg_catalog.=) w.version
-                    for no key update of u skip locked),
-             done as (
-                 update relinkd.bot_user u set portal_token = f.value from free f
-                  where u.place operator(pg_catalog.=) f.place and u.version operator(pg_catalog.=) f.version
-                 returning f.number)
-             select w.number from wanted w
-              where not exists (select from done d where d.number operator(pg_catalog.=) w.number)",
-            &[(&tids, Type::TID_ARRAY), (&xids, Type::XID_ARRAY), (&values, Type::TEXT_ARRAY)],
+            sql,
+            params![
+                each(replacements, |it| it.place.tid()),
+                each(replacements, |it| it.place.xid()),
+                each(replacements, |it| it.value.as_str()),
+            ],
         )
         .await?;
     Ok(rows
@@ -282,19 +267,15 @@ pub(crate) async fn replace_by_copy(tx: &Tx<'_>, replacements: &[Replacement]) -
     let copy = "copy pg_temp.relinkd_unsealed from stdin binary";
     tx.copy(copy, &[Type::TID, Type::XID, Type::TEXT], &rows).await?;
     // No `with`: the bot's table may have rules, and Postgres takes no such statement where one adds others.
-    let free = tx
-        .query(
+    let free: Vec<Tid> = tx
+        .query_map(
             "select w.place from pg_temp.relinkd_unsealed w join relinkd.bot_user u on u.place = w.place
               where u.version = w.version for no key update of u skip locked",
             &[],
+            |row| row.get(0),
         )
         .await?;
-    let free: Vec<Tid> = free.iter().map(|row| row.get(0)).collect();
-    tx.execute(
-        "delete from pg_temp.relinkd_unsealed w where w.place <> all ($1)",
-        &[(&free, Type::TID_ARRAY)],
-    )
-    .await?;
+    tx.execute("delete from pg_temp.relinkd_unsealed w where w.place <> all ($1)", params![free]).await?;
     tx.write(
         "update relinkd.bot_user u set portal_token = w.token from pg_temp.relinkd_unsealed w
           where u.place operator(pg_catalog.=) w.place and u.version operator(pg_catalog.=) w.version",

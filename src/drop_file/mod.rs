@@ -84,20 +84,14 @@ pub(crate) enum Refusal {
     TokenHeld,
 }
 
-/// Where the file says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Places {
-    /// The value of `telegram_id`.
-    user: Place,
-    /// The value of `token` or `remove`.
-    change: Place,
-}
-
 /// A file that is in order, as far as the file itself tells.
 #[derive(Debug)]
 pub(crate) struct DropFile {
     assignments: Vec<Assignment>,
-    places: Vec<Places>,
+    /// Where each user stands.
+    users: HashMap<i64, Place>,
+    /// Where each token stands.
+    tokens: HashMap<Token, Place>,
 }
 
 impl DropFile {
@@ -108,22 +102,25 @@ impl DropFile {
 
     /// The users it names, with their places.
     pub(crate) fn users(&self) -> Vec<(i64, Place)> {
-        self.assignments.iter().zip(&self.places).map(|(it, places)| (it.telegram_id, places.user)).collect()
+        self.assignments.iter().map(|it| (it.telegram_id, self.users[&it.telegram_id])).collect()
     }
 
     /// The tokens it sets, with their places.
     pub(crate) fn tokens(&self) -> Vec<(Token, Place)> {
-        let token = |(assignment, places): (&Assignment, &Places)| {
-            assignment.token().map(|token| (token.clone(), places.change))
-        };
-        self.assignments.iter().zip(&self.places).filter_map(token).collect()
+        let tokens = self.assignments.iter().filter_map(Assignment::token);
+        tokens.map(|token| (token.clone(), self.tokens[token])).collect()
     }
 
     /// The faults that follow from what the database holds against assignments, each named by its index.
     pub(crate) fn faults(&self, refusals: &[(usize, Refusal)]) -> Vec<Fault> {
-        let fault = |(index, refusal): &(usize, Refusal)| match refusal {
-            Refusal::UnknownUser => Fault::new(self.places[*index].user, FaultKind::UnknownUser),
-            Refusal::TokenHeld => Fault::new(self.places[*index].change, FaultKind::TokenHeld),
+        let fault = |(index, refusal): &(usize, Refusal)| {
+            let Assignment { telegram_id, change } = &self.assignments[*index];
+            match (refusal, change) {
+                (Refusal::TokenHeld, TokenChange::Set(token)) => {
+                    Fault::new(self.tokens[token], FaultKind::TokenHeld)
+                }
+                _ => Fault::new(self.users[telegram_id], FaultKind::UnknownUser),
+            }
         };
         let mut faults: Vec<Fault> = refusals.iter().map(fault).collect();
         faults.sort_by_key(|fault| fault.place);
@@ -191,7 +188,6 @@ struct Reader<'f> {
     users: HashMap<i64, Place>,
     tokens: HashMap<Token, Place>,
     assignments: Vec<Assignment>,
-    places: Vec<Places>,
     faults: Vec<Fault>,
 }
 
@@ -203,7 +199,6 @@ impl<'f> Reader<'f> {
             users: HashMap::new(),
             tokens: HashMap::new(),
             assignments: Vec::new(),
-            places: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -269,17 +264,16 @@ impl<'f> Reader<'f> {
     fn assignment(&mut self, table: &DeTable<'_>, at: usize) {
         let user = self.user(table, at);
         let change = self.change(table, at);
-        if let (Some(user), Some(change)) = (user, change) {
-            self.push(user, change);
+        self.push(user, change);
+    }
+
+    fn push(&mut self, user: Option<i64>, change: Option<TokenChange>) {
+        if let (Some(telegram_id), Some(change)) = (user, change) {
+            self.assignments.push(Assignment { telegram_id, change });
         }
     }
 
-    fn push(&mut self, (telegram_id, user): (i64, Place), (change, place): (TokenChange, Place)) {
-        self.assignments.push(Assignment { telegram_id, change });
-        self.places.push(Places { user, change: place });
-    }
-
-    fn user(&mut self, table: &DeTable<'_>, at: usize) -> Option<(i64, Place)> {
+    fn user(&mut self, table: &DeTable<'_>, at: usize) -> Option<i64> {
         let Some(value) = table.get(USER) else { return self.refuse(at, FaultKind::NoUser) };
         let at = value.span().start;
         let Some(number) = value.get_ref().as_integer() else {
@@ -293,16 +287,16 @@ impl<'f> Reader<'f> {
     }
 
     /// A user stands here.
-    fn named(&mut self, at: usize, telegram_id: i64) -> (i64, Place) {
+    fn named(&mut self, at: usize, telegram_id: i64) -> i64 {
         let place = self.lines.place(at);
         let first = *self.users.entry(telegram_id).or_insert(place);
         if first != place {
             self.fault(at, FaultKind::UserTwice { first });
         }
-        (telegram_id, place)
+        telegram_id
     }
 
-    fn change(&mut self, table: &DeTable<'_>, at: usize) -> Option<(TokenChange, Place)> {
+    fn change(&mut self, table: &DeTable<'_>, at: usize) -> Option<TokenChange> {
         match (table.get(TOKEN), table.get_key_value(REMOVE)) {
             (None, None) => self.refuse(at, FaultKind::NoChange),
             (Some(token), None) => self.token(token),
@@ -316,7 +310,7 @@ impl<'f> Reader<'f> {
         }
     }
 
-    fn token(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(TokenChange, Place)> {
+    fn token(&mut self, value: &Spanned<DeValue<'_>>) -> Option<TokenChange> {
         let at = value.span().start;
         match value.get_ref().as_str() {
             Some(text) => self.admitted(at, text),
@@ -325,7 +319,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A text stands here that is to be a token.
-    fn admitted(&mut self, at: usize, text: &str) -> Option<(TokenChange, Place)> {
+    fn admitted(&mut self, at: usize, text: &str) -> Option<TokenChange> {
         let token = match self.rule.admit(text) {
             Ok(token) => token,
             Err(fault) => return self.refuse(at, FaultKind::BadToken(fault)),
@@ -335,13 +329,13 @@ impl<'f> Reader<'f> {
         if first != place {
             self.fault(at, FaultKind::TokenTwice { first });
         }
-        Some((TokenChange::Set(token), place))
+        Some(TokenChange::Set(token))
     }
 
-    fn remove(&mut self, value: &Spanned<DeValue<'_>>) -> Option<(TokenChange, Place)> {
+    fn remove(&mut self, value: &Spanned<DeValue<'_>>) -> Option<TokenChange> {
         let at = value.span().start;
         match value.get_ref().as_bool() {
-            Some(true) => Some((TokenChange::Remove, self.lines.place(at))),
+            Some(true) => Some(TokenChange::Remove),
             Some(false) => self.refuse(at, FaultKind::RemoveFalse),
             None => self.refuse(at, FaultKind::WrongType(Key::Remove)),
         }
@@ -351,7 +345,8 @@ impl<'f> Reader<'f> {
     /// may only be missing because of it.
     fn finish(mut self) -> Result<DropFile, Faulty> {
         if self.faults.is_empty() {
-            return Ok(DropFile { assignments: self.assignments, places: self.places });
+            let Self { assignments, users, tokens, .. } = self;
+            return Ok(DropFile { assignments, users, tokens });
         }
         let syntax = |fault: &Fault| fault.kind.is_syntax();
         // Stable, and the faults of TOML came first: of a line's they are, too, for the deduplication.

@@ -4,7 +4,7 @@
 //! which cells have moved, a number that the spreadsheet has shortened. The parser is csv-core, the inner one of the crate
 //! csv: it says where each cell is.
 
-use super::{DropFile, Fault, FaultKind, Faulty, Key, MAX_BYTES, Place, Reader};
+use super::{DropFile, Fault, FaultKind, Faulty, Key, MAX_BYTES, Reader, TokenChange};
 use crate::token::TokenRule;
 use csv_core::{ReadFieldResult, ReaderBuilder};
 use std::str::FromStr;
@@ -93,28 +93,27 @@ fn decode(bytes: &[u8]) -> Result<Zeroizing<String>, FaultKind> {
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\xd0\xcf\x11\xe0") {
         return Err(FaultKind::Workbook);
     }
-    let units =
-        |of: fn([u8; 2]) -> u16| bytes.chunks(2).map(move |two| of([two[0], *two.get(1).unwrap_or(&0)]));
-    let utf16 = |units: &mut dyn Iterator<Item = u16>| {
-        let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 2));
+    let empty = || Zeroizing::new(String::with_capacity(bytes.len() * 2));
+    let utf16 = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes.chunks(2).map(|two| unit([two[0], *two.get(1).unwrap_or(&0)]));
+        let mut text = empty();
         for character in char::decode_utf16(units) {
             text.push(character.map_err(|_| FaultKind::Utf16)?);
         }
         Ok(text)
     };
     let text = if bytes.starts_with(b"\xff\xfe") || bytes.get(1) == Some(&0) {
-        utf16(&mut units(u16::from_le_bytes))?
+        utf16(u16::from_le_bytes)?
     } else if bytes.starts_with(b"\xfe\xff") || bytes.first() == Some(&0) {
-        utf16(&mut units(u16::from_be_bytes))?
+        utf16(u16::from_be_bytes)?
     } else if let Ok(text) = std::str::from_utf8(bytes) {
         Zeroizing::new(text.to_owned())
     } else {
         let high: Vec<char> = WINDOWS_1251.chars().chain('А'..='я').collect();
-        let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 2));
-        text.extend(bytes.iter().map(|byte| match byte.checked_sub(0x80) {
-            Some(above) => high[usize::from(above)],
-            None => char::from(*byte),
-        }));
+        let letter =
+            |byte: &u8| byte.checked_sub(0x80).map_or((*byte).into(), |above| high[usize::from(above)]);
+        let mut text = empty();
+        text.extend(bytes.iter().map(letter));
         text
     };
     Ok(match text.strip_prefix('\u{feff}') {
@@ -200,15 +199,13 @@ impl Table {
             } else {
                 let user = user(reader, row.get(self.user), at);
                 let token = token(reader, row.get(self.token), at);
-                if let (Some(user), Some(token)) = (user, token) {
-                    reader.push(user, token);
-                }
+                reader.push(user, token);
             }
         }
     }
 }
 
-fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(i64, Place)> {
+fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<i64> {
     let Some(cell) = cell.filter(|cell| !cell.text.is_empty()) else {
         return reader.refuse(at, FaultKind::NoUser);
     };
@@ -225,7 +222,7 @@ fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(i64,
     reader.refuse(cell.at, kind)
 }
 
-fn token(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<(super::TokenChange, Place)> {
+fn token(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<TokenChange> {
     let (at, text) = cell.map_or((at, ""), |cell| (cell.at, cell.text.as_str()));
     if is_shortened(text) {
         return reader.refuse(at, FaultKind::Shortened(Key::Token));

@@ -16,25 +16,26 @@
 //! alone, and one that cannot be read or written now waits alone (`waiting`).
 
 mod database;
-mod reading;
+mod reason;
 #[cfg(test)]
 mod tests;
 mod waiting;
 
 use crate::db::history::Via;
 use crate::db::{DbError, Session};
-use crate::drop_file::{DropFile, Fault, FaultKind, Faulty};
+use crate::drop_file::{self, DropFile, Fault, FaultKind, Faulty};
 use crate::policy::{self, Trouble};
 use crate::printable::Printable;
+use crate::process::user_name;
 use crate::relink::Rules;
-use crate::spool::{Claim, Spool, SpoolError};
+use crate::spool::{Claim, Content, Spool, SpoolError};
 use crate::token::TokenRule;
 use crate::tokens::assign::{AssignError, Author, Obstacle, Outcome, Request};
 use database::{Database, Postgres};
-use reading::{Read, read, reason};
+use reason::reason;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
-use waiting::{Manner, Put, WaitingFiles};
+use waiting::{Manner, WaitingFiles};
 
 /// What became of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,12 +121,7 @@ impl Intake {
     ) -> Result<Vec<Fate>, IntakeError> {
         let ids: Vec<&str> = claims.iter().map(Claim::id).collect();
         let mut receipts = database.receipts(&ids).await?;
-        let mut batch = FileBatch {
-            database,
-            spool,
-            waiting_files: &mut self.waiting_files,
-            one_by_one: &mut self.one_by_one,
-        };
+        let mut batch = FileBatch { database, spool, intake: self };
         let before: Vec<(&Claim, String)> =
             claims.iter().filter_map(|claim| Some((claim, receipts.remove(claim.id())?))).collect();
         let mut fates: Vec<(&Claim, Fate)> = batch.settle(before, Fate::AppliedBefore).await?;
@@ -134,18 +130,23 @@ impl Intake {
         let mut ready = Vec::new();
         let mut faulty = Vec::new();
         for claim in claims.iter().filter(|claim| !settled.contains(claim.id())) {
-            match read(claim, token_rule)? {
-                Read::Ready { file, owner } => ready.push(Ready { claim, file, owner }),
-                Read::Faulty(found) => faulty.push((claim, found)),
-                Read::Unreadable(error) => {
+            match claim.read(drop_file::MAX_BYTES)? {
+                Content::Bytes { bytes, owner } => match drop_file::parse(&bytes, token_rule) {
+                    Ok(file) => ready.push(Ready { claim, file, owner: user_name(owner) }),
+                    Err(found) => faulty.push((claim, found)),
+                },
+                Content::TooLarge => {
+                    faulty.push((claim, Faulty::wholly(Fault::of_file(FaultKind::TooLarge))));
+                }
+                Content::Unreadable(error) => {
                     let reason = format!("it cannot be read: {error}");
                     fates.push((claim, batch.try_again(claim, Vec::new(), reason, FaultKind::Unreadable)));
                 }
-                Read::Gone => {
+                Content::Gone => {
                     let done = spool.settle_gone(claim);
                     fates.push((claim, batch.unless_failed(claim, Vec::new(), done, Fate::Cleared)));
                 }
-                Read::NoFile => {
+                Content::NoFile => {
                     let done = spool.put_back(claim);
                     fates.push((claim, batch.unless_failed(claim, Vec::new(), done, Fate::PutBack)));
                 }
@@ -178,8 +179,7 @@ impl Ready<'_> {
 struct FileBatch<'b, D> {
     database: D,
     spool: &'b Spool,
-    waiting_files: &'b mut WaitingFiles,
-    one_by_one: &'b mut bool,
+    intake: &'b mut Intake,
 }
 
 impl<D: Database> FileBatch<'_, D> {
@@ -191,13 +191,13 @@ impl<D: Database> FileBatch<'_, D> {
         claims: &[Claim],
     ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
         let mut fates = Vec::new();
-        let mut together = if *self.one_by_one { 1 } else { files.len() };
-        let mut waiting_users = self.waiting_files.users_before(claims);
+        let mut together = if self.intake.one_by_one { 1 } else { files.len() };
+        let mut waiting_users = self.intake.waiting_files.users_before(claims);
         while !files.is_empty() {
             let some = &files[..together.min(files.len())];
             let ended = match self.request(some, &waiting_users).await {
                 Ok(outcomes) => {
-                    *self.one_by_one = false;
+                    self.intake.one_by_one = false;
                     self.end(some, outcomes).await?
                 }
                 Err(error) if ended_the_session(&error) => {
@@ -205,7 +205,7 @@ impl<D: Database> FileBatch<'_, D> {
                     if let [file] = some {
                         self.wait(file.claim, Manner::Patiently, file.users(), error.to_string());
                     }
-                    *self.one_by_one = true;
+                    self.intake.one_by_one = true;
                     return Err(error.into());
                 }
                 Err(error) if !is_of_one_file(&error) => return Err(error.into()),
@@ -216,7 +216,7 @@ impl<D: Database> FileBatch<'_, D> {
                 Err(error) => vec![(some[0].claim, self.write_refused(&some[0], &error))],
             };
             let (done, rest) = files.split_at(ended.len());
-            waiting_users.extend(done.iter().flat_map(|file| self.waiting_files.users_of(file.claim)));
+            waiting_users.extend(done.iter().flat_map(|file| self.intake.waiting_files.users_of(file.claim)));
             fates.extend(ended);
             files = rest;
         }
@@ -310,7 +310,7 @@ impl<D: Database> FileBatch<'_, D> {
         // Only now: an empty claim without its row does nothing, a row without its claim would stay for ever.
         self.spool.close(&done)?;
         for claim in &done {
-            self.waiting_files.remove(claim);
+            self.intake.waiting_files.remove(claim);
         }
         fates.extend(done.into_iter().map(|claim| (claim, fate.clone())));
         Ok(fates)
@@ -343,7 +343,7 @@ impl<D: Database> FileBatch<'_, D> {
     ) -> Fate {
         match done {
             Ok(()) => {
-                self.waiting_files.remove(claim);
+                self.intake.waiting_files.remove(claim);
                 fate
             }
             Err(error) => self.wait(claim, Manner::Patiently, users, error.to_string()),
@@ -351,19 +351,15 @@ impl<D: Database> FileBatch<'_, D> {
     }
 
     fn wait(&mut self, claim: &Claim, manner: Manner, users: Vec<i64>, reason: String) -> Fate {
-        match self.waiting_files.put(claim, manner, users, reason.clone(), Instant::now()) {
-            Put::News => Fate::Waits(reason),
-            Put::AsBefore | Put::TriedEnough => Fate::StillWaits,
-        }
+        let fate = self.intake.waiting_files.put(claim, manner, users, reason, Instant::now());
+        fate.unwrap_or(Fate::StillWaits)
     }
 
     /// A file whose trouble is its own: it waits, and after some tries it is rejected for this fault.
     fn try_again(&mut self, claim: &Claim, users: Vec<i64>, reason: String, fault: FaultKind) -> Fate {
-        match self.waiting_files.put(claim, Manner::Tried, users.clone(), reason.clone(), Instant::now()) {
-            Put::News => Fate::Waits(reason),
-            Put::AsBefore => Fate::StillWaits,
-            Put::TriedEnough => self.reject(claim, users, &[Fault::of_file(fault)]),
-        }
+        let waiting_files = &mut self.intake.waiting_files;
+        let fate = waiting_files.put(claim, Manner::Tried, users.clone(), reason, Instant::now());
+        fate.unwrap_or_else(|| self.reject(claim, users, &[Fault::of_file(fault)]))
     }
 }
 

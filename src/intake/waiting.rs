@@ -3,6 +3,7 @@
 //! Each waits by itself, with growing pauses, and holds up no other file but those that name a user of its own. What is
 //! known of a file here is forgotten with the process: the next run tries it at once.
 
+use super::Fate;
 use crate::backoff::Backoff;
 use crate::spool::Claim;
 use std::collections::{HashMap, HashSet};
@@ -90,7 +91,7 @@ impl WaitingFiles {
         self.files.get(claim.id()).map_or(&[], |wait| &wait.users)
     }
 
-    /// A file has to wait.
+    /// A file has to wait; none where it was tried often enough, and is to be rejected.
     pub(super) fn put(
         &mut self,
         claim: &Claim,
@@ -98,7 +99,7 @@ impl WaitingFiles {
         users: Vec<i64>,
         reason: String,
         now: Instant,
-    ) -> Put {
+    ) -> Option<Fate> {
         let (first, limit) = match manner {
             Manner::Tried => (Duration::from_secs(1), Duration::from_secs(8)),
             Manner::Patiently | Manner::Behind => (Duration::from_millis(50), Duration::from_secs(5)),
@@ -117,30 +118,19 @@ impl WaitingFiles {
         }
         wait.tries += u32::from(manner == Manner::Tried);
         if wait.tries >= TRIES {
-            return Put::TriedEnough;
+            return None;
         }
         let is_news = wait.reason != reason;
         wait.due = (manner != Manner::Behind).then(|| now + wait.backoff.next(1.0));
-        wait.reason = reason;
+        wait.reason.clone_from(&reason);
         if !users.is_empty() {
             wait.users = users;
         }
-        if is_news { Put::News } else { Put::AsBefore }
+        Some(if is_news { Fate::Waits(reason) } else { Fate::StillWaits })
     }
 
     /// A file waits no more.
     pub(super) fn remove(&mut self, claim: &Claim) {
         self.files.remove(claim.id());
     }
-}
-
-/// What [`WaitingFiles::put`] says of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Put {
-    /// It waits, and the reason was not told before.
-    News,
-    /// It waits for the same reason as before.
-    AsBefore,
-    /// It was tried often enough: it is to be rejected.
-    TriedEnough,
 }

@@ -11,17 +11,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// Issues a page.
 const PAGE: usize = 2_000;
 
-/// A pass over all issues, or over those of some users.
-pub(crate) struct Preview {
-    left: Left,
-}
-
-/// What is still to be looked at.
-enum Left {
+/// A pass over all issues, or over those of some users: what is still to be looked at.
+pub(crate) enum Preview {
     /// Everybody's issues, in order of user and issue.
     OfEverybody(Cursor<(i64, i64)>),
     /// Those of these users, the last one first.
-    Of(Vec<(i64, Cursor<i64>)>),
+    OfUsers(Vec<(i64, Cursor<i64>)>),
 }
 
 /// What one page came to.
@@ -35,13 +30,12 @@ pub(crate) struct Page {
 impl Preview {
     /// Over everybody's issues.
     pub(crate) fn of_everybody() -> Self {
-        Self { left: Left::OfEverybody(Cursor::with_pages_of(PAGE)) }
+        Self::OfEverybody(Cursor::with_pages_of(PAGE))
     }
 
     /// Over the issues of these users.
     pub(crate) fn of_users(users: &BTreeSet<i64>) -> Self {
-        let users = users.iter().rev().map(|user| (*user, Cursor::with_pages_of(PAGE)));
-        Self { left: Left::Of(users.collect()) }
+        Self::OfUsers(users.iter().rev().map(|user| (*user, Cursor::with_pages_of(PAGE))).collect())
     }
 
     /// The next page; none at the end.
@@ -61,10 +55,10 @@ impl Preview {
     }
 
     async fn page(&mut self, tx: &Tx<'_>) -> Result<Vec<IssueRow>, RelinkError> {
-        match &mut self.left {
-            Left::OfEverybody(cursor) if cursor.more() => Ok(issues::page_by_user(tx, cursor).await?),
-            Left::OfEverybody(_) => Ok(Vec::new()),
-            Left::Of(users) => {
+        match self {
+            Self::OfEverybody(cursor) if cursor.more() => return Ok(issues::page_by_user(tx, cursor).await?),
+            Self::OfEverybody(_) => {}
+            Self::OfUsers(users) => {
                 while let Some((user, cursor)) = users.last_mut() {
                     let issues = issues::page_of_user(tx, *user, cursor).await?;
                     if !cursor.more() {
@@ -74,9 +68,9 @@ impl Preview {
                         return Ok(issues);
                     }
                 }
-                Ok(Vec::new())
             }
         }
+        Ok(Vec::new())
     }
 }
 

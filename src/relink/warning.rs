@@ -1,11 +1,10 @@
 //! What the work found that an operator should hear of, as data: the daemon logs it, `sync` prints it.
 
-use std::fmt;
-
 /// Something an operator should hear of, once the transaction is kept.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Warning {
     /// A stored value is no usable token.
+    #[error("the stored token of user {telegram_id} changes no link: {reason}")]
     Unusable {
         /// Whose.
         telegram_id: i64,
@@ -13,11 +12,13 @@ pub(crate) enum Warning {
         reason: String,
     },
     /// Several users have the same token.
+    #[error("these users have the same token: {}", listed(.telegram_ids))]
     Shared {
         /// Who.
         telegram_ids: Vec<i64>,
     },
     /// A sealed token would not fit the column.
+    #[error("the token of user {telegram_id} cannot be sealed: the column holds {limit} characters only")]
     NoRoomToSeal {
         /// Whose.
         telegram_id: i64,
@@ -25,6 +26,7 @@ pub(crate) enum Warning {
         limit: usize,
     },
     /// A link would not fit its column.
+    #[error("the new link of issue {issue_id} would not fit: the column holds {limit} characters only")]
     NoRoomForLink {
         /// Which.
         issue_id: i64,
@@ -32,6 +34,7 @@ pub(crate) enum Warning {
         limit: usize,
     },
     /// The links of a user, or one of them, could not be written; they are tried again later.
+    #[error("{} ({attempts} times): {reason}", failed(*.telegram_id, *.issue_id))]
     SetAside {
         /// Whose.
         telegram_id: i64,
@@ -44,40 +47,13 @@ pub(crate) enum Warning {
     },
 }
 
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unusable { telegram_id, reason } => {
-                write!(f, "the stored token of user {telegram_id} changes no link: {reason}")
-            }
-            Self::Shared { telegram_ids } => {
-                let ids: Vec<String> = telegram_ids.iter().map(ToString::to_string).collect();
-                write!(f, "these users have the same token: {}", ids.join(", "))
-            }
-            Self::NoRoomToSeal { telegram_id, limit } => {
-                write!(
-                    f,
-                    "the token of user {telegram_id} cannot be sealed: the column holds {limit} characters only"
-                )
-            }
-            Self::NoRoomForLink { issue_id, limit } => {
-                write!(
-                    f,
-                    "the new link of issue {issue_id} would not fit: the column holds {limit} characters only"
-                )
-            }
-            Self::SetAside { telegram_id, issue_id: Some(issue), attempts, reason } => {
-                write!(
-                    f,
-                    "the link of issue {issue} of user {telegram_id} could not be written ({attempts} times): {reason}"
-                )
-            }
-            Self::SetAside { telegram_id, issue_id: None, attempts, reason } => {
-                write!(
-                    f,
-                    "user {telegram_id} could not be looked at, or the token not sealed ({attempts} times): {reason}"
-                )
-            }
-        }
+fn listed(users: &[i64]) -> String {
+    users.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn failed(user: i64, issue: Option<i64>) -> String {
+    match issue {
+        Some(issue) => format!("the link of issue {issue} of user {user} could not be written"),
+        None => format!("user {user} could not be looked at, or the token not sealed"),
     }
 }

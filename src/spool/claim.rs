@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -194,7 +193,6 @@ impl Spool {
             let name = dropped_name(&directory)?;
             leftovers.push(Claim { directory, id, name });
         }
-        leftovers.sort_by(|a, b| a.id.cmp(&b.id));
         let numbers = leftovers.iter().filter_map(|claim| u64::from_str_radix(claim.id.get(..16)?, 16).ok());
         self.last_number.fetch_max(numbers.max().unwrap_or_default(), Ordering::Relaxed);
         // A run that was killed may have moved them without a flush.
@@ -205,16 +203,9 @@ impl Spool {
 
 /// The name under which a claim's file was dropped: the file's, or what its receipt or reason was made from.
 fn dropped_name(directory: &Path) -> Result<OsString, SpoolError> {
-    let names: Vec<OsString> = layout::entries(directory)?
-        .iter()
-        .filter_map(|path| path.file_name().map(ToOwned::to_owned))
-        .collect();
-    let file = names.iter().find(|name| name.as_bytes().ends_with(b".toml"));
-    let other = names.iter().find_map(|name| {
-        let name = name.as_bytes();
-        name.strip_suffix(b".json")
-            .or(name.strip_suffix(b".reason"))
-            .map(|stem| OsStr::from_bytes(stem).to_owned())
-    });
-    Ok(file.cloned().or(other).unwrap_or_default())
+    let paths = layout::entries(directory)?;
+    let with = |ending: &str| paths.iter().find(|path| path.extension().is_some_and(|it| it == ending));
+    let file = with("toml").and_then(|path| path.file_name());
+    let other = || with("json").or_else(|| with("reason")).and_then(|path| path.file_stem());
+    Ok(file.or_else(other).unwrap_or_default().to_owned())
 }

@@ -4,6 +4,7 @@
 
 use super::layout::DIRECTORIES;
 use crate::keyring_file::shell_word;
+use crate::process::user_name;
 use nix::sys::inotify::{InitFlags, Inotify};
 use nix::unistd::{AccessFlags, access};
 use std::fs::{self, Metadata};
@@ -55,21 +56,17 @@ fn is_foreign_link(path: &Path) -> bool {
 
 /// A symbolic link. The daemon makes the directory that belongs there.
 fn link(path: &Path) -> State {
-    let word = shell_word(&path.to_string_lossy());
-    State::Fault("is a symbolic link, which relinkd does not follow".to_owned(), format!("rm {word}"))
+    fault("is a symbolic link, which relinkd does not follow", format!("rm {}", word(path)))
 }
 
 fn root_state(root: &Path, metadata: Option<&Metadata>) -> State {
-    let word = shell_word(&root.to_string_lossy());
     match metadata {
-        None => {
-            State::Fault("is missing".to_owned(), format!("install -d -o relinkd -g relinkd -m 0755 {word}"))
-        }
+        None => fault("is missing", format!("install -d -o relinkd -g relinkd -m 0755 {}", word(root))),
         Some(metadata) if !metadata.is_dir() => not_a_directory(root),
-        Some(metadata) if metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 => State::Fault(
-            format!("may be written by group or others ({})", mode_of(metadata)),
-            format!("chmod go-w {word}"),
-        ),
+        Some(metadata) if metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 => {
+            let what = format!("may be written by group or others ({})", mode_of(metadata));
+            fault(what, format!("chmod go-w {}", word(root)))
+        }
         Some(metadata) => {
             writable(root, metadata).unwrap_or_else(|| State::Sound("can be written".to_owned()))
         }
@@ -77,71 +74,56 @@ fn root_state(root: &Path, metadata: Option<&Metadata>) -> State {
 }
 
 fn state(path: &Path, mode: u32, root: &Metadata) -> State {
-    let word = shell_word(&path.to_string_lossy());
+    let word = word(path);
     let metadata = match fs::symlink_metadata(path) {
         // The daemon makes what is missing when it starts.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return State::Sound("is made when the daemon starts".to_owned());
         }
         Err(error) => {
-            return State::Fault(
-                format!("cannot be looked at: {error}"),
-                format!("chown -h {} {word}", owner(root)),
-            );
+            let mend = format!("chown -h {} {word}", user_name(root.uid()));
+            return fault(format!("cannot be looked at: {error}"), mend);
         }
         Ok(metadata) if metadata.is_symlink() => return link(path),
+        Ok(metadata) if !metadata.is_dir() => return not_a_directory(path),
         Ok(metadata) => metadata,
     };
-    if !metadata.is_dir() {
-        return not_a_directory(path);
-    }
     if metadata.dev() != root.dev() {
-        return State::Fault(
-            // A file is claimed by a rename, which does not lead to another file system.
-            "is on another file system than the spool".to_owned(),
-            format!("umount {word}"),
-        );
+        // A file is claimed by a rename, which does not lead to another file system.
+        return fault("is on another file system than the spool", format!("umount {word}"));
     }
     let open = metadata.mode() & 0o007;
-    let tokens_stay =
-        !matches!(path.file_name().and_then(|name| name.to_str()), Some("incoming" | "applied"));
     if open != 0 {
-        let what = format!("is open to others ({})", mode_of(&metadata));
-        let mend = format!("chmod {mode:04o} {word}");
-        return if open & 0o002 != 0 || tokens_stay {
-            State::Fault(what, mend)
-        } else {
-            State::Warning(what, mend)
-        };
+        let tokens_stay = !(path.ends_with("incoming") || path.ends_with("applied"));
+        let state = if open & 0o002 != 0 || tokens_stay { State::Fault } else { State::Warning };
+        return state(
+            format!("is open to others ({})", mode_of(&metadata)),
+            format!("chmod {mode:04o} {word}"),
+        );
     }
     writable(path, root).unwrap_or_else(|| {
+        let shown = mode_of(&metadata);
         // The bit that hands the group on says that the spool has a group of operators.
         if path.ends_with("rejected") && metadata.mode() & 0o2020 == 0o2000 {
-            return State::Warning(
-                format!("its group may neither move nor delete what lies there ({})", mode_of(&metadata)),
-                format!("chmod g+w {word}"),
-            );
+            let what = format!("its group may neither move nor delete what lies there ({shown})");
+            return State::Warning(what, format!("chmod g+w {word}"));
         }
-        State::Sound(mode_of(&metadata))
+        State::Sound(shown)
     })
 }
 
 fn not_a_directory(path: &Path) -> State {
-    let word = shell_word(&path.to_string_lossy());
-    State::Fault("is no directory".to_owned(), format!("mv {word} {word}.moved && mkdir {word}"))
+    let word = word(path);
+    fault("is no directory", format!("mv {word} {word}.moved && mkdir {word}"))
 }
 
 fn writable(path: &Path, root: &Metadata) -> Option<State> {
     let all = AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK;
-    access(path, all).err().map(|_| {
-        let word = shell_word(&path.to_string_lossy());
-        let user = nix::unistd::Uid::effective();
-        let owner = if user.as_raw() == root.uid() { owner(root) } else { "relinkd:relinkd".to_owned() };
-        State::Fault(
-            format!("cannot be written by user {}", user_name(user.as_raw())),
-            format!("chown -h {owner} {word} && chmod u+rwx {word}"),
-        )
-    })
+    access(path, all).err()?;
+    let user = nix::unistd::Uid::effective().as_raw();
+    let owner = if user == root.uid() { user_name(user) } else { "relinkd:relinkd".to_owned() };
+    let mend = format!("chown -h {owner} {word} && chmod u+rwx {word}", word = word(path));
+    Some(fault(format!("cannot be written by user {}", user_name(user)), mend))
 }
 
 fn inotify() -> State {
@@ -154,16 +136,14 @@ fn inotify() -> State {
     }
 }
 
+fn fault(what: impl Into<String>, mend: String) -> State {
+    State::Fault(what.into(), mend)
+}
+
 fn mode_of(metadata: &Metadata) -> String {
     format!("mode {:04o}", metadata.mode() & 0o7777)
 }
 
-/// The spool's owner, as chown(1) takes it.
-fn owner(root: &Metadata) -> String {
-    user_name(root.uid())
-}
-
-fn user_name(uid: u32) -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
-    user.map_or_else(|| uid.to_string(), |user| user.name)
+fn word(path: &Path) -> String {
+    shell_word(&path.to_string_lossy())
 }

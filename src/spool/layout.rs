@@ -1,7 +1,7 @@
 //! The directories of a spool: made where they are missing, counted for `status`.
 
 use super::look::judge;
-use super::{SpoolError, failed};
+use super::{SpoolError, failed, looked_at};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -24,7 +24,7 @@ pub(super) fn is_there(root: &Path) -> bool {
 /// Makes what is missing. What is there keeps its mode and owner.
 pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
     make(root, 0o755)?;
-    let device = fs::metadata(root).map_err(failed(root, "cannot be looked at"))?.dev();
+    let device = looked_at(root)?.dev();
     for (name, mode) in DIRECTORIES {
         let path = root.join(name);
         make(&path, mode)?;
@@ -33,15 +33,9 @@ pub(super) fn prepare(root: &Path) -> Result<(), SpoolError> {
         if metadata.is_symlink() {
             return Err(SpoolError::Link(path));
         }
-        if metadata.dev() != device && name != "incoming" {
+        if metadata.dev() != device {
             return Err(SpoolError::OtherFileSystem(path));
         }
-    }
-    let (incoming, claimed) = (root.join("incoming"), root.join("claimed"));
-    let device =
-        |path: &Path| fs::metadata(path).map(|m| m.dev()).map_err(failed(path, "cannot be looked at"));
-    if device(&incoming)? != device(&claimed)? {
-        return Err(SpoolError::OtherFileSystem(incoming));
     }
     Ok(())
 }
@@ -54,7 +48,7 @@ fn make(path: &Path, mode: u32) -> Result<(), SpoolError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(failed(path, "cannot be made")(error)),
     }
-    let given = fs::metadata(path).map_err(failed(path, "cannot be looked at"))?.mode() & 0o7777;
+    let given = looked_at(path)?.mode() & 0o7777;
     let wanted = mode | (given & SETGID);
     if given == wanted {
         return Ok(());
@@ -98,16 +92,15 @@ pub(crate) fn counts(root: &Path) -> Result<Counts, SpoolError> {
     Ok(counts)
 }
 
+/// What lies in a directory, in order of name.
 pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, SpoolError> {
-    let failed_here = || failed(directory, "cannot be read");
-    let mut paths = Vec::new();
     let listing = match fs::read_dir(directory) {
         // Not made yet, or being replaced: nothing lies there.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(paths),
-        listing => listing.map_err(failed_here())?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing,
     };
-    for entry in listing {
-        paths.push(entry.map_err(failed_here())?.path());
-    }
+    let paths = listing.and_then(|listing| listing.map(|entry| Ok(entry?.path())).collect());
+    let mut paths: Vec<PathBuf> = paths.map_err(failed(directory, "cannot be read"))?;
+    paths.sort();
     Ok(paths)
 }

@@ -4,7 +4,6 @@ use super::{SpoolError, failed, open_dropped};
 use nix::errno::Errno;
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -39,29 +38,20 @@ impl Arrival {
 }
 
 /// Why something in `incoming/` is no file to take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Reason {
     /// It is something else than a regular file.
+    #[error("it is a {0}, not a regular file")]
     NoFile(&'static str),
-    /// It has a second hard link: somebody can still change it.
+    /// Somebody can still change it.
+    #[error("it has a second hard link")]
     HardLink,
     /// This user may not read it.
+    #[error("relinkd may not read it (chmod g+r)")]
     Unreadable,
-    /// It cannot be moved.
+    /// The rename is refused.
+    #[error("it cannot be moved: is it immutable (lsattr), or is something mounted on it?")]
     Immovable,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoFile(what) => write!(f, "it is a {what}, not a regular file"),
-            Self::HardLink => f.write_str("it has a second hard link"),
-            Self::Unreadable => f.write_str("relinkd may not read it (chmod g+r)"),
-            Self::Immovable => {
-                f.write_str("it cannot be moved: is it immutable (lsattr), or is something mounted on it?")
-            }
-        }
-    }
 }
 
 /// Something that is not taken; told once.
@@ -205,26 +195,17 @@ pub(super) fn judge(path: &Path) -> Result<(), Reason> {
 /// Whether this is a regular file that nobody else has under another name.
 pub(super) fn judge_kind(metadata: &Metadata) -> Result<(), Reason> {
     let kind = metadata.file_type();
-    let what = if kind.is_symlink() {
-        "symbolic link"
-    } else if kind.is_dir() {
-        "directory"
-    } else if kind.is_fifo() {
-        "FIFO"
-    } else if kind.is_socket() {
-        "socket"
-    } else if kind.is_file() {
-        ""
-    } else {
-        "device"
-    };
-    if !what.is_empty() {
-        return Err(Reason::NoFile(what));
+    if kind.is_file() {
+        return if metadata.nlink() > 1 { Err(Reason::HardLink) } else { Ok(()) };
     }
-    if metadata.nlink() > 1 {
-        return Err(Reason::HardLink);
-    }
-    Ok(())
+    let others = [
+        (kind.is_symlink(), "symbolic link"),
+        (kind.is_dir(), "directory"),
+        (kind.is_fifo(), "FIFO"),
+        (kind.is_socket(), "socket"),
+    ];
+    let what = others.iter().find(|(is_one, _)| *is_one).map_or("device", |(_, what)| *what);
+    Err(Reason::NoFile(what))
 }
 
 /// Only what is known to be a regular file is opened, and even then without following or waiting.

@@ -17,17 +17,17 @@ mod tests;
 mod watch;
 
 pub(crate) use claim::{Claim, Content};
-#[cfg(test)]
-pub(crate) use disk::recording;
 pub(crate) use inspect::{State, inspect};
 pub(crate) use layout::{Counts, counts};
 pub(crate) use look::{Arrival, NotTaken, Scan};
 pub(crate) use operators::{Listing, OperateError, Rejected, discard, list, rejected, retry};
 pub(crate) use owner::{Owner, owner};
+#[cfg(test)]
+pub(crate) use tests::recording;
 
 use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::stat::Mode;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -130,17 +130,12 @@ impl Spool {
         }
         layout::prepare(&self.root)?;
         self.gone_since = None;
-        if identity(&self.root)?
-            != self
-                .lock
-                .metadata()
-                .map(|m| (m.dev(), m.ino()))
-                .map_err(failed(&self.root, "cannot be looked at"))?
-        {
+        let locked = self.lock.metadata().map_err(failed(&self.root, "cannot be looked at"))?;
+        if identity(&looked_at(&self.root)?) != identity(&locked) {
             self.lock = own(&self.root)?;
         }
         let incoming = self.root.join("incoming");
-        self.watch.follow(&incoming, identity(&incoming)?);
+        self.watch.follow(&incoming, identity(&looked_at(&incoming)?));
         self.looks.scan(&incoming, now, &self.watch.closed())
     }
 
@@ -157,9 +152,13 @@ impl Spool {
 }
 
 /// Device and inode.
-fn identity(path: &Path) -> Result<(u64, u64), SpoolError> {
-    let metadata = std::fs::metadata(path).map_err(failed(path, "cannot be looked at"))?;
-    Ok((metadata.dev(), metadata.ino()))
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// What the system says of this path.
+fn looked_at(path: &Path) -> Result<Metadata, SpoolError> {
+    std::fs::metadata(path).map_err(failed(path, "cannot be looked at"))
 }
 
 /// The lock of a spool is on the directory itself (flock(2)).

@@ -7,12 +7,12 @@ use super::disk::move_to;
 use super::layout::entries;
 use super::look::{Reason, is_named_for_us, judge_kind};
 use super::settle::numbered_within;
-use super::{NotTaken, SpoolError, failed};
+use super::{NotTaken, SpoolError, failed, looked_at, open_dropped};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -80,8 +80,8 @@ pub(crate) fn list(root: &Path) -> Result<Listing, SpoolError> {
         claimed: entries(&root.join("claimed")).ok().map(|claims| claims.len()),
         ..Listing::default()
     };
-    let owner = fs::metadata(root).map_err(failed(root, "cannot be looked at"))?.uid();
-    for path in sorted(&root.join("incoming"))? {
+    let owner = looked_at(root)?.uid();
+    for path in entries(&root.join("incoming"))? {
         let (Some(name), true) = (path.file_name(), is_named_for_us(&path)) else { continue };
         // Gone since it was listed.
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
@@ -90,7 +90,7 @@ pub(crate) fn list(root: &Path) -> Result<Listing, SpoolError> {
             Err(reason) => listing.not_taken.push(NotTaken { name: name.to_owned(), reason }),
         }
     }
-    let mut names: Vec<OsString> = sorted(&root.join("rejected"))?
+    let mut names: Vec<OsString> = entries(&root.join("rejected"))?
         .iter()
         .filter_map(|path| path.file_name())
         .map(|name| name.as_bytes().strip_suffix(b".reason").map_or(name, OsStr::from_bytes).to_owned())
@@ -170,8 +170,7 @@ fn reason_of(path: &Path) -> PathBuf {
 
 /// Only a regular file is read, and none that a link leads to: anybody of the group may have put it there.
 fn read_reason(path: &Path) -> io::Result<String> {
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = open_dropped(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -195,10 +194,4 @@ fn remove(path: &Path) -> Result<bool, SpoolError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(failed(path, "cannot be removed")(error)),
     }
-}
-
-fn sorted(directory: &Path) -> Result<Vec<PathBuf>, SpoolError> {
-    let mut paths = entries(directory)?;
-    paths.sort();
-    Ok(paths)
 }

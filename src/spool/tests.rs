@@ -3,6 +3,7 @@
 mod claiming;
 mod laying;
 mod looking;
+pub(crate) mod recording;
 mod settling;
 mod watching;
 

@@ -114,7 +114,11 @@ fn chmod(path: &Path, mode: u32) {
 
 /// A bench of which nothing is to be said but that it is right: a session of this test's stands for the daemon.
 fn sound() -> Bench {
-    let bench = Bench::installed();
+    made_sound(Bench::installed())
+}
+
+/// What `check` misses after `install`.
+fn made_sound(bench: Bench) -> Bench {
     chmod(&bench.incoming(), 0o3770);
     bench.db.admin().execute(
         "insert into relinkd.daemon (id, mode, backend_pid, backend_start)
@@ -558,7 +562,11 @@ fn forced_row_security_blinds_relinkd() {
 
 #[test]
 fn settings_of_relinkd_applying_are_faults() {
-    let bench = sound();
+    // A cluster of its own: a role's settings are those of all databases, and `check` looks at every role's.
+    let cluster = Cluster::start(&ClusterOptions::default());
+    let bench = Bench::over(Arc::new(Database::on(&cluster, TokenColumn::Varchar)));
+    bench.install();
+    let bench = made_sound(bench);
     let (name, role) = (bench.db.name().to_owned(), bench.db.role().to_owned());
     for harm in [
         format!("alter role {role} set relinkd.applying = 'on'"),

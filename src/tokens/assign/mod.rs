@@ -248,12 +248,10 @@ pub(crate) async fn objections(
 fn entries<'r>(request: &'r Request<'_>) -> impl Iterator<Item = Entry> + use<'r> {
     let Author { via, by, file } = request.author;
     request.assignments.iter().map(move |assignment| Entry {
+        telegram_id: assignment.telegram_id,
+        action: if assignment.token().is_some() { Action::Set } else { Action::Removed },
+        via,
         by: Some(by.to_owned()),
         file: file.map(str::to_owned),
-        ..Entry::new(
-            assignment.telegram_id,
-            if assignment.token().is_some() { Action::Set } else { Action::Removed },
-            via,
-        )
     })
 }
