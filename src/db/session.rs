@@ -82,8 +82,9 @@ pub(crate) enum Purpose {
 impl Purpose {
     /// Settings of the session or transaction (Postgres manual, chapter 20).
     fn settings(self) -> impl Iterator<Item = &'static str> {
-        // A plan that is made without the parameters quotes none of them where somebody logs plans, and is made once.
-        let always = [our_path!(), "plan_cache_mode = force_generic_plan"];
+        // A plan that is made without the parameters quotes none of them where somebody logs plans, and is made once. What
+        // may not be scanned costs ten thousand millions to the planner: it would compile each such query (`jit`).
+        let always = [our_path!(), "plan_cache_mode = force_generic_plan", "jit = off"];
         let own: &[&str] = match self {
             // Every access is by key and in the key's order, however stale the statistics are: no scan of a whole table. A
             // bitmap would pass all of a queue, and leave its dead entries for the next to pass. Limits are short, for the
@@ -93,7 +94,6 @@ impl Purpose {
                 "enable_bitmapscan = off",
                 "enable_hashjoin = off",
                 "enable_mergejoin = off",
-                "jit = off",
                 "relinkd.applying = 'on'",
                 "synchronous_commit = off",
                 "statement_timeout = '1500ms'",
@@ -111,7 +111,6 @@ impl Purpose {
             ],
             Self::Read => &[
                 "transaction_read_only = on",
-                "jit = off",
                 "statement_timeout = '60s'",
                 "lock_timeout = '1s'",
                 "idle_in_transaction_session_timeout = '60s'",

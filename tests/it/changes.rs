@@ -770,12 +770,17 @@ fn what_an_open_snapshot_keeps_is_not_passed_again_and_again() {
 }
 
 /// The statistics are those of a queue with one row on one page: by them, a planner likes a bitmap, which passes all of the
-/// queue before the first row comes, and marks no dead entry for the next look.
+/// queue before the first row comes, and marks no dead entry for the next look. And what seems to cost very much, for there
+/// is no other way than one that is switched off, would be compiled each time, which takes many times longer.
 #[test]
-fn the_queue_is_read_in_its_order_whatever_the_statistics() {
+fn the_queue_is_read_in_its_order_whatever_the_statistics_and_nothing_is_compiled() {
     let bench = installed(&[ALICE]);
     let (name, admin) = (bench.db.name(), bench.db.admin());
-    for setting in ["session_preload_libraries = 'auto_explain'", "auto_explain.log_min_duration = 0"] {
+    for setting in [
+        "session_preload_libraries = 'auto_explain'",
+        "auto_explain.log_min_duration = 0",
+        "auto_explain.log_settings = on",
+    ] {
         admin.execute(&format!("alter database {name} set {setting}"));
     }
     bench.run(["sync"]).ok();
@@ -795,6 +800,15 @@ fn the_queue_is_read_in_its_order_whatever_the_statistics() {
     let log = bench.db.server_log();
     assert!(log.contains("Index Scan using change_pkey on change"), "plans are logged: {log}");
     assert!(!log.contains("Bitmap Heap Scan on change"), "{log}");
+    let switched_off: Vec<&str> =
+        log.lines().filter(|line| line.contains("enable_seqscan = 'off'")).collect();
+    assert!(
+        switched_off.iter().any(|line| !line.contains("enable_hashjoin")),
+        "those of the listener are logged"
+    );
+    for settings in switched_off {
+        assert!(settings.contains("jit = 'off'"), "{settings}");
+    }
 }
 
 #[test]
