@@ -14,7 +14,6 @@ use crate::link;
 use crate::relink::{self, Rules};
 use crate::token::Token;
 use clap::Args;
-use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -64,12 +63,7 @@ pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
             (Some(id), ..) => desk.by_id(id).await,
             (_, Some(number), ..) => desk.by_number(number).await,
             (.., Some(id), _) => desk.of_user(id).await,
-            (.., Some(link)) => desk.of_link(&link).await,
-            (None, None, None, None) => Err(Failure::new(
-                Exit::Usage,
-                "explain what?",
-                "name an issue, or see `relinkd explain --help`",
-            )),
+            (.., link) => desk.of_link(&link.expect("clap asks for one of them")).await,
         }
     })
 }
@@ -96,14 +90,6 @@ fn read_link() -> Result<Zeroizing<String>, Failure> {
         "" => Err(Failure::refused("there is no link on standard input", next)),
         link => Ok(Zeroizing::new(link.to_owned())),
     }
-}
-
-/// A user, with some of their issues.
-#[derive(Serialize)]
-struct OfUser {
-    #[serde(flatten)]
-    person: Person,
-    issues: Vec<Issue>,
 }
 
 /// What answers need.
@@ -155,7 +141,9 @@ impl Desk<'_> {
             issues.push(self.issue(issue, None).await?);
         }
         if self.json {
-            output::json(OfUser { person, issues });
+            let mut document = json!(person);
+            document["issues"] = json!(issues);
+            output::json(document);
             return Ok(Exit::Done);
         }
         output::line(format!("user {telegram_id}"));

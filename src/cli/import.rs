@@ -3,7 +3,7 @@
 use super::database::Workplace;
 use super::output::{self, Exit, Failure};
 use super::table::Table;
-use super::token::{assign, describe, links_follow};
+use super::token::{assign, links_follow, masked};
 use crate::db::session::Purpose;
 use crate::drop_file::{self, Assignment, Columns, DropFile, Fault, FaultKind, Faulty};
 use crate::envelope::TokenState;
@@ -92,8 +92,7 @@ fn refused(mut faults: Vec<Fault>, found: &Objections, tokens: &[(Token, Place)]
         let token = tokens.iter().find(|(_, place)| *place == fault.place).map(|(token, _)| token);
         match token.and_then(|token| found.held.get(token)) {
             Some(holders) if root && fault.kind == FaultKind::TokenHeld => {
-                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-                format!("  {fault}: {}", holders.join(", "))
+                format!("  {fault}: {}", output::listed(holders))
             }
             _ => format!("  {fault}"),
         }
@@ -138,7 +137,7 @@ fn row(assignment: &Assignment, users: &Users) -> Row {
     let now = match state {
         TokenState::None => String::new(),
         TokenState::Sealed { token, .. } => token.masked(),
-        TokenState::Plaintext(token) => format!("{} ({})", token.masked(), describe(state)),
+        TokenState::Plaintext(_) => masked(state),
         TokenState::Unusable(_) => "unusable".to_owned(),
     };
     Row { assignment: assignment.clone(), kind, now }

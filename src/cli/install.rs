@@ -76,16 +76,13 @@ fn summary(settings: &Settings, counts: &LinkCounts, stats: &TokenStats) -> Vec<
         format!("  tokens to seal                {to_seal}"),
     ];
     if counts.becomes_plain > 0 && settings.portal.tokenless == Tokenless::Plain {
-        lines.push(
-            "  (to leave login links of users without a token alone, set portal.tokenless = \"keep\")"
-                .to_owned(),
-        );
+        let how = "set portal.tokenless = \"keep\"";
+        lines.push(format!("  (to leave login links of users without a token alone, {how})"));
     }
-    let ids = |ids: Vec<String>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
-    let shared = stats.duplicated.iter().map(ToString::to_string).collect();
-    let unusable = stats.unusable.iter().map(|(id, reason)| format!("{id} ({})", reason.code())).collect();
-    lines.push(format!("  users who share a token       {}", ids(shared)));
-    lines.push(format!("  users with an unusable value  {}", ids(unusable)));
+    let some = |ids: String| if ids.is_empty() { "none".to_owned() } else { ids };
+    let unusable = stats.unusable.iter().map(|(id, reason)| format!("{id} ({})", reason.code()));
+    lines.push(format!("  users who share a token       {}", some(output::listed(&stats.duplicated))));
+    lines.push(format!("  users with an unusable value  {}", some(output::listed(unusable))));
     lines
 }
 

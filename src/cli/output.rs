@@ -21,6 +21,8 @@ use std::time::Duration;
 pub(super) const EXAMPLE: &str = "/usr/share/doc/relinkd/examples/config.toml.example";
 /// The next step of somebody who may not read a file.
 pub(super) const AS_ROOT: &str = "run it as root";
+/// The next step where the operating system gave no randomness.
+pub(super) const NO_RANDOMNESS: &str = "see to the system's random numbers (getrandom(2)), and try again";
 
 /// Exit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +204,7 @@ impl From<RelinkError> for Failure {
 
 impl From<SealFault> for Failure {
     fn from(error: SealFault) -> Self {
-        Self::new(Exit::Key, error, "see to the system's random numbers (getrandom(2)), and try again")
+        Self::new(Exit::Key, error, NO_RANDOMNESS)
     }
 }
 
@@ -338,6 +340,11 @@ pub(super) fn things(number: impl TryInto<u64>, thing: &str) -> String {
     let number = count(number);
     let plural = if number == "1" { "" } else { "s" };
     format!("{number} {thing}{plural}")
+}
+
+/// Some ids, or whatever else is named, with commas between.
+pub(super) fn listed(all: impl IntoIterator<Item = impl Display>) -> String {
+    all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Seconds in their largest unit.

@@ -23,11 +23,11 @@ pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
 async fn somebody(workplace: &mut Workplace, ids: &[i64]) -> Result<(), Failure> {
     let tx = workplace.session.begin(Purpose::Read);
     let known = users::known_or_with_issues(&tx, ids).await?;
-    let unknown: Vec<String> = ids.iter().filter(|id| !known.contains(id)).map(ToString::to_string).collect();
+    let unknown: Vec<&i64> = ids.iter().filter(|id| !known.contains(id)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    let what = format!("the bot has no user {0}, and no issue of {0}", unknown.join(", "));
+    let what = format!("the bot has no user {0}, and no issue of {0}", output::listed(unknown));
     if !known.is_empty() {
         output::warning(what);
         return Ok(());

@@ -14,8 +14,7 @@ use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::token::Token;
 use crate::tokens::assign::{self, Author, Obstacle, Outcome, Request};
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -140,26 +139,24 @@ async fn refusal(
 ) -> Result<Failure, Failure> {
     let id = assignment.telegram_id;
     let Refusal::TokenHeld = refusal else { return Ok(unknown(id)) };
-    let mut holders = Vec::new();
+    let mut holders: Vec<i64> = Vec::new();
     if let (true, Some(token)) = (root, assignment.token()) {
         let rules = workplace.rules();
         let named = [(token.clone(), Place::START)];
         let found = assign::objections(&mut workplace.session, &rules, &[(id, Place::START)], &named).await?;
         holders = found.held.into_values().flatten().collect();
     }
-    let remove: Vec<String> = holders.iter().map(|id| format!("`relinkd token remove {id}`")).collect();
-    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-    Ok(if holders.is_empty() {
-        Failure::refused(
+    if holders.is_empty() {
+        return Ok(Failure::refused(
             "another user holds this token",
             "take the user's own from the portal, or remove it from the other user first; root is told who that is",
-        )
-    } else {
-        Failure::refused(
-            format!("another user holds this token: {}", holders.join(", ")),
-            format!("take the user's own from the portal, or first {}", remove.join(", ")),
-        )
-    })
+        ));
+    }
+    let remove: Vec<String> = holders.iter().map(|id| format!("`relinkd token remove {id}`")).collect();
+    Ok(Failure::refused(
+        format!("another user holds this token: {}", output::listed(&holders)),
+        format!("take the user's own from the portal, or first {}", remove.join(", ")),
+    ))
 }
 
 fn unknown(id: i64) -> Failure {
@@ -222,10 +219,15 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
             output::audit_line(format_args!("relinkd: token of user {id} revealed by {caller}"));
             output::line(token.expose());
         }
-        Some(token) => output::line(format!("{} ({})", token.masked(), describe(&state))),
-        None => output::line(describe(&state)),
+        _ => output::line(masked(&state)),
     }
     Ok(Exit::Done)
+}
+
+/// A token masked, with its state in words.
+pub(super) fn masked(state: &TokenState) -> String {
+    let words = describe(state);
+    state.token().map_or_else(|| words.clone(), |token| format!("{} ({words})", token.masked()))
 }
 
 /// The state of a token, in words.
@@ -250,7 +252,9 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
         for row in &rows {
             let (id, state) = (row.telegram_id, row.state(&workplace.keyring, rule));
             if json {
-                users.push(ListedUser { telegram_id: id, token: Shown::from(&state) });
+                let mut user = as_json(Some(&state));
+                user["telegram_id"] = id.into();
+                users.push(user);
             } else {
                 let masked = state.token().map(Token::masked).unwrap_or_default();
                 table.row([&id, &masked, &describe(&state)]);
@@ -267,32 +271,16 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A user of the list.
-#[derive(Serialize)]
-struct ListedUser {
-    telegram_id: i64,
-    #[serde(flatten)]
-    token: Shown,
-}
-
-/// A stored token as JSON shows it.
-#[derive(Default, Serialize)]
-pub(super) struct Shown {
-    /// In a word.
-    state: Option<&'static str>,
-    token: Option<String>,
-    /// The key that sealed it.
-    key: Option<String>,
-}
-
-impl From<&TokenState> for Shown {
-    fn from(state: &TokenState) -> Self {
-        let (word, key) = match state {
-            TokenState::None => ("none", None),
-            TokenState::Sealed { key, .. } => ("sealed", Some(key.to_string())),
-            TokenState::Plaintext(_) => ("plaintext", None),
-            TokenState::Unusable(reason) => (reason.code(), None),
-        };
-        Self { state: Some(word), token: state.token().map(Token::masked), key }
-    }
+/// A stored token as JSON shows it: its state in a word, what may be seen of it, and the key that sealed it; all is null
+/// where there is no such user.
+pub(super) fn as_json(state: Option<&TokenState>) -> Value {
+    let (word, key) = match state {
+        None => (None, None),
+        Some(TokenState::None) => (Some("none"), None),
+        Some(TokenState::Sealed { key, .. }) => (Some("sealed"), Some(key.to_string())),
+        Some(TokenState::Plaintext(_)) => (Some("plaintext"), None),
+        Some(TokenState::Unusable(reason)) => (Some(reason.code()), None),
+    };
+    let token = state.and_then(TokenState::token).map(Token::masked);
+    json!({ "state": word, "token": token, "key": key })
 }

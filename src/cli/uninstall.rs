@@ -79,13 +79,13 @@ async fn sealed(rows: &mut Session, keyring: Option<&Keyring>) -> Result<(), Fai
     };
     let stats = TokenStats::gather(rows, Some(keyring), &TokenRule::default()).await?;
     let closed = stats.unusable.iter().filter(|(_, reason)| matches!(reason, UnusableReason::Sealed(_)));
-    let ids: Vec<String> = closed.map(|(user, _)| user.to_string()).collect();
+    let ids = output::listed(closed.map(|(user, _)| user));
     if ids.is_empty() {
         return Ok(());
     }
     Err(Failure::new(
         Exit::Key,
-        format!("the tokens of these users do not open: {}", ids.join(", ")),
+        format!("the tokens of these users do not open: {ids}"),
         "find the keyring that sealed them, or remove them with `relinkd token remove ID`",
     ))
 }
