@@ -15,13 +15,8 @@ use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &CheckArgs, quiet: bool) -> Result<Exit, Failure> {
     let (mut parts, fault) = config::load_parts(config);
-    let mut screen = Screen {
-        colour: output::has_colour(),
-        journal: telemetry::journal_reads(std::io::stdout()),
-        quiet,
-        heading: None,
-        decides: None,
-    };
+    let mut screen =
+        Screen { journal: telemetry::journal_reads(std::io::stdout()), quiet, heading: None, decides: None };
     let mut report = Report::new(config);
     check::config(&mut report, &parts, fault.as_ref());
     let keyring = files(&mut report, &mut parts, args.offline)?;
@@ -85,7 +80,6 @@ fn files(
 }
 
 struct Screen {
-    colour: bool,
     /// systemd runs this, before it reloads the daemon: what is wrong gets a priority (sd-daemon(3)).
     journal: bool,
     quiet: bool,
@@ -111,13 +105,13 @@ impl Screen {
             self.heading = Some(finding.group);
             output::line(finding.group.name());
         }
-        let (name, colour) = match finding.severity {
-            Severity::Ok => ("ok", "\x1b[32m"),
-            Severity::Warning => ("warning", "\x1b[33m"),
-            Severity::Fault => ("fault", "\x1b[31m"),
+        let word = match finding.severity {
+            Severity::Ok => "ok     ",
+            Severity::Warning => "warning",
+            Severity::Fault => "fault  ",
         };
         let priority = if self.journal && finding.severity != Severity::Ok { "<4>" } else { "" };
-        let word = (&*format!("{name:<7}"), self.colour.then_some(colour));
+        let word = (word, Some(finding.severity));
         output::coloured(&format!("{priority}  "), word, format!(" {}", finding.what), "");
         for more in &finding.more {
             output::line(format!("{priority}           {more}"));

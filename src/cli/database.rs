@@ -24,35 +24,31 @@ pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
 /// What to say of a keyring that cannot be used: of one that is lost, which keys the stored values name, so that nobody
 /// makes a new one for them. `keys` is what they name, where that could be seen.
 pub(super) fn keyring_failure(error: &KeyringError, keys: Option<&BTreeMap<String, u64>>) -> Failure {
-    let KeyringError::Absent(path) = error else {
-        let next = match error {
-            KeyringError::System { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-                Some(output::AS_ROOT.to_owned())
-            }
-            _ => error.mend(),
-        };
-        return Failure::new(Exit::Key, error, next.as_deref().unwrap_or("see `relinkd check --offline`"));
-    };
-    match keys {
-        Some(keys) if !keys.is_empty() => {
-            Failure::new(Exit::Key, format!("{error}, and {}", sealed_under(keys)), bring_back(path))
+    let mut cause = error.to_string();
+    let next = match (error, keys) {
+        (KeyringError::Absent(path), Some(keys)) if !keys.is_empty() => {
+            cause = format!("{cause}, and {}", sealed_under(keys));
+            &bring_back(path)
         }
-        Some(_) => Failure::new(Exit::Key, error, "relinkd key generate"),
-        None => Failure::new(
-            Exit::Key,
-            error,
-            "bring the copy of the keyring back; only where there never was one: relinkd key generate",
-        ),
-    }
+        (KeyringError::Absent(_), Some(_)) => "relinkd key generate",
+        (KeyringError::Absent(_), None) => {
+            "bring the copy of the keyring back; only where there never was one: relinkd key generate"
+        }
+        (KeyringError::System { source, .. }, _) if source.kind() == ErrorKind::PermissionDenied => {
+            output::AS_ROOT
+        }
+        _ => &error.mend().unwrap_or_else(|| "see `relinkd check --offline`".to_owned()),
+    };
+    Failure::new(Exit::Key, cause, next)
 }
 
 /// `3 tokens are sealed under the keys k2025a, k2026a`.
 pub(super) fn sealed_under(keys: &BTreeMap<String, u64>) -> String {
     let values = keys.values().fold(0_u64, |sum, values| sum.saturating_add(*values));
-    let named: Vec<&str> = keys.keys().take(KEYS_NAMED).map(String::as_str).collect();
-    let more = if keys.len() > named.len() { " and others" } else { "" };
+    let named = output::listed(keys.keys().take(KEYS_NAMED));
+    let more = if keys.len() > KEYS_NAMED { " and others" } else { "" };
     let keys = if keys.len() == 1 { "key" } else { "keys" };
-    format!("{} under the {keys} {}{more}", sealed(values), named.join(", "))
+    format!("{} under the {keys} {named}{more}", sealed(values))
 }
 
 /// `3 tokens are sealed`.

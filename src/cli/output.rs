@@ -2,6 +2,7 @@
 //!
 //! Whatever is written here is made harmless here ([`Printable`]); layout is made of lines, not of line breaks in them.
 
+use crate::check::Severity;
 use crate::config::{self, ConfigError};
 use crate::db::DbError;
 use crate::envelope::SealFault;
@@ -245,22 +246,24 @@ pub(super) fn line(text: impl Display) {
     note(writeln!(std::io::stdout().lock(), "{}", config::typed(Printable::of(text).as_str())));
 }
 
-/// Writes a line that begins with a word of ours, in a colour (ECMA-48, 8.3.117) if there is one. `before` and `end` may
-/// be what a terminal obeys.
+/// Writes a line that begins with a word of ours, in the colour of how grave it is (ECMA-48, 8.3.117): on a terminal,
+/// unless `NO_COLOR` is set (no-color.org). `before` and `end` may be what a terminal obeys.
 pub(super) fn coloured(
     before: &str,
-    (word, colour): (&str, Option<&str>),
+    (word, severity): (&str, Option<Severity>),
     text: impl Display,
     end: &'static str,
 ) {
-    let (on, off) = colour.map_or(("", ""), |colour| (colour, "\x1b[0m"));
+    let mut stdout = std::io::stdout().lock();
+    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (on, off) = match severity.filter(|_| colours) {
+        None => ("", ""),
+        Some(Severity::Ok) => ("\x1b[32m", "\x1b[0m"),
+        Some(Severity::Warning) => ("\x1b[33m", "\x1b[0m"),
+        Some(Severity::Fault) => ("\x1b[31m", "\x1b[0m"),
+    };
     let text = Printable::of(text);
-    note(writeln!(std::io::stdout().lock(), "{before}{on}{word}{off} {}{end}", config::typed(text.as_str())));
-}
-
-/// Whether standard output has colours: on a terminal, unless `NO_COLOR` is set (no-color.org).
-pub(super) fn has_colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    note(writeln!(stdout, "{before}{on}{word}{off} {}{end}", config::typed(text.as_str())));
 }
 
 /// Tells a terminal what to do, by a control sequence of ours.

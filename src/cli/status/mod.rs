@@ -32,7 +32,7 @@ pub(super) fn run(config: &Path, args: &StatusArgs) -> Result<Exit, Failure> {
         }
         let local = status::local(&place.settings.spool.directory);
         if !args.json && !args.prometheus {
-            screen::show(&screen::local(&place, &local), "");
+            screen::local(&place, &local).show("");
         }
         let remote = place.ask(WITHIN).await;
         if args.json {
@@ -40,7 +40,7 @@ pub(super) fn run(config: &Path, args: &StatusArgs) -> Result<Exit, Failure> {
         } else if args.prometheus {
             output::script(place.metrics(&local, &remote).to_string().trim_end());
         } else {
-            screen::show(&screen::remote(&place, &remote), "");
+            screen::remote(&place, &remote).show("");
             // Why the database's part is missing stands there.
             if remote.is_err() && place.keyring.is_ok() {
                 return Ok(Exit::Database);

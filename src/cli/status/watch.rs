@@ -33,18 +33,18 @@ pub(super) async fn watch(place: &mut Place<'_>) -> Result<Exit, Failure> {
     if terminal {
         output::control(BEGIN);
     }
-    loop {
-        tokio::select! {
-            () = draw(place, terminal) => {}
-            () = stop.notified() => break,
+    let screens = async {
+        loop {
+            draw(place, terminal).await;
+            if output::nobody_reads() {
+                break;
+            }
+            tokio::time::sleep(EVERY).await;
         }
-        if output::nobody_reads() {
-            break;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = stop.notified() => break,
-        }
+    };
+    tokio::select! {
+        () = screens => {}
+        () = stop.notified() => {}
     }
     if terminal {
         output::control(END);
@@ -58,17 +58,19 @@ async fn draw(place: &mut Place<'_>, terminal: bool) {
         Err(error) if !matches!(error, KeyringError::Absent(_)) => {}
         changed => place.keyring = changed,
     }
-    let local = status::local(&place.settings.spool.directory);
-    let mut lines = screen::local(place, &local);
-    let remote = place.ask(WITHIN).await;
-    lines.extend(screen::remote(place, &remote));
+    let local = screen::local(place, &status::local(&place.settings.spool.directory));
+    let answer = place.ask(WITHIN).await;
+    let remote = screen::remote(place, &answer);
     if terminal {
         output::control(HOME);
-        // Clear what is left of the old line (ECMA-48, 8.3.41).
-        screen::show(&lines, "\x1b[K");
+    }
+    // Clear what is left of the old line (ECMA-48, 8.3.41).
+    let end = if terminal { "\x1b[K" } else { "" };
+    local.show(end);
+    remote.show(end);
+    if terminal {
         output::control(CLEAR_BELOW);
     } else {
-        screen::show(&lines, "");
         output::line("");
     }
 }
