@@ -30,18 +30,6 @@ pub(crate) enum Group {
     Database,
 }
 
-impl Group {
-    /// Its heading.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Config => "config",
-            Self::Keyring => "keyring",
-            Self::Spool => "spool",
-            Self::Database => "database",
-        }
-    }
-}
-
 /// How grave a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {

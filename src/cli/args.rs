@@ -48,7 +48,7 @@ pub struct Cli {
 const GLOBAL: &str = "Global options";
 
 fn exit_status_help() -> String {
-    let lines = Exit::OF_COMMANDS.map(Exit::status).map(|(status, meaning)| format!("  {status}  {meaning}"));
+    let lines = Exit::OF_COMMANDS.map(|(_, status, meaning)| format!("  {status}  {meaning}"));
     format!("Examples:\n  relinkd check\n  relinkd status\n\nExit status:\n{}", lines.join("\n"))
 }
 

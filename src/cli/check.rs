@@ -29,12 +29,17 @@ pub(super) fn run(config: &Path, args: &CheckArgs, quiet: bool) -> Result<Exit, 
         })?;
         screen.show(&mut report);
     }
-    Ok(screen.decides.map_or(Exit::Done, |group| match group {
-        Group::Config => Exit::Configuration,
-        Group::Keyring => Exit::Key,
-        Group::Spool => Exit::Failed,
-        Group::Database => Exit::Database,
-    }))
+    Ok(screen.decides.map_or(Exit::Done, |group| heading_and_exit(group).1))
+}
+
+/// What stands above a group, and the exit status where the group decides.
+fn heading_and_exit(group: Group) -> (&'static str, Exit) {
+    match group {
+        Group::Config => ("config", Exit::Configuration),
+        Group::Keyring => ("keyring", Exit::Key),
+        Group::Spool => ("spool", Exit::Failed),
+        Group::Database => ("database", Exit::Database),
+    }
 }
 
 /// The keyring and the spool; between the two this process becomes the daemon's user.
@@ -103,7 +108,7 @@ impl Screen {
     fn line(&mut self, finding: &Finding) {
         if self.heading != Some(finding.group) {
             self.heading = Some(finding.group);
-            output::line(finding.group.name());
+            output::line(heading_and_exit(finding.group).0);
         }
         let word = match finding.severity {
             Severity::Ok => "ok     ",

@@ -84,8 +84,7 @@ pub(super) fn issue_number(text: &str) -> Result<String, &'static str> {
 /// A link from a prompt without echo on a terminal, else from standard input: its token is somebody's.
 fn read_link() -> Result<Zeroizing<String>, Failure> {
     let next = "paste it at the prompt, or pipe it in: relinkd explain --link < link.txt";
-    let text = prompt::secret_or_input("Link: ", LONGEST_LINK)
-        .map_err(|error| Failure::refused(format!("the link cannot be read: {error}"), next))?;
+    let text = prompt::secret_or_input("Link", LONGEST_LINK, next)?;
     match text.trim() {
         "" => Err(Failure::refused("there is no link on standard input", next)),
         link => Ok(Zeroizing::new(link.to_owned())),

@@ -5,7 +5,7 @@
 
 use super::database;
 use super::output::{self, Exit, Failure, Level, count, rough_seconds, things};
-use super::status::{Answer, Place};
+use super::status::Place;
 use crate::config;
 use crate::printable::Printable;
 use crate::status::{self, Local, Remote};
@@ -95,13 +95,18 @@ fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
     if let Err(error) = &place.keyring {
         verdict.say(Level::Critical, error.to_string());
     }
-    verdict.database(&answer);
-    if let Ok(remote) = &answer {
-        verdict.daemons(remote);
-        verdict.backlog(remote, args);
-        verdict.triggers(remote);
-        verdict.tokens(remote, args);
-        verdict.audit(remote, args, place.settings.audit.late_after());
+    match &answer {
+        Ok(remote) => {
+            verdict.daemons(remote);
+            verdict.backlog(remote, args);
+            verdict.triggers(remote);
+            verdict.tokens(remote, args);
+            verdict.audit(remote, args, place.settings.audit.late_after());
+        }
+        Err(silence) => {
+            let failure = Failure::from_database(&silence.error);
+            verdict.say(Level::Critical, format!("{}; {}", failure.cause, failure.next));
+        }
     }
     verdict.files(&local, args);
     Ok(verdict)
@@ -117,13 +122,6 @@ struct Verdict {
 impl Verdict {
     fn say(&mut self, level: Level, text: impl Into<String>) {
         self.said.push((level, text.into()));
-    }
-
-    fn database(&mut self, answer: &Answer) {
-        if let Err(silence) = answer {
-            let failure = Failure::from_database(&silence.error);
-            self.say(Level::Critical, format!("{}; {}", failure.cause, failure.next));
-        }
     }
 
     fn daemons(&mut self, remote: &Remote) {

@@ -210,26 +210,22 @@ pub(super) fn explain(error: DbError) -> Failure {
                         that relinkd did not make has to be dropped first";
             return Failure::refused(error, next);
         }
-        Some("42501") => Some(
+        Some("42501") => {
             "connect as the owner of both tables (who may create a schema, and who ran the first install, if there \
-             was one), or as a superuser: relinkd install --admin-url postgresql://OWNER@HOST/DATABASE",
-        ),
+             was one), or as a superuser: relinkd install --admin-url postgresql://OWNER@HOST/DATABASE"
+        }
         Some("42P01" | "42703" | "3F000" | "42704") => {
-            Some("correct [tables] in the configuration: it must name the bot's tables and columns")
+            "correct [tables] in the configuration: it must name the bot's tables and columns"
         }
-        Some("55000") => Some("upgrade this relinkd: apt-get install --only-upgrade relinkd"),
-        Some("42804") => Some("`relinkd check` shows the command that mends it"),
-        Some("42809") => Some("partitioned tables and views are not supported"),
+        Some("55000") => "upgrade this relinkd: apt-get install --only-upgrade relinkd",
+        Some("42804") => "`relinkd check` shows the command that mends it",
+        Some("42809") => "partitioned tables and views are not supported",
         Some("55P03") => {
-            Some("a long transaction holds the bot's tables: run `relinkd install` again when it is over")
+            "a long transaction holds the bot's tables: run `relinkd install` again when it is over"
         }
-        _ => None,
+        _ => return error.into(),
     };
-    let failure = Failure::from(error);
-    match next {
-        Some(next) => failure.next(next),
-        None => failure,
-    }
+    Failure::from(error).next(next)
 }
 
 /// The SQL for a DBA, to be run with psql as the tables' owner.

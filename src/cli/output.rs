@@ -62,37 +62,27 @@ pub enum Level {
 }
 
 impl Exit {
-    /// All but those of `health`.
-    pub(super) const OF_COMMANDS: [Self; 8] = [
-        Self::Done,
-        Self::Failed,
-        Self::Usage,
-        Self::Changes,
-        Self::Configuration,
-        Self::Database,
-        Self::Key,
-        Self::Partly,
+    /// All but those of `health`, each with its number and what the manual says of it.
+    pub(super) const OF_COMMANDS: [(Self, u8, &'static str); 8] = [
+        (Self::Done, 0, "done"),
+        (Self::Failed, 1, "failed, or refused"),
+        (Self::Usage, 2, "wrong usage"),
+        (Self::Changes, 3, "--dry-run found changes"),
+        (Self::Configuration, 4, "configuration"),
+        (Self::Database, 5, "database"),
+        (Self::Key, 6, "key"),
+        (Self::Partly, 7, "done in part"),
     ];
-
-    /// Its number, and what the manual says of it.
-    pub(super) fn status(self) -> (u8, &'static str) {
-        match self {
-            Self::Done => (0, "done"),
-            Self::Failed => (1, "failed, or refused"),
-            Self::Usage => (2, "wrong usage"),
-            Self::Changes => (3, "--dry-run found changes"),
-            Self::Configuration => (4, "configuration"),
-            Self::Database => (5, "database"),
-            Self::Key => (6, "key"),
-            Self::Partly => (7, "done in part"),
-            Self::Health(level) => (level as u8, "what `health` found"),
-        }
-    }
 }
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit.status().0)
+        let of_command = Exit::OF_COMMANDS.iter().find(|(one, ..)| *one == exit);
+        match (exit, of_command) {
+            (Exit::Health(level), _) => Self::from(level as u8),
+            (_, Some((_, number, _))) => Self::from(*number),
+            (_, None) => Self::FAILURE,
+        }
     }
 }
 
@@ -169,20 +159,16 @@ fn next(error: &ConfigError) -> String {
         ConfigError::Unreadable { path, source } => {
             let word = shell_word(&path.to_string_lossy());
             match source.kind() {
-                ErrorKind::NotFound => {
-                    format!(
-                        "make it from the example: install -D -m 0640 -g relinkd {EXAMPLE} {word}; or name another: --config FILE"
-                    )
-                }
+                ErrorKind::NotFound => format!(
+                    "make it from the example: install -D -m 0640 -g relinkd {EXAMPLE} {word}; or name another: --config FILE"
+                ),
                 ErrorKind::PermissionDenied => AS_ROOT.to_owned(),
                 _ => format!("see what it is: ls -ld {word}"),
             }
         }
         ConfigError::Wrong { path, .. } => {
-            format!(
-                "correct it: editor {}, then `relinkd check --offline`",
-                shell_word(&path.to_string_lossy())
-            )
+            let word = shell_word(&path.to_string_lossy());
+            format!("correct it: editor {word}, then `relinkd check --offline`")
         }
     }
 }

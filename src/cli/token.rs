@@ -39,12 +39,7 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
             format!("run `relinkd token set {id}` and type the token, or pipe it in; and change this one"),
         )),
         TokenCommand::Set { id: IdArg { id }, no_wait, token: None } => {
-            let text = prompt::secret_or_input("Token: ", 1024).map_err(|error| {
-                Failure::refused(
-                    format!("the token cannot be read: {error}"),
-                    "type it at the prompt, or pipe it in",
-                )
-            })?;
+            let text = prompt::secret_or_input("Token", 1024, "type it at the prompt, or pipe it in")?;
             Workplace::open(config, async |workplace| {
                 let token = workplace.token_rule().admit(text.trim_end_matches(['\n', '\r']));
                 let token = token.map_err(|fault| Failure::refused(
@@ -166,12 +161,7 @@ fn unknown(id: i64) -> Failure {
 /// Waits until nothing of this user's is waiting any more.
 async fn wait(workplace: &mut Workplace, id: i64, done: &str) -> Result<Exit, Failure> {
     let start = Instant::now();
-    loop {
-        if !changes::is_waiting(&workplace.session, id).await? {
-            let links = links(workplace, id).await?;
-            output::line(format!("token of user {id} {done}; {links}"));
-            return Ok(Exit::Done);
-        }
+    while changes::is_waiting(&workplace.session, id).await? {
         if start.elapsed() >= PATIENCE {
             return Err(Failure::new(
                 Exit::Partly,
@@ -181,6 +171,9 @@ async fn wait(workplace: &mut Workplace, id: i64, done: &str) -> Result<Exit, Fa
         }
         tokio::time::sleep(LOOK).await;
     }
+    let links = links(workplace, id).await?;
+    output::line(format!("token of user {id} {done}; {links}"));
+    Ok(Exit::Done)
 }
 
 /// How many links the user has, in words.

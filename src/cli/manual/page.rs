@@ -129,8 +129,7 @@ fn examples(command: &Command) -> String {
 }
 
 fn exit_status() -> String {
-    let line = |(status, meaning)| format!(".TP\n.B {status}\n{}\n", words(meaning));
-    Exit::OF_COMMANDS.map(Exit::status).map(line).concat()
+    Exit::OF_COMMANDS.map(|(_, status, meaning)| format!(".TP\n.B {status}\n{}\n", words(meaning))).concat()
 }
 
 fn see_also(command: &Command, above: &[&Command]) -> String {

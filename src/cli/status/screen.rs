@@ -58,10 +58,11 @@ impl Lines {
         self.cause(format_args!("mend: {command}"));
     }
 
-    /// The first of several, and how many more there are.
-    fn some<T>(&mut self, all: &[T], total: usize, cause: impl Fn(&T) -> String) {
-        all.iter().take(SHOWN).for_each(|one| self.cause(cause(one)));
-        let more = total.saturating_sub(all.len().min(SHOWN));
+    /// The first of several, and how many more there are, with those that are not even listed.
+    fn some<T>(&mut self, all: impl IntoIterator<Item = T>, unlisted: usize, cause: impl Fn(T) -> String) {
+        let mut all = all.into_iter();
+        all.by_ref().take(SHOWN).for_each(|one| self.cause(cause(one)));
+        let more = all.count() + unlisted;
         if more > 0 {
             self.cause(format_args!("and {} more", count(more)));
         }
@@ -101,14 +102,14 @@ fn files(lines: &mut Lines, local: &Local) {
     let [waiting, rejected, not_taken] = [counts.waiting, counts.rejected, counts.not_taken].map(count);
     lines.row("spool", severity, format!("{waiting} waiting, {rejected} rejected, {not_taken} not taken"));
     let Some(listing) = &local.listing else { return };
-    lines.some(&listing.rejected, listing.rejected.len(), |file| {
+    lines.some(&listing.rejected, 0, |file| {
         format!("rejected: {}: {}", Printable::name(&file.name), spool::summary(file))
     });
     if let Some(file) = listing.rejected.first() {
         let name = shell_word(Printable::name(&file.name).as_str());
         lines.mend(format!("relinkd spool show {name}"));
     }
-    lines.some(&listing.not_taken, listing.not_taken.len(), |file| {
+    lines.some(&listing.not_taken, 0, |file| {
         format!("not taken: {}: {}", Printable::name(&file.name), file.reason)
     });
     if !listing.not_taken.is_empty() {
@@ -173,7 +174,7 @@ fn daemons(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
     let files: Vec<&str> = daemons.iter().filter_map(|daemon| daemon.files_wait.as_deref()).collect();
     if let [first, others @ ..] = &*files {
         lines.row("files", Severity::Warning, format!("files wait: {first}"));
-        lines.some(others, others.len(), |reason| format!("files wait: {reason}"));
+        lines.some(others, 0, |reason| format!("files wait: {reason}"));
     }
     let written = things(remote.links_written(), "link");
     lines.row("links", Severity::Ok, format!("{written} written since the start"));
@@ -194,7 +195,7 @@ fn backlog(lines: &mut Lines, remote: &Remote) {
         let total = usize::try_from(work.set_aside_count).unwrap_or(usize::MAX);
         let changes = things(total, "change");
         lines.row("set aside", Severity::Warning, format!("{changes}, tried again by themselves"));
-        lines.some(&work.set_aside, total, set_aside);
+        lines.some(&work.set_aside, total.saturating_sub(work.set_aside.len()), set_aside);
         lines.cause("the reason names what refuses: a trigger or a constraint of the bot's tables");
     }
 }
@@ -207,7 +208,7 @@ fn set_aside(one: &SetAside) -> String {
 }
 
 fn holders(lines: &mut Lines, holders: &[LockHolder]) {
-    lines.some(holders, holders.len(), |holder| {
+    lines.some(holders, 0, |holder| {
         let since = holder.seconds.map_or_else(String::new, |age| format!(", for {}", rough_seconds(age)));
         format!("session {} of {} has locked rows of the bot's tables{since}", holder.pid, holder.user)
     });
@@ -224,9 +225,7 @@ fn triggers(lines: &mut Lines, work: &WorkStatus) {
     let sound = triggers.unsound.is_empty();
     let severity = if sound { Severity::Ok } else { Severity::Fault };
     lines.row("triggers", severity, format!("{}/{} in place and enabled", triggers.sound(), triggers.wanted));
-    lines.some(&triggers.unsound, triggers.unsound.len(), |name| {
-        format!("{name} is missing, disabled, or not as it should be")
-    });
+    lines.some(&triggers.unsound, 0, |name| format!("{name} is missing, disabled, or not as it should be"));
     if !sound {
         lines.mend("relinkd check # says which, and how");
     }
@@ -243,7 +242,7 @@ fn tokens(lines: &mut Lines, stats: &TokenStats) {
     );
     // Those whose key is missing are told beneath `keys`, key by key.
     let own: Vec<_> = stats.unusable.iter().filter(|(_, reason)| reason.unknown_key().is_none()).collect();
-    lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({})", reason.code()));
+    lines.some(&own, 0, |(id, reason)| format!("user {id}: unusable ({})", reason.code()));
     if let Some((id, _)) = own.first() {
         lines.mend(format!("relinkd token set {id}"));
     }
@@ -272,7 +271,6 @@ fn keys(
     let primary = ring.map_or_else(|| "no keyring".to_owned(), |ring| format!("primary {}", ring.primary()));
     let uses = listed(in_use, |(key, values)| format!("{key}: {}", count(*values)));
     let uses = if uses.is_empty() { "none" } else { &uses };
-    let missing: Vec<(&String, &u64)> = missing.iter().collect();
     let severity = if missing.is_empty() { Severity::Ok } else { Severity::Fault };
     lines.row("keys", severity, format!("{primary}; in use: {uses}"));
     if missing.is_empty() {
@@ -283,8 +281,8 @@ fn keys(
         Err(KeyringError::Absent(_)) => "and the keyring is gone: no new key opens them",
         Err(_) => "and the keyring cannot be used",
     };
-    lines.some(&missing, missing.len(), |(key, values)| {
-        format!("{} under the key {key}, {why}", database::sealed(**values))
+    lines.some(missing, 0, |(key, values)| {
+        format!("{} under the key {key}, {why}", database::sealed(*values))
     });
     lines.mend(match &place.keyring {
         Ok(_) => database::bring_back_key(&place.settings),
