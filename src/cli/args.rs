@@ -66,7 +66,11 @@ pub(crate) enum Command {
             decides: configuration 4, keyring 6, spool 1, database 5.",
         after_help = "Examples:\n  relinkd check\n  relinkd check --offline"
     )]
-    Check(CheckArgs),
+    Check {
+        /// Leave the database out
+        #[arg(long)]
+        offline: bool,
+    },
     /// Create or upgrade schema relinkd, its triggers and the daemon's grants
     #[command(
         long_about = "Creates or upgrades schema relinkd and the triggers, grants the daemon's role what it needs and \
@@ -152,23 +156,11 @@ pub(crate) enum Command {
     },
     /// Write the manual: relinkd(1) to standard output, or every page into a directory
     #[command(after_help = "Examples:\n  relinkd man\n  relinkd man --dir man")]
-    Man(ManArgs),
-}
-
-/// Arguments of `man`.
-#[derive(Debug, Args)]
-pub(crate) struct ManArgs {
-    /// Write relinkd(1), a page for each command and those of the formats into this directory
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub dir: Option<PathBuf>,
-}
-
-/// Arguments of `check`.
-#[derive(Debug, Args)]
-pub(crate) struct CheckArgs {
-    /// Leave the database out
-    #[arg(long)]
-    pub offline: bool,
+    Man {
+        /// Write relinkd(1), a page for each command and those of the formats into this directory
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Who speaks to the database, where that is not the daemon's role.

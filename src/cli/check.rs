@@ -3,7 +3,6 @@
 //! Config and keyring are looked at as whoever runs the command; then root becomes the spool's owner, for spool and
 //! database are to be seen as the daemon sees them.
 
-use super::CheckArgs;
 use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
 use crate::check::{self, Finding, Group, Report, Severity, Subject};
@@ -13,15 +12,15 @@ use crate::keyring_file::KeyringError;
 use crate::telemetry;
 use std::path::Path;
 
-pub(super) fn run(config: &Path, args: &CheckArgs, quiet: bool) -> Result<Exit, Failure> {
+pub(super) fn run(config: &Path, offline: bool, quiet: bool) -> Result<Exit, Failure> {
     let (mut parts, fault) = config::load_parts(config);
     let mut screen =
         Screen { journal: telemetry::journal_reads(std::io::stdout()), quiet, heading: None, decides: None };
     let mut report = Report::new(config);
     check::config(&mut report, &parts, fault.as_ref());
-    let keyring = files(&mut report, &mut parts, args.offline)?;
+    let keyring = files(&mut report, &mut parts, offline)?;
     screen.show(&mut report);
-    if let (false, Some(database)) = (args.offline, &parts.database) {
+    if let (false, Some(database)) = (offline, &parts.database) {
         let subject = Subject { database, parts: &parts, keyring: keyring.as_ref() };
         block_on(async {
             subject.look(&mut report).await;

@@ -4,7 +4,7 @@
 //! `explained`.
 
 use super::database::Workplace;
-use super::explained::{Issue, Person, Written, row};
+use super::explained::{Issue, Person, Written, print, row};
 use super::output::{self, Exit, Failure};
 use super::prompt;
 use crate::db::issues::{self, IssueRow, Stretch};
@@ -13,7 +13,7 @@ use crate::db::{Tx, findings, status};
 use crate::link;
 use crate::relink::{self, Rules};
 use crate::token::Token;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -23,43 +23,34 @@ const SHOWN: usize = 10;
 /// The longest link that is read, in bytes.
 const LONGEST_LINK: usize = 1 << 16;
 
-/// Arguments of `explain`.
+/// Arguments of `explain`: a subject, and how it is said.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("subject").required(true))]
 pub(crate) struct ExplainArgs {
-    #[command(flatten)]
-    /// What is asked for.
-    pub subject: ExplainSubject,
+    /// The issue's id in the bot's table
+    #[arg(group = "subject", value_name = "ISSUE", allow_negative_numbers = true, value_parser = issue_id)]
+    pub issue: Option<i64>,
+    /// The issue's number in the portal
+    #[arg(long, group = "subject", value_name = "N", value_parser = issue_number)]
+    pub number: Option<String>,
+    /// The link that somebody sent, from standard input or a prompt: it may hold a token
+    #[arg(long, group = "subject")]
+    pub link: bool,
+    /// A user's `telegram_id`
+    #[arg(long, group = "subject", value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<i64>,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// What `explain` explains.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct ExplainSubject {
-    /// The issue's id in the bot's table
-    #[arg(value_name = "ISSUE", allow_negative_numbers = true, value_parser = issue_id)]
-    pub issue: Option<i64>,
-    /// The issue's number in the portal
-    #[arg(long, value_name = "N", value_parser = issue_number)]
-    pub number: Option<String>,
-    /// The link that somebody sent, from standard input or a prompt: it may hold a token
-    #[arg(long)]
-    pub link: bool,
-    /// A user's `telegram_id`
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: Option<i64>,
-}
-
 pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
-    let ExplainSubject { issue, number, link, user } = &args.subject;
-    let sent = if *link { Some(read_link()?) } else { None };
+    let sent = if args.link { Some(read_link()?) } else { None };
     Workplace::open(config, async |workplace| {
         let rules = workplace.rules();
         let tx = workplace.session.begin(Purpose::Read);
         let desk = Desk { tx, rules, json: args.json };
-        match (*issue, number, *user, sent) {
+        match (args.issue, &args.number, args.user, sent) {
             (Some(id), ..) => desk.by_id(id).await,
             (_, Some(number), ..) => desk.by_number(number).await,
             (.., Some(id), _) => desk.of_user(id).await,
@@ -112,7 +103,7 @@ impl Desk<'_> {
         if self.json {
             output::json(issue);
         } else {
-            issue.print();
+            print(&[issue], true);
         }
         Ok(Exit::Done)
     }
@@ -128,7 +119,7 @@ impl Desk<'_> {
         if self.json {
             output::json(json!({"number": number, "issues": issues}));
         } else {
-            issues.iter().for_each(Issue::print);
+            print(&issues, true);
         }
         Ok(Exit::Done)
     }
@@ -150,11 +141,7 @@ impl Desk<'_> {
         if issues.is_empty() {
             row("issues", "none");
         }
-        for issue in &issues {
-            output::line(format!("issue {}", issue.id));
-            issue.written.print();
-            issue.print_end();
-        }
+        print(&issues, false);
         Ok(Exit::Done)
     }
 
@@ -176,7 +163,7 @@ impl Desk<'_> {
                 row("issues", "no link of the bot's leads to that number");
             }
         }
-        issues.iter().for_each(Issue::print);
+        print(&issues, true);
         Ok(Exit::Done)
     }
 

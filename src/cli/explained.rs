@@ -89,30 +89,29 @@ pub(super) struct Issue {
     pub(super) triggers: Vec<String>,
 }
 
-impl Issue {
-    pub(super) fn print(&self) {
-        output::line(format!("issue {}", self.id));
-        self.written.print();
-        self.person.print();
-        if let Some(theirs) = self.carries_users_token {
+/// Says it of each of these; `with_person`: with whose it is.
+pub(super) fn print(issues: &[Issue], with_person: bool) {
+    for Issue { id, written, person, carries_users_token, would_write, left_because, triggers } in issues {
+        output::line(format!("issue {id}"));
+        written.print();
+        if with_person {
+            person.print();
+        }
+        if let Some(theirs) = carries_users_token {
             let whose =
-                if theirs { "this user's token" } else { "a token that is not this user's, or no longer" };
+                if *theirs { "this user's token" } else { "a token that is not this user's, or no longer" };
             row("sent", format!("the link that was sent carries {whose}"));
         }
-        self.print_end();
-    }
-
-    pub(super) fn print_end(&self) {
-        match (&self.would_write, &self.left_because) {
+        match (would_write, left_because) {
             (Some(new), _) => row("relinkd", format!("would write {new}")),
             (None, Some(why)) => row("relinkd", format!("leaves it: {why}")),
             (None, None) => row("relinkd", "leaves it as it is"),
         }
-        for trigger in &self.triggers {
+        for trigger in triggers {
             let why = "relinkd does not hear of every change; run `relinkd install`";
             row("triggers", format!("{trigger}: {why}"));
         }
-        if self.triggers.is_empty() && self.would_write.is_some() && !self.person.waits() {
+        if triggers.is_empty() && would_write.is_some() && !person.waits() {
             let why =
                 "no trigger told of the change that made it so: the next audit mends it, or `relinkd sync`";
             row("why", why);

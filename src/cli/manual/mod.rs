@@ -6,8 +6,8 @@
 pub(super) mod completions;
 mod page;
 
+use super::Cli;
 use super::output::{self, Exit, Failure};
-use super::{Cli, ManArgs};
 use clap::{Command, CommandFactory};
 use std::fs;
 use std::path::Path;
@@ -20,10 +20,10 @@ const FORMATS: [(&str, &str); 3] = [
 ];
 
 /// Writes relinkd(1) to standard output, or every page into a directory.
-pub(super) fn man(args: &ManArgs) -> Result<Exit, Failure> {
+pub(super) fn man(directory: Option<&Path>) -> Result<Exit, Failure> {
     let mut root = Cli::command();
     root.build();
-    let Some(directory) = &args.dir else {
+    let Some(directory) = directory else {
         output::script(page::page(&root, &[]).trim_end());
         return Ok(Exit::Done);
     };
