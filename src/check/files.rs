@@ -1,18 +1,14 @@
 //! What can be seen without a database: the configuration, the keyring, the spool.
 
-use super::tokens::bring_back;
-use super::{Group, Report};
+use super::{Group, Report, tokens::bring_back};
 use crate::config::{
     ConfigError, Database, Endpoint, Environment, FileSource, Host, Parts, PasswordError, TlsMode,
 };
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError, shell_word};
 use crate::spool::{self, State};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::{collections::BTreeMap, io, os::unix::fs::MetadataExt, path::Path};
 
 /// The configuration: its faults, who may read it, and how far the connection it asks for can be trusted.
 pub(crate) fn config(report: &mut Report<'_>, parts: &Parts, fault: Option<&ConfigError>) {

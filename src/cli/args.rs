@@ -1,10 +1,8 @@
 //! What may be typed: commands, arguments, and what their help says.
 
-use super::health::HealthArgs;
-use super::{Exit, explain, import, manual};
+use super::{Exit, explain, health::HealthArgs, import, manual};
 use clap::{Args, Parser, Subcommand, ValueHint};
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 /// Keeps helpdesk links in Postgres in step with the portal tokens of their users.
 #[derive(Debug, Parser)]

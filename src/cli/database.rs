@@ -3,18 +3,12 @@
 
 use super::output::{self, Exit, Failure};
 use crate::config::{self, Database, Environment, FileSource, Settings, Tables};
-use crate::db::connect::SessionKind;
-use crate::db::{Connector, Session, schema, users};
+use crate::db::{Connector, Session, connect::SessionKind, schema, users};
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError};
 use crate::relink::Rules;
 use crate::token::TokenRule;
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::io::ErrorKind;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{collections::BTreeMap, future::Future, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
 /// The keyring. A command that root runs accepts one that the spool's owner owns.
 pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {

@@ -1,9 +1,7 @@
 //! `relinkd history`: who set, removed and looked at tokens, page by page, so that memory does not grow.
 
-use super::HistoryArgs;
-use super::database;
 use super::output::{self, Exit, Failure};
-use super::table::Table;
+use super::{HistoryArgs, database, table::Table};
 use crate::config;
 use crate::db::history::{self, Shown, Wanted};
 use crate::db::{Cursor, DbError, Session};

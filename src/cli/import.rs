@@ -1,9 +1,8 @@
 //! `relinkd token import`: many tokens at once from a spreadsheet, judged like a drop file: all of them or none.
 
-use super::database::Workplace;
 use super::output::{self, Exit, Failure};
-use super::table::Table;
 use super::token::{assign, links_follow, masked};
+use super::{database::Workplace, table::Table};
 use crate::db::session::Purpose;
 use crate::drop_file::{self, Assignment, Columns, DropFile, Fault, FaultKind, Faulty};
 use crate::envelope::TokenState;
@@ -13,9 +12,8 @@ use crate::relink::{self, Users};
 use crate::token::Token;
 use crate::tokens::assign::{self, Objections};
 use clap::{Args, ValueHint};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::{fs::File, io::Read};
 use zeroize::Zeroizing;
 
 /// Arguments of `token import`.

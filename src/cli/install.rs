@@ -1,21 +1,16 @@
 //! `relinkd install`: schema, triggers, index, grants. Where that changed something, everybody is queued, and it ends by
 //! saying what will change.
 
-use super::InstallArgs;
 use super::database::{self, block_on};
 use super::output::{self, Exit, Failure};
-use super::prompt;
-use super::rows;
+use super::{InstallArgs, prompt, rows};
 use crate::config::{self, Database, Environment, Settings};
-use crate::db::connect::SessionKind;
 use crate::db::roles::{self, TooMuch};
-use crate::db::{Connector, DbError, Session, schema, setup};
+use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, setup};
 use crate::link::Tokenless;
 use crate::relink::{LinkCounts, Rules};
 use crate::tokens::TokenStats;
-use std::io::IsTerminal;
-use std::path::Path;
-use std::sync::Arc;
+use std::{io::IsTerminal, path::Path, sync::Arc};
 
 pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit, Failure> {
     let settings = config::load(config)?;

@@ -1,10 +1,7 @@
 //! `relinkd key`: make, list, promote and retire keys. The daemon reads the file again when it is told to.
 
-use super::database;
 use super::output::{self, Exit, Failure};
-use super::table::Table;
-use super::{KeyCommand, ReloadArg};
-use super::{rows, status};
+use super::{KeyCommand, ReloadArg, database, rows, status, table::Table};
 use crate::config::{self, Environment, Settings};
 use crate::db::{DbError, presence, schema, users};
 use crate::envelope::{Key, KeyId, Keyring};

@@ -13,10 +13,8 @@ use crate::relink::RelinkError;
 use crate::tokens::assign::{AssignError, Obstacle};
 use indicatif::HumanCount;
 use serde::Serialize;
-use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write as _};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::{fmt::Display, sync::OnceLock, time::Duration};
 
 /// The example of a configuration, as the package has it.
 pub(super) const EXAMPLE: &str = "/usr/share/doc/relinkd/examples/config.toml.example";

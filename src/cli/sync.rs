@@ -1,16 +1,11 @@
 //! `relinkd sync`: all links, or some users', into form now, in the chunks and under the locks that the daemon uses.
 
-use super::SyncArgs;
-use super::database::Workplace;
-use super::diff;
 use super::output::{self, Exit, Failure};
-use super::progress;
-use crate::db::session::Purpose;
-use crate::db::users;
+use super::{SyncArgs, database::Workplace, diff, progress};
+use crate::db::{session::Purpose, users};
 use crate::relink::{self, Synced};
 use serde_json::json;
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
     Workplace::open(config, async |workplace| {

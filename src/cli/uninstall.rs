@@ -1,10 +1,8 @@
 //! `relinkd uninstall`: triggers first, then everything else but the sealed tokens, the links and the role.
 
-use super::UninstallArgs;
 use super::database::{self, block_on};
-use super::install;
 use super::output::{self, Exit, Failure};
-use super::rows;
+use super::{UninstallArgs, install, rows};
 use crate::config::{self, Settings};
 use crate::db::{DbError, Session, presence, roles, schema, setup, users};
 use crate::envelope::{Keyring, UnusableReason};

@@ -9,8 +9,7 @@ mod page;
 use super::Cli;
 use super::output::{self, Exit, Failure};
 use clap::{Command, CommandFactory};
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 /// The pages of section 5.
 const FORMATS: [(&str, &str); 3] = [

@@ -6,9 +6,7 @@ use crate::keyring_file::{self, KeyringError};
 use crate::status;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::IsTerminal;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{io::IsTerminal, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
 /// How often it is drawn.
