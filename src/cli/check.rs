@@ -22,10 +22,7 @@ pub(super) fn run(config: &Path, offline: bool, quiet: bool) -> Result<Exit, Fai
     screen.show(&mut report);
     if let (false, Some(database)) = (offline, &parts.database) {
         let subject = Subject { database, parts: &parts, keyring: keyring.as_ref() };
-        block_on(async {
-            subject.look(&mut report).await;
-            Ok(())
-        })?;
+        block_on(async { subject.look(&mut report).await })?;
         screen.show(&mut report);
     }
     Ok(screen.decides.map_or(Exit::Done, |group| heading_and_exit(group).1))

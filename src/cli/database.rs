@@ -3,7 +3,7 @@
 
 use super::output::{self, Exit, Failure};
 use crate::config::{self, Database, Environment, FileSource, Settings, Tables};
-use crate::db::{Connector, Session, connect::SessionKind, schema, users};
+use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, users};
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError};
 use crate::relink::Rules;
@@ -79,7 +79,7 @@ pub(super) fn keys_in_use(
         let mut session = Connector::new(database).ok()?.connect(SessionKind::Command).await.ok()?;
         users::keys_in_use(&mut session, &tables.users).await.ok().flatten()
     };
-    block_on(async { Ok(tokio::time::timeout(LOOK_WITHIN, look).await.ok().flatten()) })
+    block_on(async { tokio::time::timeout(LOOK_WITHIN, look).await.ok().flatten() })
 }
 
 /// How long a look into the database may take that is only to say something better.
@@ -164,7 +164,7 @@ impl Workplace {
         block_on(async {
             let (session, facts) = connect(&mut settings).await?;
             work(&mut Self { settings, keyring, session, facts }).await
-        })
+        })?
     }
 
     /// The rules for tokens.
@@ -188,15 +188,21 @@ pub(super) async fn connect(settings: &mut Settings) -> Result<(Session, schema:
 }
 
 /// Runs a command's asynchronous part.
-pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            Failure::refused(
-                format!("cannot start the runtime: {error}"),
-                "see to what the system is short of (ulimit -a), and try again",
-            )
-        })?
-        .block_on(work)
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Failure::refused(
+            format!("cannot start the runtime: {error}"),
+            "see to what the system is short of (ulimit -a), and try again",
+        )
+    })?;
+    Ok(runtime.block_on(work))
+}
+
+/// Waits for an answer of the database, for so long.
+pub(super) async fn within<T, E: From<DbError>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(DbError::Silent(limit).into()))
 }

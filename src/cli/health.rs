@@ -87,7 +87,7 @@ pub(super) fn wrong_usage(error: &clap::Error) -> ! {
 fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
     let mut place = Place::open(config)?;
     let local = status::local(&place.settings.spool.directory);
-    let answer = database::block_on(async { Ok(place.ask(args.timeout).await) })?;
+    let answer = database::block_on(async { place.ask(args.timeout).await })?;
     let mut verdict = Verdict::default();
     if let Err(error) = &place.keyring {
         verdict.say(Level::Critical, error.to_string());

@@ -34,7 +34,7 @@ pub(super) fn run(config: &Path, args: &HistoryArgs) -> Result<Exit, Failure> {
             Some(since) => Some(begin(&mut session, &since, &zone).await?),
         };
         show(&mut session, &Wanted { telegram_id: args.id, since, zone: &zone }, args.json).await
-    })
+    })?
 }
 
 fn since(text: &str) -> Result<Since<'_>, Failure> {

@@ -35,7 +35,7 @@ pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit
             lines.into_iter().for_each(output::line);
         }
         Ok(if installed.partly { Exit::Partly } else { Exit::Done })
-    })
+    })?
 }
 
 /// What will change, in lines. It takes the keyring and a session that may see the bot's rows; where one is missing, it is

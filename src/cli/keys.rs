@@ -239,8 +239,5 @@ async fn in_use(settings: &Settings) -> Result<(Named, Vec<String>), DbError> {
 
 /// As [`in_use`], within the time that `status` has.
 fn look(settings: &Settings) -> Result<Result<(Named, Vec<String>), DbError>, Failure> {
-    database::block_on(async {
-        let silent = |_| Err(DbError::Silent(status::WITHIN));
-        Ok(tokio::time::timeout(status::WITHIN, in_use(settings)).await.unwrap_or_else(silent))
-    })
+    database::block_on(async { database::within(status::WITHIN, in_use(settings)).await })
 }

@@ -57,7 +57,7 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
         let command = roles::command(&admin, roles::DROP, &role).await?;
         output::line(format!("the role {role} is left; to drop it: {command}"));
         Ok(Exit::Done)
-    })
+    })?
 }
 
 /// Refuses while tokens are sealed, unless they are to be written back and can be.

@@ -43,7 +43,7 @@ pub(super) fn run(config: &Path, args: &StatusArgs) -> Result<Exit, Failure> {
             }
         }
         place.end(&remote)
-    })
+    })?
 }
 
 /// What there is to look at, as whom.
@@ -88,8 +88,7 @@ impl<'a> Place<'a> {
 
     /// Asks the database, within this time; over the same session as the last time, if there is one.
     pub(super) async fn ask(&mut self, within: Duration) -> Answer {
-        let silent = |_| Err(DbError::Silent(within).into());
-        tokio::time::timeout(within, self.try_ask()).await.unwrap_or_else(silent)
+        database::within(within, self.try_ask()).await
     }
 
     async fn try_ask(&mut self) -> Answer {
