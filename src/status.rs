@@ -91,21 +91,15 @@ impl Remote {
     pub(crate) fn metrics(&self) -> Metrics {
         let Self { token_stats: stats, .. } = self;
         let some = !self.daemons.is_empty();
+        let started = self.daemons.iter().filter_map(|daemon| daemon.running_since).min();
+        let last_write = self.daemons.iter().filter_map(|daemon| daemon.last_write_at).max();
         Metrics {
             up: some,
             database_connected: true,
-            start_time_seconds: self
-                .daemons
-                .iter()
-                .filter_map(|daemon| daemon.running_since)
-                .min()
-                .map(seconds),
+            start_time_seconds: started.map(seconds),
             reconnects_total: some.then(|| self.daemons.iter().map(|daemon| daemon.reconnects).sum()),
             links_written_total: some.then(|| self.links_written()),
-            last_write_timestamp_seconds: some.then(|| {
-                let last = self.daemons.iter().filter_map(|daemon| daemon.last_write_at).max();
-                last.map_or(0.0, seconds)
-            }),
+            last_write_timestamp_seconds: some.then_some(last_write.map_or(0.0, seconds)),
             users_with_token: Some(stats.with_token),
             users: Some([
                 ("sealed", stats.sealed),

@@ -31,12 +31,8 @@ pub(crate) fn config(report: &mut Report<'_>, parts: &Parts, fault: Option<&Conf
     let Some(database) = &parts.database else { return };
     exposed(report, report.config, database.password.is_some());
     password_file(report, database);
-    let open: Vec<String> = database
-        .hosts
-        .iter()
-        .filter(|endpoint| leaves_the_machine(endpoint))
-        .map(ToString::to_string)
-        .collect();
+    let open = database.hosts.iter().filter(|endpoint| leaves_the_machine(endpoint));
+    let open: Vec<String> = open.map(ToString::to_string).collect();
     if !open.is_empty() && database.tls.mode != TlsMode::VerifyFull {
         report.warning(
             format!(

@@ -168,11 +168,8 @@ async fn import(
     rows: Vec<Row>,
     [gets, changes, keeps]: [usize; 3],
 ) -> Result<Exit, Failure> {
-    let (places, assignments): (Vec<usize>, Vec<Assignment>) = (0..)
-        .zip(rows)
-        .filter(|(_, row)| row.kind != Kind::Keeps)
-        .map(|(place, row)| (place, row.assignment))
-        .unzip();
+    let news = (0..).zip(rows).filter(|(_, row)| row.kind != Kind::Keeps);
+    let (places, assignments): (Vec<usize>, Vec<_>) = news.map(|(at, row)| (at, row.assignment)).unzip();
     let refusals = if assignments.is_empty() { Vec::new() } else { assign(workplace, &assignments).await? };
     if !refusals.is_empty() {
         // Somebody was quicker.

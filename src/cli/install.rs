@@ -174,27 +174,24 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<Ins
 }
 
 async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result<(), Failure> {
-    let environment = Environment::of_process();
-    let password = if role == settings.database.user {
-        settings
-            .database
-            .configured_password(&environment)
-            .map_err(|error| Failure::new(Exit::Configuration, error, "see `relinkd check --offline`"))?
+    let database = &settings.database;
+    let wrong = |error| Failure::new(Exit::Configuration, error, "see `relinkd check --offline`");
+    let password = if role == database.user {
+        database.configured_password(&Environment::of_process()).map_err(wrong)?
     } else {
         None
     };
-    match roles::create(admin, role, password.as_ref().map(|p| p.expose().as_bytes())).await {
-        Ok(()) => {
-            output::line(format!("created role {role}"));
-            Ok(())
-        }
-        Err(error) if roles::not_allowed(&error) => Err(Failure::new(
+    let created = roles::create(admin, role, password.as_ref().map(|it| it.expose().as_bytes())).await;
+    if created.as_ref().is_err_and(roles::not_allowed) {
+        return Err(Failure::new(
             Exit::Database,
             format!("the role {role} does not exist, and this admin may not create it"),
             format!("let a superuser run: {}", roles::command(admin, roles::CREATE, role).await?),
-        )),
-        Err(error) => Err(error.into()),
+        ));
     }
+    created?;
+    output::line(format!("created role {role}"));
+    Ok(())
 }
 
 /// What the database's refusals mean here.

@@ -87,11 +87,8 @@ fn file(settings: &Settings) -> Result<PathBuf, Failure> {
             "change the file that the unit's LoadCredential= names, then restart the unit",
         ));
     }
-    settings
-        .keyring
-        .file
-        .path(&Environment::of_process())
-        .map_err(|error| Failure::new(Exit::Key, error, "see `relinkd check --offline`"))
+    let path = settings.keyring.file.path(&Environment::of_process());
+    path.map_err(|error| Failure::new(Exit::Key, error, "see `relinkd check --offline`"))
 }
 
 fn change(

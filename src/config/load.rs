@@ -151,10 +151,8 @@ impl Context<'_> {
     /// Says whose credential it is.
     fn complete(&self, file: &mut FileSource) {
         if let FileSource::Credential { unit, .. } = file {
-            *unit = self
-                .instance
-                .as_ref()
-                .map_or("relinkd.service".to_owned(), |name| format!("relinkd@{name}.service"));
+            let name = self.instance.as_ref().map(|name| format!("@{name}")).unwrap_or_default();
+            *unit = format!("relinkd{name}.service");
         }
     }
 }

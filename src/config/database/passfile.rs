@@ -42,10 +42,8 @@ fn password(line: &[u8], wanted: [&str; 4]) -> Option<Password> {
     while let Some(byte) = escaped.next() {
         bytes.extend(if *byte == b'\\' { escaped.next() } else { Some(byte) });
     }
-    std::str::from_utf8(&bytes)
-        .ok()
-        .filter(|text| !text.is_empty())
-        .map(|text| Password::new(text.to_owned()))
+    let text = std::str::from_utf8(&bytes).ok().filter(|text| !text.is_empty());
+    text.map(|text| Password::new(text.to_owned()))
 }
 
 /// What follows the first field, where that is `*` or says `wanted`.
