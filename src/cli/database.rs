@@ -7,7 +7,6 @@ use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, users
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError};
 use crate::relink::Rules;
-use crate::token::TokenRule;
 use std::{collections::BTreeMap, future::Future, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
 /// The keyring. A command that root runs accepts one that the spool's owner owns.
@@ -147,10 +146,9 @@ pub(super) fn become_owner(
 
 /// Everything a command that works on tokens and links needs.
 pub(super) struct Workplace {
-    pub(super) settings: Settings,
-    pub(super) keyring: Arc<Keyring>,
     pub(super) session: Session,
-    pub(super) facts: schema::Facts,
+    /// A key that is missing is missing: a command has read the file just now.
+    pub(super) rules: Rules,
 }
 
 impl Workplace {
@@ -163,18 +161,8 @@ impl Workplace {
         let keyring = Arc::new(keyring(&settings)?);
         block_on(async {
             let (session, facts) = connect(&mut settings).await?;
-            work(&mut Self { settings, keyring, session, facts }).await
+            work(&mut Self { session, rules: Rules::new(&settings, keyring, &facts) }).await
         })?
-    }
-
-    /// The rules for tokens.
-    pub(super) fn token_rule(&self) -> &TokenRule {
-        &self.settings.portal.token_pattern.rule
-    }
-
-    /// The rules of this moment. A key that is missing is missing: a command has read the file just now.
-    pub(super) fn rules(&self) -> Rules {
-        Rules::new(&self.settings, Arc::clone(&self.keyring), &self.facts)
     }
 }
 

@@ -45,9 +45,8 @@ pub(crate) struct ExplainArgs {
 pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
     let sent = if args.link { Some(read_link()?) } else { None };
     Workplace::open(config, async |workplace| {
-        let rules = workplace.rules();
         let tx = workplace.session.begin(Purpose::Read);
-        let desk = Desk { tx, rules, json: args.json };
+        let desk = Desk { tx, rules: &workplace.rules, json: args.json };
         match (args.issue, &args.number, args.user, sent) {
             (Some(id), ..) => desk.by_id(id).await,
             (_, Some(number), ..) => desk.by_number(number).await,
@@ -83,7 +82,7 @@ fn read_link() -> Result<Zeroizing<String>, Failure> {
 /// What answers need.
 struct Desk<'s> {
     tx: Tx<'s>,
-    rules: Rules,
+    rules: &'s Rules,
     json: bool,
 }
 
@@ -144,7 +143,7 @@ impl Desk<'_> {
     }
 
     async fn of_link(&self, sent: &str) -> Result<Exit, Failure> {
-        let written = Written::sent(&self.rules, sent);
+        let written = Written::sent(self.rules, sent);
         let issues = match &written.number {
             Some(number) => self.with_number(number, Some(sent)).await?,
             None => Vec::new(),
@@ -181,7 +180,7 @@ impl Desk<'_> {
     }
 
     async fn issue(&self, row: IssueRow, sent: Option<&str>) -> Result<Issue, Failure> {
-        let (id, written) = (row.id, Written::of(&self.rules, row.url.as_deref()));
+        let (id, written) = (row.id, Written::of(self.rules, row.url.as_deref()));
         let (person, token) = match row.telegram_id {
             None => (Person::default(), None),
             Some(telegram_id) => self.person(telegram_id, Some(id)).await?,
@@ -189,7 +188,7 @@ impl Desk<'_> {
         let token_sent = sent.and_then(|sent| self.rules.portal.read(sent)?.carried_token());
         let carries_users_token =
             token_sent.map(|sent| token.as_ref().is_some_and(|token| token.expose() == *sent));
-        let plan = relink::preview(&self.tx, &self.rules, vec![row]).await?;
+        let plan = relink::preview(&self.tx, self.rules, vec![row]).await?;
         let would_write = plan.rewrites.first().map(|rewrite| link::mask(&rewrite.new));
         let left_because = plan.warnings.first().filter(|_| would_write.is_none()).map(ToString::to_string);
         let triggers =
@@ -199,7 +198,7 @@ impl Desk<'_> {
 
     /// The user, and their token.
     async fn person(&self, telegram_id: i64, issue: Option<i64>) -> Result<(Person, Option<Token>), Failure> {
-        let users = relink::read_users(&self.tx, &self.rules, &[telegram_id]).await?;
+        let users = relink::read_users(&self.tx, self.rules, &[telegram_id]).await?;
         let waiting = status::waiting(&self.tx, telegram_id, issue).await?;
         let user = users.get(&telegram_id);
         let token = user.and_then(|user| user.state.token()).cloned();

@@ -34,7 +34,7 @@ pub(super) fn run(config: &Path, args: &ImportArgs) -> Result<Exit, Failure> {
     // What follows may run as somebody else.
     let (root, bytes) = (nix::unistd::geteuid().is_root(), read(&args.file)?);
     Workplace::open(config, async |workplace| {
-        let sheet = drop_file::parse_spreadsheet(&bytes, workplace.token_rule(), args.columns.as_ref());
+        let sheet = drop_file::parse_spreadsheet(&bytes, &workplace.rules.token_rule, args.columns.as_ref());
         let file = judge(workplace, sheet, root).await?;
         let rows = rows(workplace, &file).await?;
         let counts = [Kind::Gets, Kind::Changes, Kind::Keeps]
@@ -74,8 +74,7 @@ async fn judge(
         }
         Err(Faulty { faults, users, tokens }) => (None, faults, users, tokens),
     };
-    let rules = workplace.rules();
-    let found = assign::objections(&mut workplace.session, &rules, &users, &tokens).await?;
+    let found = assign::objections(&mut workplace.session, &workplace.rules, &users, &tokens).await?;
     faults.extend(found.faults(&users, &tokens));
     match file {
         Some(file) if faults.is_empty() => Ok(file),
@@ -117,10 +116,9 @@ struct Row {
 }
 
 async fn rows(workplace: &mut Workplace, file: &DropFile) -> Result<Vec<Row>, Failure> {
-    let rules = workplace.rules();
     let ids: Vec<i64> = file.assignments().iter().map(|it| it.telegram_id).collect();
     let tx = workplace.session.begin(Purpose::Read);
-    let users = relink::read_users(&tx, &rules, &ids).await?;
+    let users = relink::read_users(&tx, &workplace.rules, &ids).await?;
     tx.commit().await?;
     Ok(file.assignments().iter().map(|assignment| row(assignment, &users)).collect())
 }

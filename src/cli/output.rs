@@ -20,6 +20,8 @@ use std::{fmt::Display, sync::OnceLock, time::Duration};
 pub(super) const EXAMPLE: &str = "/usr/share/doc/relinkd/examples/config.toml.example";
 /// The next step of somebody who may not read a file.
 pub(super) const AS_ROOT: &str = "run it as root";
+/// The next step where a stored token names a key that the keyring does not have.
+const ADD_KEY: &str = "add that key to the keyring again, from a copy of the file";
 /// The next step where the operating system gave no randomness.
 pub(super) const NO_RANDOMNESS: &str = "see to the system's random numbers (getrandom(2)), and try again";
 
@@ -175,9 +177,7 @@ impl From<RelinkError> for Failure {
     fn from(error: RelinkError) -> Self {
         match error {
             RelinkError::Database(error) => error.into(),
-            RelinkError::UnknownKey(_) => {
-                Self::new(Exit::Key, error, "add that key to the keyring again, from a copy of the file")
-            }
+            RelinkError::UnknownKey(_) => Self::new(Exit::Key, error, ADD_KEY),
             RelinkError::OtherPortal => Self::refused(
                 error,
                 "somebody brought other [portal] settings meanwhile: compare the configuration files, then try again",
@@ -198,14 +198,11 @@ impl From<AssignError> for Failure {
         match error {
             AssignError::Database(error) => error.into(),
             AssignError::Seal(error) => error.into(),
-            AssignError::UnknownKey(_) => {
-                Self::new(Exit::Key, error, "add that key to the keyring again, from a copy of the file")
+            AssignError::UnknownKey(_) => Self::new(Exit::Key, error, ADD_KEY),
+            AssignError::NotWritten => {
+                let next = "look at the triggers of the users' table: one of them cancels the update";
+                Self::new(Exit::Database, error, next)
             }
-            AssignError::NotWritten => Self::new(
-                Exit::Database,
-                error,
-                "look at the triggers of the users' table: one of them cancels the update",
-            ),
         }
     }
 }

@@ -31,12 +31,11 @@ async fn somebody(workplace: &mut Workplace, ids: &[i64]) -> Result<(), Failure>
 }
 
 async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failure> {
-    let rules = workplace.rules();
     let ids: BTreeSet<i64> = args.ids.iter().copied().collect();
     let ids: Option<Vec<i64>> = (!ids.is_empty()).then(|| ids.into_iter().collect());
     let links = relink::about_how_many_links(&mut workplace.session).await?;
     let progress = progress::bar("links", if ids.is_some() { 0 } else { links });
-    let synced = relink::sync(&mut workplace.session, &rules, ids.as_deref(), |step| {
+    let synced = relink::sync(&mut workplace.session, &workplace.rules, ids.as_deref(), |step| {
         progress.inc(step.looked_at as u64);
     })
     .await?;

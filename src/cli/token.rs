@@ -35,7 +35,7 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
         TokenCommand::Set { id: IdArg { id }, no_wait, token: None } => {
             let text = prompt::secret_or_input("Token", 1024, "type it at the prompt, or pipe it in")?;
             Workplace::open(config, async |workplace| {
-                let token = workplace.token_rule().admit(text.trim_end_matches(['\n', '\r']));
+                let token = workplace.rules.token_rule.admit(text.trim_end_matches(['\n', '\r']));
                 let token = token.map_err(|fault| Failure::refused(
                     format!("the token {fault}"),
                     "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
@@ -106,8 +106,8 @@ pub(super) async fn assign(
     let author = Author { via: Via::Cli, by: &login, file: None };
     let request = Request { assignments, author, claim: None };
     loop {
-        let rules = workplace.rules();
-        let outcomes = assign::assign(&mut workplace.session, &rules, &[request], &HashSet::new()).await?;
+        let outcomes =
+            assign::assign(&mut workplace.session, &workplace.rules, &[request], &HashSet::new()).await?;
         match outcomes.into_iter().next() {
             Some(Outcome::Refused(refusals)) => return Ok(refusals),
             Some(Outcome::Waits(Obstacle::RowLocked)) if start.elapsed() < ROW_PATIENCE => {
@@ -130,9 +130,10 @@ async fn refusal(
     let Refusal::TokenHeld = refusal else { return Ok(unknown(id)) };
     let mut holders: Vec<i64> = Vec::new();
     if let (true, Some(token)) = (root, assignment.token()) {
-        let rules = workplace.rules();
         let named = [(token.clone(), Place::START)];
-        let found = assign::objections(&mut workplace.session, &rules, &[(id, Place::START)], &named).await?;
+        let found =
+            assign::objections(&mut workplace.session, &workplace.rules, &[(id, Place::START)], &named)
+                .await?;
         holders = found.held.into_values().flatten().collect();
     }
     if holders.is_empty() {
@@ -172,7 +173,7 @@ async fn wait(workplace: &mut Workplace, id: i64, done: &str) -> Result<Exit, Fa
 
 /// How many links the user has, in words.
 async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
-    let portal = &workplace.settings.portal.portal();
+    let portal = &workplace.rules.portal;
     let tx = workplace.session.begin(Purpose::Read);
     let (mut ours, mut with_token) = (0_usize, 0_usize);
     let mut cursor = Cursor::with_pages_of(PAGE);
@@ -192,7 +193,7 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
     let rows = users::by_id(&tx, &[id]).await?;
     drop(tx);
     let row = rows.first().filter(|row| row.place.is_some()).ok_or_else(|| unknown(id))?;
-    let state = row.state(&workplace.keyring, workplace.token_rule());
+    let state = row.state(&workplace.rules.keyring, &workplace.rules.token_rule);
     match state.token() {
         Some(token) if reveal => {
             let tx = workplace.session.begin(Purpose::Assign);
@@ -228,7 +229,7 @@ pub(super) fn describe(state: &TokenState) -> String {
 }
 
 async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
-    let rule = &workplace.settings.portal.token_pattern.rule;
+    let rule = &workplace.rules.token_rule;
     let mut table = Table::new(["TELEGRAM ID", "TOKEN", "STATE"]);
     let mut users = Vec::new();
     let mut cursor = Cursor::with_pages_of(PAGE);
@@ -237,7 +238,7 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
         let rows = users::page_with_value(&tx, &mut cursor).await?;
         tx.commit().await?;
         for row in &rows {
-            let (id, state) = (row.telegram_id, row.state(&workplace.keyring, rule));
+            let (id, state) = (row.telegram_id, row.state(&workplace.rules.keyring, rule));
             if json {
                 let mut user = as_json(Some(&state));
                 user["telegram_id"] = id.into();
