@@ -97,25 +97,26 @@ impl Subject<'_> {
 
     /// The step after an error; where only a person can judge, the one that shows more, with advice.
     fn mend(&self, edit: &str, error: &DbError) -> String {
-        if let DbError::Connect { cause: NoConnection::NoPassword(_), .. } = error {
-            return format!("{edit} # the server asks for a password: set database.password_file");
-        }
         let install = install(self.database, None);
-        match error.code().map(tokio_postgres::error::SqlState::code) {
+        match (error.code().map(tokio_postgres::error::SqlState::code), error) {
+            (_, DbError::Connect { cause: NoConnection::NoPassword(_), .. }) => {
+                format!("{edit} # the server asks for a password: set database.password_file")
+            }
             // pg_hba.conf, or a role or a privilege that is not there, which `install` gives.
-            Some("28000" | "42501") => install,
-            Some("28P01") => {
+            (Some("28000" | "42501"), _) => install,
+            (Some("28P01"), _) => {
                 format!("{edit} # the password is wrong, or the role is missing, which {install} makes")
             }
-            Some("53300") => format!(
+            (Some("53300"), _) => format!(
                 "alter role {} connection limit -1; -- as a superuser; or raise max_connections",
                 roles::identifier(&self.database.user)
             ),
             // What a pooler says that lends a session for one statement only.
-            Some("08P01") => format!(
+            (Some("08P01"), _) => format!(
                 "{edit} # a pooler in statement mode cannot serve relinkd: let database.url name the server itself"
             ),
-            None if is_out_of_reach(error) => {
+            // Nothing that speaks as Postgres does answers there.
+            (None, DbError::Connect { cause: NoConnection::Silence(_) | NoConnection::Network(_), .. }) => {
                 format!("systemctl start postgresql # or docker start; if it runs: {edit}")
             }
             _ => {
@@ -199,11 +200,6 @@ fn too_few(report: &mut Report<'_>, severity: Severity, had: usize, reason: &str
         report.edit()
     );
     report.add(severity, &what, Some(mend));
-}
-
-/// Whether nothing that speaks as Postgres does answers there.
-fn is_out_of_reach(error: &DbError) -> bool {
-    matches!(error, DbError::Connect { cause: NoConnection::Silence(_) | NoConnection::Network(_), .. })
 }
 
 async fn within<T>(connecting: impl Future<Output = Result<T, DbError>>) -> Result<T, String> {
