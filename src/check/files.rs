@@ -99,11 +99,8 @@ pub(crate) fn keyring(
     report.group = Group::Keyring;
     let keyring = keyring_file::load(source, accept_owner)?;
     let (active, retired) = (keyring.active().len(), keyring.retired().len());
-    report.ok(format!(
-        "{}: {} seals; {active} active and {retired} retired",
-        place(source),
-        keyring.primary()
-    ));
+    let (place, primary) = (place(source), keyring.primary());
+    report.ok(format!("{place}: {primary} seals; {active} active and {retired} retired"));
     Ok(keyring)
 }
 

@@ -54,10 +54,8 @@ const KEYS_NAMED: usize = 5;
 
 /// The step after the keyring was lost.
 pub(super) fn bring_back(path: &Path) -> String {
-    format!(
-        "bring the copy of the keyring back to {}; make no new key: it opens none of them",
-        path.display()
-    )
+    let path = path.display();
+    format!("bring the copy of the keyring back to {path}; make no new key: it opens none of them")
 }
 
 /// The step after a key was lost that stored values name.

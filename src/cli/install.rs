@@ -145,30 +145,27 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<Ins
     let mut installed = Installed { changed: setup::install(admin).await.map_err(explain)?, partly: false };
     match setup::index(admin).await {
         Ok(built) => installed.changed |= built,
-        // Postgres wants more of who builds an index than of who owns its table; that is no failure of theirs.
-        Err(error) if roles::not_allowed(&error) => output::warning(format!(
-            "the index on issues could not be built ({error}): relinkd works, but slowly; let the owner of the \
-             tables' schema grant this admin `create` on it, and run `relinkd install` again"
-        )),
         Err(error) => {
-            installed.partly = true;
+            // Postgres wants more of who builds an index than of who owns its table; that is no failure of theirs.
+            let not_allowed = roles::not_allowed(&error);
+            let grant = "let the owner of the tables' schema grant this admin `create` on it, and ";
+            let first = if not_allowed { grant } else { "" };
             output::warning(format!(
-                "the index on issues could not be built ({error}): relinkd works, but slowly; run `relinkd install` again"
+                "the index on issues could not be built ({error}): relinkd works, but slowly; {first}run `relinkd install` again"
             ));
+            installed.partly = !not_allowed;
         }
     }
     if !setup::quiet(admin).await? {
         output::warning("only a superuser can keep bind parameters out of the server's log; let one run:");
         output::mend(roles::command(admin, roles::QUIET, role).await?);
     }
-    match roles::too_much(admin, role).await? {
-        Some(TooMuch::Superuser) => output::warning(format!(
-            "role {role} is a superuser, with whose rights code of the bot's tables will run: give relinkd a role of its own"
-        )),
-        Some(TooMuch::Owner) => output::warning(format!(
-            "role {role} owns the bot's tables and may do more than relinkd needs: give relinkd a role of its own"
-        )),
-        None => {}
+    if let Some(too_much) = roles::too_much(admin, role).await? {
+        let what = match too_much {
+            TooMuch::Superuser => "is a superuser, with whose rights code of the bot's tables will run",
+            TooMuch::Owner => "owns the bot's tables and may do more than relinkd needs",
+        };
+        output::warning(format!("role {role} {what}: give relinkd a role of its own"));
     }
     Ok(installed)
 }

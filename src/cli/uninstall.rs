@@ -67,11 +67,9 @@ async fn sealed(rows: &mut Session, keyring: Option<&Keyring>) -> Result<(), Fai
         if sealed == 0 {
             return Ok(());
         }
+        let tokens = output::things(sealed, "token");
         return Err(Failure::refused(
-            format!(
-                "sealed, so that without relinkd the bot cannot read them: {}",
-                output::things(sealed, "token")
-            ),
+            format!("sealed, so that without relinkd the bot cannot read them: {tokens}"),
             "add --unseal to write them back in plaintext, or --keep-sealed to leave them",
         ));
     };
@@ -98,11 +96,8 @@ fn no_rows(failure: Failure) -> Failure {
 
 /// The keyring that the tokens are sealed with: another one would not do.
 fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
-    database::keyring(settings).map_err(|failure| {
-        failure.next(
-            "put the keyring back from your copy: without it no sealed token can be written in plaintext",
-        )
-    })
+    let next = "put the keyring back from your copy: without it no sealed token can be written in plaintext";
+    database::keyring(settings).map_err(|failure| failure.next(next))
 }
 
 /// What the database's refusals mean here.
