@@ -1,7 +1,7 @@
 //! What every command does before it can speak to the database: read the configuration, become the spool's owner,
 //! read the keyring, connect.
 
-use super::output::{self, Exit, Failure};
+use super::output::{self, Exit, Failure, OrFail as _};
 use crate::config::{self, Database, Environment, FileSource, Settings, Tables};
 use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, users};
 use crate::envelope::Keyring;
@@ -126,14 +126,9 @@ pub(super) fn become_owner(
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     let gid = user.as_ref().map_or(Gid::from_raw(uid), |user| user.gid);
     let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
-    setgroups(&[gid]).and_then(|()| setgid(gid)).and_then(|()| setuid(Uid::from_raw(uid))).map_err(
-        |error| {
-            Failure::refused(
-                format!("cannot become the spool's owner (uid {uid}): {error}"),
-                "run it as that user, or as root with its capabilities",
-            )
-        },
-    )?;
+    let what = format_args!("cannot become the spool's owner (uid {uid})");
+    let became = setgroups(&[gid]).and_then(|()| setgid(gid)).and_then(|()| setuid(Uid::from_raw(uid)));
+    became.or_fail(Exit::Failed, what, "run it as that user, or as root with its capabilities")?;
     crate::process::harden();
     let name = user.map(|user| user.name);
     if let (Some(name), Some(database)) = (&name, database) {
@@ -176,12 +171,7 @@ pub(super) async fn connect(settings: &mut Settings) -> Result<(Session, schema:
 /// Runs a command's asynchronous part.
 pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        Failure::refused(
-            format!("cannot start the runtime: {error}"),
-            "see to what the system is short of (ulimit -a), and try again",
-        )
-    })?;
+    let runtime = runtime.or_fail(Exit::Failed, "cannot start the runtime", output::SHORT_OF)?;
     Ok(runtime.block_on(work))
 }
 

@@ -1,6 +1,6 @@
 //! `relinkd token import`: many tokens at once from a spreadsheet, judged like a drop file: all of them or none.
 
-use super::output::{self, Exit, Failure};
+use super::output::{self, Exit, Failure, OrFail as _};
 use super::token::{assign, links_follow, masked};
 use super::{database::Workplace, table::Table};
 use crate::db::session::Purpose;
@@ -52,13 +52,9 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     } else {
         File::open(path).and_then(|file| file.take(limit as u64).read_to_end(&mut bytes))
     };
-    read.map_err(|error| {
-        Failure::refused(
-            format!("{} cannot be read: {error}", Printable::name(path)),
-            "name the table that the spreadsheet saved as CSV, or - for standard input",
-        )
-    })?;
-    Ok(bytes)
+    let what = format_args!("{} cannot be read", Printable::name(path));
+    let next = "name the table that the spreadsheet saved as CSV, or - for standard input";
+    read.map(|_| bytes).or_fail(Exit::Failed, what, next)
 }
 
 /// The file, if neither it nor the database has anything against it; else all of its faults.

@@ -2,7 +2,7 @@
 //! saying what will change.
 
 use super::database::{self, block_on};
-use super::output::{self, Exit, Failure};
+use super::output::{self, Exit, Failure, OrFail as _};
 use super::{InstallArgs, prompt, rows};
 use crate::config::{self, Database, Environment, Settings};
 use crate::db::roles::{self, TooMuch};
@@ -87,13 +87,8 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
         let connector = Connector::new(&settings.database)?;
         return Ok(connector.connect(SessionKind::Admin).await?);
     };
-    let database = Database::parse(url).map_err(|fault| {
-        Failure::new(
-            Exit::Usage,
-            format!("--admin-url: {fault}"),
-            "write it as postgresql://OWNER@HOST:PORT/DATABASE",
-        )
-    })?;
+    let form = "write it as postgresql://OWNER@HOST:PORT/DATABASE";
+    let database = Database::parse(url).or_fail(Exit::Usage, "--admin-url", form)?;
     if database.password.is_some() {
         output::warning(
             "the password in --admin-url stands in the process list while this runs, and in the shell's history: leave \
@@ -104,12 +99,9 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
     match connector.connect(SessionKind::Admin).await {
         Err(error) if roles::wants_password(&error) && std::io::stdin().is_terminal() => {
             let question = format!("Password of {}: ", database.user);
-            let mut password = prompt::secret(&question).map_err(|error| {
-                Failure::refused(
-                    format!("the password cannot be read: {error}"),
-                    "set PGPASSWORD for this command, or write a ~/.pgpass",
-                )
-            })?;
+            let next = "set PGPASSWORD for this command, or write a ~/.pgpass";
+            let mut password =
+                prompt::secret(&question).or_fail(Exit::Failed, "the password cannot be read", next)?;
             connector.with_password(std::mem::take(&mut *password)).connect(SessionKind::Admin).await
         }
         done => done,

@@ -1,6 +1,6 @@
 //! `relinkd key`: make, list, promote and retire keys. The daemon reads the file again when it is told to.
 
-use super::output::{self, Exit, Failure};
+use super::output::{self, Exit, Failure, OrFail as _};
 use super::{KeyCommand, ReloadArg, database, rows, status, table::Table};
 use crate::config::{self, Environment, Settings};
 use crate::db::{DbError, presence, schema, users};
@@ -104,18 +104,16 @@ type Named = BTreeMap<String, u64>;
 
 /// The keys that stored values name, for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
 fn named_for_generate(settings: &Settings) -> Result<Named, Failure> {
-    match look(settings)? {
-        Ok((named, _)) => Ok(named),
-        Err(error) if status::refuses(&error) => {
-            log::debug!("the database was not looked into: {error}");
-            Ok(Named::new())
-        }
-        Err(error) => Err(Failure::new(
-            Exit::Database,
-            format!("it cannot be seen whether stored tokens name the new key's id: {error}"),
-            "`relinkd status` must reach the database first; where there is none yet: relinkd key generate --offline",
-        )),
+    let found = look(settings)?;
+    if let Err(error) = &found
+        && status::refuses(error)
+    {
+        log::debug!("the database was not looked into: {error}");
+        return Ok(Named::new());
     }
+    let next = "`relinkd status` must reach the database first; where there is none yet: relinkd key generate --offline";
+    let what = "it cannot be seen whether stored tokens name the new key's id";
+    found.map(|(named, _)| named).or_fail(Exit::Database, what, next)
 }
 
 /// Adds a key, or makes the file. Returns whether there was one, which a daemon may have read.
@@ -128,9 +126,7 @@ fn generate(settings: &Settings, path: &Path, id: Option<KeyId>, named: &Named) 
         ));
     }
     let is_taken = |id: &KeyId| named.contains_key(id.as_str());
-    let key = Key::generate().map_err(|error| {
-        Failure::new(Exit::Key, format!("no randomness for a key: {error}"), output::NO_RANDOMNESS)
-    })?;
+    let key = Key::generate().or_fail(Exit::Key, "no randomness for a key", output::NO_RANDOMNESS)?;
     if !path.exists() {
         let id = id.map_or_else(|| keyring_file::next_id(None, is_taken, year()), Ok)?;
         let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new()).map_err(
@@ -183,13 +179,9 @@ fn list(settings: &Settings) -> Result<Exit, Failure> {
 
 fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Result<(), Failure> {
     file(settings)?;
-    let (named, sealing) = look(settings)?.map_err(|error| {
-        Failure::new(
-            Exit::Database,
-            format!("it cannot be seen whether the key still seals a token: {error}"),
-            "`relinkd status` must work first",
-        )
-    })?;
+    let what = "it cannot be seen whether the key still seals a token";
+    let (named, sealing) =
+        look(settings)?.or_fail(Exit::Database, what, "`relinkd status` must work first")?;
     let sealed = named.get(id.as_str()).copied().unwrap_or(0);
     if sealed > 0 {
         return Err(Failure::refused(

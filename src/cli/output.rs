@@ -22,6 +22,8 @@ pub(super) const EXAMPLE: &str = "/usr/share/doc/relinkd/examples/config.toml.ex
 pub(super) const AS_ROOT: &str = "run it as root";
 /// The next step where a stored token names a key that the keyring does not have.
 const ADD_KEY: &str = "add that key to the keyring again, from a copy of the file";
+/// The next step where the operating system refuses what every program may ask for.
+pub(super) const SHORT_OF: &str = "see to what the system is short of (ulimit -a), and try again";
 /// The next step where the operating system gave no randomness.
 pub(super) const NO_RANDOMNESS: &str = "see to the system's random numbers (getrandom(2)), and try again";
 
@@ -136,6 +138,18 @@ impl Failure {
             let _ = writeln!(stderr, "{line}");
         }
         let _ = writeln!(stderr, "  next: {}", config::typed(self.next.as_str()));
+    }
+}
+
+/// What could not be done, and why.
+pub(super) trait OrFail<T> {
+    /// Fails with `what` and the error behind it, and with what to do next.
+    fn or_fail(self, exit: Exit, what: impl Display, next: impl Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Display> OrFail<T> for Result<T, E> {
+    fn or_fail(self, exit: Exit, what: impl Display, next: impl Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(exit, format_args!("{what}: {error}"), next))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A question whose answer is not shown: on the terminal, or on standard input where that is none.
 
-use super::output::Failure;
+use super::output::{Exit, Failure, OrFail as _};
 use crate::printable::Printable;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
@@ -24,9 +24,7 @@ pub(super) fn secret_or_input(what: &str, limit: usize, next: &str) -> Result<Ze
         let mut text = Zeroizing::new(String::with_capacity(limit));
         io::stdin().lock().take(limit as u64).read_to_string(&mut text).map(|_| text)
     };
-    read.map_err(|error| {
-        Failure::refused(format!("the {} cannot be read: {error}", what.to_lowercase()), next)
-    })
+    read.or_fail(Exit::Failed, format_args!("the {} cannot be read", what.to_lowercase()), next)
 }
 
 /// A terminal without echo; it is as before when this goes.

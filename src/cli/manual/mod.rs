@@ -7,7 +7,7 @@ pub(super) mod completions;
 mod page;
 
 use super::Cli;
-use super::output::{self, Exit, Failure};
+use super::output::{self, Exit, Failure, OrFail as _};
 use clap::{Command, CommandFactory};
 use std::{fs, path::Path};
 
@@ -26,7 +26,7 @@ pub(super) fn man(directory: Option<&Path>) -> Result<Exit, Failure> {
         output::script(page::page(&root, &[]).trim_end());
         return Ok(Exit::Done);
     };
-    fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
+    written(directory, fs::create_dir_all(directory))?;
     write_all(&root, &[], directory)?;
     for (name, page) in FORMATS {
         write(&directory.join(name), page)?;
@@ -44,12 +44,10 @@ fn write_all(command: &Command, above: &[&Command], directory: &Path) -> Result<
 }
 
 fn write(path: &Path, page: &str) -> Result<(), Failure> {
-    fs::write(path, page).map_err(|error| failed(path, &error))
+    written(path, fs::write(path, page))
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::refused(
-        format!("{} cannot be written: {error}", path.display()),
-        "name a directory that you may write to: relinkd man --dir DIR",
-    )
+fn written(path: &Path, done: std::io::Result<()>) -> Result<(), Failure> {
+    let what = format_args!("{} cannot be written", path.display());
+    done.or_fail(Exit::Failed, what, "name a directory that you may write to: relinkd man --dir DIR")
 }

@@ -1,7 +1,7 @@
 //! `status --watch`: the same screen again and again, in place, until Ctrl-C.
 
 use super::{Place, WITHIN, screen};
-use crate::cli::output::{self, Exit, Failure};
+use crate::cli::output::{self, Exit, Failure, OrFail as _};
 use crate::keyring_file::{self, KeyringError};
 use crate::status;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -21,12 +21,7 @@ const END: &str = "\x1b[?7h\x1b[?25h";
 
 /// Draws until it is told to stop.
 pub(super) async fn watch(place: &mut Place<'_>) -> Result<Exit, Failure> {
-    let stop = stop().map_err(|error| {
-        Failure::refused(
-            format!("cannot listen for signals: {error}"),
-            "see to what the system is short of (ulimit -a), and try again",
-        )
-    })?;
+    let stop = stop().or_fail(Exit::Failed, "cannot listen for signals", output::SHORT_OF)?;
     let terminal = std::io::stdout().is_terminal();
     if terminal {
         output::control(BEGIN);
