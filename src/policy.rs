@@ -45,37 +45,37 @@ const ITS_TRANSACTION: &str =
 
 /// The next step for an operator, in one sentence; none where waiting is all there is to do.
 pub(crate) fn advice(error: &DbError) -> Option<&'static str> {
-    match error {
-        DbError::NoSchema => Some("run `relinkd install`"),
+    Some(match error {
+        DbError::NoSchema => "run `relinkd install`",
         DbError::WrongVersion { found, wanted } if found > wanted => {
-            Some("another, newer relinkd uses this database: upgrade this one")
+            "another, newer relinkd uses this database: upgrade this one"
         }
-        DbError::WrongVersion { .. } => Some("run `relinkd install` to upgrade it"),
-        DbError::OtherTables { .. } => Some(
-            "correct [tables] in the configuration, or run `relinkd install` to move relinkd to these tables",
-        ),
-        DbError::Standby(_) => Some("name the primary in database.url"),
-        DbError::ReadOnly(_) => Some(
-            "somebody had a reason: `select * from pg_db_role_setting` and the server's configuration show where it is set",
-        ),
-        DbError::Tls { .. } => Some("see sslmode, sslrootcert, sslcert and sslkey in database.url"),
-        DbError::Password(_) => Some("see database.password_file, PGPASSFILE or ~/.pgpass"),
+        DbError::WrongVersion { .. } => "run `relinkd install` to upgrade it",
+        DbError::OtherTables { .. } => {
+            "correct [tables] in the configuration, or run `relinkd install` to move relinkd to these tables"
+        }
+        DbError::Standby(_) => "name the primary in database.url",
+        DbError::ReadOnly(_) => {
+            "somebody had a reason: `select * from pg_db_role_setting` and the server's configuration show where it is set"
+        }
+        DbError::Tls { .. } => "see sslmode, sslrootcert, sslcert and sslkey in database.url",
+        DbError::Password(_) => "see database.password_file, PGPASSFILE or ~/.pgpass",
         DbError::Connect { cause, .. } => match cause {
             NoConnection::NoPassword(_) => {
-                Some("the server asks for a password: see database.password_file, PGPASSFILE or ~/.pgpass")
+                "the server asks for a password: see database.password_file, PGPASSFILE or ~/.pgpass"
             }
-            NoConnection::Tls(_) => Some(
-                "see sslmode and sslrootcert in database.url: that root must have signed the server's certificate, which must name the host for verify-full",
-            ),
-            NoConnection::Silence(_) | NoConnection::Network(_) => Some(
-                "see whether Postgres runs there and database.url names it rightly; `relinkd check` tells more",
-            ),
-            NoConnection::Refused { code, .. } => advice_by_code(code),
+            NoConnection::Tls(_) => {
+                "see sslmode and sslrootcert in database.url: that root must have signed the server's certificate, which must name the host for verify-full"
+            }
+            NoConnection::Silence(_) | NoConnection::Network(_) => {
+                "see whether Postgres runs there and database.url names it rightly; `relinkd check` tells more"
+            }
+            NoConnection::Refused { code, .. } => return advice_by_code(code),
         },
-        DbError::Server { code, .. } => advice_by_code(code),
-        DbError::Locked(_) => Some(ITS_TRANSACTION),
-        DbError::Lost(_) | DbError::Silent(_) | DbError::NoRow => None,
-    }
+        DbError::Server { code, .. } => return advice_by_code(code),
+        DbError::Locked(_) => ITS_TRANSACTION,
+        DbError::Lost(_) | DbError::Silent(_) | DbError::NoRow => return None,
+    })
 }
 
 /// What happened, and the next step where there is one.
@@ -87,25 +87,21 @@ pub(crate) fn with_advice(error: &DbError) -> String {
 }
 
 fn advice_by_code(code: &SqlState) -> Option<&'static str> {
-    match code.code() {
-        "28P01" => {
-            Some("the password is wrong: see database.url, database.password_file, PGPASSFILE or ~/.pgpass")
+    Some(match code.code() {
+        "28P01" => "the password is wrong: see database.url, database.password_file, PGPASSFILE or ~/.pgpass",
+        "28000" => {
+            "the server refuses this user: see pg_hba.conf and that the role exists (`relinkd install` creates it); with peer authentication run the command as root, or as that user of the system"
         }
-        "28000" => Some(
-            "the server refuses this user: see pg_hba.conf and that the role exists (`relinkd install` creates it); with peer authentication run the command as root, or as that user of the system",
-        ),
-        "3D000" => Some("there is no such database: see database.url"),
-        "42501" => Some("the role lacks a privilege: run `relinkd install --role ROLE` as the tables' owner"),
+        "3D000" => "there is no such database: see database.url",
+        "42501" => "the role lacks a privilege: run `relinkd install --role ROLE` as the tables' owner",
         "42P01" | "42703" | "42883" | "3F000" => {
-            Some("run `relinkd install`: the schema is not as this relinkd needs it")
+            "run `relinkd install`: the schema is not as this relinkd needs it"
         }
-        "55P03" => Some(ITS_TRANSACTION),
-        "53100" => Some("the disk of the database server is full"),
-        "53300" => {
-            Some("the server has no connection left: raise max_connections, or the role's connection limit")
-        }
-        _ => None,
-    }
+        "55P03" => ITS_TRANSACTION,
+        "53100" => "the disk of the database server is full",
+        "53300" => "the server has no connection left: raise max_connections, or the role's connection limit",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

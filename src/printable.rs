@@ -87,10 +87,7 @@ pub(crate) fn json(document: &str) -> String {
 
 fn push(line: &mut String, character: char) {
     let _ = match character {
-        _ if !is_harmful(character) => {
-            line.push(character);
-            Ok(())
-        }
+        _ if !is_harmful(character) => line.write_char(character),
         '\n' => line.write_str(r"\n"),
         '\r' => line.write_str(r"\r"),
         '\t' => line.write_str(r"\t"),

@@ -90,19 +90,16 @@ impl Remote {
     /// The same as metrics; of the daemons, what all of them say together.
     pub(crate) fn metrics(&self) -> Metrics {
         let Self { token_stats: stats, .. } = self;
-        let least = |moments: Vec<f64>| moments.into_iter().min_by(f64::total_cmp);
-        let moments = |of: fn(&Daemon) -> Option<SystemTime>| -> Vec<f64> {
-            self.daemons.iter().filter_map(of).map(seconds).collect()
-        };
         let some = !self.daemons.is_empty();
+        let started = self.daemons.iter().filter_map(|daemon| daemon.running_since).min();
+        let last_write = self.daemons.iter().filter_map(|daemon| daemon.last_write_at).max();
         Metrics {
             up: some,
             database_connected: true,
-            start_time_seconds: least(moments(|daemon| daemon.running_since)),
+            start_time_seconds: started.map(seconds),
             reconnects_total: some.then(|| self.daemons.iter().map(|daemon| daemon.reconnects).sum()),
             links_written_total: some.then(|| self.links_written()),
-            last_write_timestamp_seconds: some
-                .then(|| moments(|daemon| daemon.last_write_at).into_iter().fold(0.0, f64::max)),
+            last_write_timestamp_seconds: some.then_some(last_write.map_or(0.0, seconds)),
             users_with_token: Some(stats.with_token),
             users: Some([
                 ("sealed", stats.sealed),

@@ -1,15 +1,16 @@
 //! The database: what `sql/check.sql` finds there, then what only a session can try: tokens, notifications, and whether
 //! as many sessions come about as the daemon needs.
 
-use super::{Commands, Report, Severity, install, tokens};
-use crate::config::{Database, FileSource, Tables};
-use crate::db::connect::SessionKind;
+use super::{Group, Report, Severity, install};
+use crate::config::{Database, Parts};
 use crate::db::findings::{self, Found};
-use crate::db::session::Purpose;
-use crate::db::{Connector, DbError, NoConnection, Session, doorbell, roles, schema, setup};
+use crate::db::{
+    Connector, DbError, NoConnection, Session, connect::SessionKind, doorbell, roles, schema,
+    session::Purpose, setup,
+};
 use crate::envelope::{Keyring, MAX_SEALED_LEN};
+use crate::keyring_file::KeyringError;
 use crate::policy;
-use crate::token::TokenRule;
 use std::time::Duration;
 
 /// How many sessions the daemon has at once: one that listens, two that work on links, one for drop files.
@@ -19,20 +20,12 @@ const WITHIN: Duration = Duration::from_secs(5);
 
 /// What is looked at.
 pub(crate) struct Subject<'a> {
-    /// The steps that depend on the configuration.
-    pub commands: &'a Commands<'a>,
     /// Where the database is.
     pub database: &'a Database,
-    /// The bot's tables; none where the configuration does not say.
-    pub tables: Option<&'a Tables>,
-    /// The keyring, where it can be used.
-    pub keyring: Option<&'a Keyring>,
-    /// Whether there is none.
-    pub keyring_is_gone: bool,
-    /// Where it is.
-    pub keyring_source: Option<&'a FileSource>,
-    /// The rule for tokens.
-    pub rule: Option<&'a TokenRule>,
+    /// The configuration, as far as it can be used.
+    pub parts: &'a Parts,
+    /// The keyring, or why it cannot be used; none where the configuration does not say where it is.
+    pub keyring: Option<&'a Result<Keyring, KeyringError>>,
 }
 
 /// What decides what else is looked at.
@@ -46,26 +39,28 @@ struct Seen {
 
 impl Subject<'_> {
     /// Looks at all of it. An error of the database on the way is one more finding.
-    pub(crate) async fn look(&self, report: &mut Report) {
+    pub(crate) async fn look(&self, report: &mut Report<'_>) {
+        report.group = Group::Database;
         if let Err(error) = self.try_look(report).await {
-            report.fault(error.to_string(), self.mend(&error));
+            let mend = self.mend(&report.edit(), &error);
+            report.fault(error.to_string(), mend);
         }
     }
 
-    async fn try_look(&self, report: &mut Report) -> Result<(), DbError> {
+    async fn try_look(&self, report: &mut Report<'_>) -> Result<(), DbError> {
         let connector = Connector::new(self.database)?;
         let mut session = connector.connect(SessionKind::Command).await?;
         let seen = self.catalog(report, &mut session).await?;
-        let looked_at = seen.tokens && (self.keyring.is_some() || self.keyring_is_gone);
-        if let (true, Some(rule)) = (looked_at, self.rule) {
-            tokens::tokens(report, &mut session, self.keyring, self.keyring_source, rule).await?;
+        if seen.tokens {
+            self.tokens(report, &mut session).await?;
         }
-        self.sessions(report, &connector, &session, seen.listening_daemon).await
+        sessions(report, &connector, &session, seen.listening_daemon).await
     }
 
     /// What `sql/check.sql` finds; its head says which query follows which.
-    async fn catalog(&self, report: &mut Report, session: &mut Session) -> Result<Seen, DbError> {
-        let mut given = self.tables.map_or_else(Vec::new, |tables| setup::settings(tables, "").to_vec());
+    async fn catalog(&self, report: &mut Report<'_>, session: &mut Session) -> Result<Seen, DbError> {
+        let tables = self.parts.tables.as_ref();
+        let mut given = tables.map_or_else(Vec::new, |tables| setup::settings(tables, "").to_vec());
         given.extend([
             ("search_path", "pg_catalog, pg_temp".to_owned()),
             ("relinkd.known_version", schema::VERSION.to_string()),
@@ -74,13 +69,13 @@ impl Subject<'_> {
         ]);
         let tx = session.begin(Purpose::Read);
         findings::given(&tx, &given).await?;
-        let install = self.install(findings::admin(&tx).await?.as_deref());
+        let install = install(self.database, findings::admin(&tx).await?.as_deref());
 
-        let (mut readable, mut superuser, mut listening_daemon) = (self.tables.is_some(), false, false);
+        let (mut readable, mut superuser, mut listening_daemon) = (tables.is_some(), false, false);
         for query in ["server", "strangers", "version", "rights"] {
             let found = findings::of(&tx, query).await?;
             superuser |= found.iter().any(|found| found.id == "superuser");
-            if self.add(report, &install, found) {
+            if add(report, &install, found) {
                 readable = false;
                 break;
             }
@@ -89,133 +84,122 @@ impl Subject<'_> {
             findings::bound(&tx).await?;
             let found = findings::of(&tx, "installed").await?;
             listening_daemon = found.iter().any(|found| found.id == "listening daemon");
-            self.add(report, &install, found);
+            add(report, &install, found);
             if !superuser {
-                self.add(report, &install, findings::of(&tx, "rows").await?);
+                add(report, &install, findings::of(&tx, "rows").await?);
             }
         }
         for query in ["tables", "settings"] {
-            self.add(report, &install, findings::of(&tx, query).await?);
+            add(report, &install, findings::of(&tx, query).await?);
         }
         Ok(Seen { tokens: readable && !superuser, listening_daemon })
     }
 
-    /// Adds findings, with their steps. Returns whether one of them is a fault.
-    fn add(&self, report: &mut Report, install: &str, found: Vec<Found>) -> bool {
-        let mut faulty = false;
-        for Found { severity, what, mend, .. } in found {
-            let mend =
-                mend.map(|mend| mend.replace("{install}", install).replace("{edit}", &self.commands.edit()));
-            let severity = match &*severity {
-                "ok" => Severity::Ok,
-                "warning" => Severity::Warning,
-                _ => Severity::Fault,
-            };
-            faulty |= severity == Severity::Fault;
-            report.add(severity, &what, mend.as_deref());
-        }
-        faulty
-    }
-
-    /// Whether notifications arrive, and whether as many sessions come about as the daemon has at once.
-    async fn sessions(
-        &self,
-        report: &mut Report,
-        connector: &Connector,
-        session: &Session,
-        listening_daemon: bool,
-    ) -> Result<(), DbError> {
-        let mut listener = match within(connector.connect(SessionKind::Command)).await {
-            Ok(listener) => listener,
-            Err(reason) => {
-                self.too_few(report, Severity::Fault, 1, &reason);
-                return Ok(());
-            }
-        };
-        doorbell::listen(&listener).await?;
-        let delivers = doorbell::delivers(&mut listener, session).await?;
-        if delivers {
-            report.ok("notifications arrive");
-        } else {
-            report.warning(
-                "LISTEN does not deliver through this connection, as behind a pooler in transaction mode: the daemon looks once a second instead",
-                format!("{} # let database.url name the server itself", self.commands.edit()),
-            );
-        }
-        if listening_daemon {
-            return Ok(());
-        }
-        // A pooler in transaction mode gives a session to the server only as long as a transaction lasts.
-        let mut held = Vec::new();
-        while held.len() < SESSIONS {
-            let one = async {
-                let session = connector.connect(SessionKind::Command).await?;
-                session.batch("begin; select 1").await?;
-                Ok(session)
-            };
-            match within(one).await {
-                Ok(session) => held.push(session),
-                Err(reason) => {
-                    // With short transactions the daemon gets along with fewer, if they are lent.
-                    let severity = if delivers { Severity::Fault } else { Severity::Warning };
-                    self.too_few(report, severity, held.len(), &reason);
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn too_few(&self, report: &mut Report, severity: Severity, had: usize, reason: &str) {
-        report.add(
-            severity,
-            &format!("the daemon needs {SESSIONS} sessions at once, and only {had} came about: {reason}"),
-            Some(&format!(
-                "{} # let database.url name the server itself, or raise the pooler's pool_size, or the role's connection limit",
-                self.commands.edit()
-            )),
-        );
-    }
-
-    fn install(&self, owner: Option<&str>) -> String {
-        install(self.database, owner.unwrap_or("postgres"))
-    }
-
     /// The step after an error; where only a person can judge, the one that shows more, with advice.
-    fn mend(&self, error: &DbError) -> String {
-        let advice = policy::advice(error).map(|advice| format!(" # {advice}")).unwrap_or_default();
-        let edit = self.commands.edit();
-        if let DbError::Connect { cause: NoConnection::NoPassword(_), .. } = error {
-            return format!("{edit} # the server asks for a password: set database.password_file");
-        }
-        match error.code().map(tokio_postgres::error::SqlState::code) {
+    fn mend(&self, edit: &str, error: &DbError) -> String {
+        let install = install(self.database, None);
+        match (error.code().map(tokio_postgres::error::SqlState::code), error) {
+            (_, DbError::Connect { cause: NoConnection::NoPassword(_), .. }) => {
+                format!("{edit} # the server asks for a password: set database.password_file")
+            }
             // pg_hba.conf, or a role or a privilege that is not there, which `install` gives.
-            Some("28000" | "42501") => self.install(None),
-            Some("28P01") => format!(
-                "{edit} # the password is wrong, or the role is missing, which {} makes",
-                self.install(None)
-            ),
-            Some("53300") => format!(
+            (Some("28000" | "42501"), _) => install,
+            (Some("28P01"), _) => {
+                format!("{edit} # the password is wrong, or the role is missing, which {install} makes")
+            }
+            (Some("53300"), _) => format!(
                 "alter role {} connection limit -1; -- as a superuser; or raise max_connections",
                 roles::identifier(&self.database.user)
             ),
             // What a pooler says that lends a session for one statement only.
-            Some("08P01") => {
-                format!(
-                    "{edit} # a pooler in statement mode cannot serve relinkd: let database.url name the server itself"
-                )
-            }
-            None if is_out_of_reach(error) => {
+            (Some("08P01"), _) => format!(
+                "{edit} # a pooler in statement mode cannot serve relinkd: let database.url name the server itself"
+            ),
+            // Nothing that speaks as Postgres does answers there.
+            (None, DbError::Connect { cause: NoConnection::Silence(_) | NoConnection::Network(_), .. }) => {
                 format!("systemctl start postgresql # or docker start; if it runs: {edit}")
             }
-            _ => format!("{edit}{advice}"),
+            _ => {
+                let advice = policy::advice(error).map(|advice| format!(" # {advice}"));
+                edit.to_owned() + &advice.unwrap_or_default()
+            }
         }
     }
 }
 
-/// Whether nothing that speaks as Postgres does answers there.
-fn is_out_of_reach(error: &DbError) -> bool {
-    matches!(error, DbError::Connect { cause: NoConnection::Silence(_) | NoConnection::Network(_), .. })
+/// Adds findings, with their steps. Returns whether one of them is a fault.
+fn add(report: &mut Report<'_>, install: &str, found: Vec<Found>) -> bool {
+    let edit = report.edit();
+    let mut faulty = false;
+    for Found { severity, what, mend, .. } in found {
+        let severity = match &*severity {
+            "ok" => Severity::Ok,
+            "warning" => Severity::Warning,
+            _ => Severity::Fault,
+        };
+        faulty |= severity == Severity::Fault;
+        let mend = mend.map(|mend| mend.replace("{install}", install).replace("{edit}", &edit));
+        report.add(severity, &what, mend);
+    }
+    faulty
+}
+
+/// Whether notifications arrive, and whether as many sessions come about as the daemon has at once.
+async fn sessions(
+    report: &mut Report<'_>,
+    connector: &Connector,
+    session: &Session,
+    listening_daemon: bool,
+) -> Result<(), DbError> {
+    let mut listener = match within(connector.connect(SessionKind::Command)).await {
+        Ok(listener) => listener,
+        Err(reason) => {
+            too_few(report, Severity::Fault, 1, &reason);
+            return Ok(());
+        }
+    };
+    doorbell::listen(&listener).await?;
+    let delivers = doorbell::delivers(&mut listener, session).await?;
+    if delivers {
+        report.ok("notifications arrive");
+    } else {
+        let mend = format!("{} # let database.url name the server itself", report.edit());
+        report.warning(
+            "LISTEN does not deliver through this connection, as behind a pooler in transaction mode: the daemon looks once a second instead",
+            mend,
+        );
+    }
+    if listening_daemon {
+        return Ok(());
+    }
+    // A pooler in transaction mode gives a session to the server only as long as a transaction lasts.
+    let mut held = Vec::new();
+    while held.len() < SESSIONS {
+        let one = async {
+            let session = connector.connect(SessionKind::Command).await?;
+            session.batch("begin; select 1").await?;
+            Ok(session)
+        };
+        match within(one).await {
+            Ok(session) => held.push(session),
+            Err(reason) => {
+                // With short transactions the daemon gets along with fewer, if they are lent.
+                let severity = if delivers { Severity::Fault } else { Severity::Warning };
+                too_few(report, severity, held.len(), &reason);
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn too_few(report: &mut Report<'_>, severity: Severity, had: usize, reason: &str) {
+    let what = format!("the daemon needs {SESSIONS} sessions at once, and only {had} came about: {reason}");
+    let mend = format!(
+        "{} # let database.url name the server itself, or raise the pooler's pool_size, or the role's connection limit",
+        report.edit()
+    );
+    report.add(severity, &what, Some(mend));
 }
 
 async fn within<T>(connecting: impl Future<Output = Result<T, DbError>>) -> Result<T, String> {

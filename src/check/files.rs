@@ -1,7 +1,6 @@
 //! What can be seen without a database: the configuration, the keyring, the spool.
 
-use super::tokens::bring_back;
-use super::{Commands, Report};
+use super::{Group, Report, tokens::bring_back};
 use crate::config::{
     ConfigError, Database, Endpoint, Environment, FileSource, Host, Parts, PasswordError, TlsMode,
 };
@@ -9,22 +8,15 @@ use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError, shell_word};
 use crate::spool::{self, State};
 use std::fs::{self, File};
-use std::io;
-use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::{collections::BTreeMap, io, os::unix::fs::MetadataExt, path::Path};
 
 /// The configuration: its faults, who may read it, and how far the connection it asks for can be trusted.
-pub(crate) fn config(
-    report: &mut Report,
-    commands: &Commands<'_>,
-    parts: &Parts,
-    fault: Option<&ConfigError>,
-) {
+pub(crate) fn config(report: &mut Report<'_>, parts: &Parts, fault: Option<&ConfigError>) {
+    report.group = Group::Config;
     match fault {
-        None => report.ok(format!("{} is right", commands.config.display())),
+        None => report.ok(format!("{} is right", report.config.display())),
         Some(error @ ConfigError::Unreadable { source, .. }) => {
-            let path = shell_word(&commands.config.to_string_lossy());
+            let path = shell_word(&report.config.to_string_lossy());
             let mend = match source.kind() {
                 io::ErrorKind::NotFound => {
                     format!("install -D -m 0640 /usr/share/doc/relinkd/examples/config.toml.example {path}")
@@ -34,30 +26,26 @@ pub(crate) fn config(
             };
             report.fault(error.to_string(), mend);
         }
-        Some(error @ ConfigError::Wrong { .. }) => report.fault_in_lines(&error.to_string(), commands.edit()),
+        Some(error @ ConfigError::Wrong { .. }) => report.fault_in_lines(&error.to_string(), report.edit()),
     }
     let Some(database) = &parts.database else { return };
-    exposed(report, commands.config, database.password.is_some());
-    password_file(report, commands, database);
-    let open: Vec<String> = database
-        .hosts
-        .iter()
-        .filter(|endpoint| leaves_the_machine(endpoint))
-        .map(ToString::to_string)
-        .collect();
+    exposed(report, report.config, database.password.is_some());
+    password_file(report, database);
+    let open = database.hosts.iter().filter(|endpoint| leaves_the_machine(endpoint));
+    let open: Vec<String> = open.map(ToString::to_string).collect();
     if !open.is_empty() && database.tls.mode != TlsMode::VerifyFull {
         report.warning(
             format!(
                 "database.url goes to {} without sslmode=verify-full: another server could pose as this one and read tokens",
                 open.join(", ")
             ),
-            format!("{} # add sslmode=verify-full to database.url", commands.edit()),
+            format!("{} # add sslmode=verify-full to database.url", report.edit()),
         );
     }
 }
 
 /// A password that every user of the machine can read, or a file that they can change.
-fn exposed(report: &mut Report, path: &Path, holds_password: bool) {
+fn exposed(report: &mut Report<'_>, path: &Path, holds_password: bool) {
     let Ok(metadata) = fs::metadata(path) else { return };
     let (mode, word) = (metadata.mode() & 0o7777, shell_word(&path.to_string_lossy()));
     if mode & 0o002 != 0 {
@@ -75,106 +63,88 @@ fn exposed(report: &mut Report, path: &Path, holds_password: bool) {
 }
 
 /// The file with the database's password, if there is one; systemd sees to a credential.
-fn password_file(report: &mut Report, commands: &Commands<'_>, database: &Database) {
+fn password_file(report: &mut Report<'_>, database: &Database) {
     let Some(FileSource::Path(path)) = &database.password_file else { return };
     let word = shell_word(&path.to_string_lossy());
-    match database.configured_password(&Environment::of_process()) {
-        Ok(_) => exposed(report, path, true),
-        Err(error @ PasswordError::Unreadable { .. }) if path.exists() => {
-            report.fault(error.to_string(), format!("chown root:relinkd {word} && chmod 0640 {word}"));
+    let Err(error) = database.configured_password(&Environment::of_process()) else {
+        return exposed(report, path, true);
+    };
+    let mend = match &error {
+        PasswordError::Unreadable { .. } if path.exists() => {
+            format!("chown root:relinkd {word} && chmod 0640 {word}")
         }
-        Err(error @ PasswordError::NoPassword { .. }) => {
-            report.fault(error.to_string(), format!("editor {word}"));
+        PasswordError::Unreadable { .. } => {
+            format!("install -m 0640 -g relinkd /dev/stdin {word} # then type the password, Enter and Ctrl-D")
         }
-        Err(error @ PasswordError::Unreadable { .. }) => report.fault(
-            error.to_string(),
-            format!(
-                "install -m 0640 -g relinkd /dev/stdin {word} # then type the password, Enter and Ctrl-D"
-            ),
-        ),
-        Err(error) => report.fault(error.to_string(), commands.edit()),
-    }
+        PasswordError::NoPassword { .. } => format!("editor {word}"),
+        PasswordError::Credential(_) => report.edit(),
+    };
+    report.fault(error.to_string(), mend);
 }
 
 /// Whether a connection goes over a network that others share.
 fn leaves_the_machine(endpoint: &Endpoint) -> bool {
     let Host::Name(name) = &endpoint.host else { return false };
-    let address = endpoint.hostaddr.or_else(|| name.parse::<IpAddr>().ok());
-    match address {
-        Some(address) => !address.is_loopback(),
-        None => {
-            !(name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost"))
-        }
-    }
+    let local = name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost");
+    let address = endpoint.hostaddr.or_else(|| name.parse().ok());
+    address.map_or(!local, |address| !address.is_loopback())
 }
 
 /// The keyring, judged as the daemon judges it. What cannot be used is told by [`no_keyring`].
 pub(crate) fn keyring(
-    report: &mut Report,
+    report: &mut Report<'_>,
     source: &FileSource,
     accept_owner: Option<u32>,
 ) -> Result<Keyring, KeyringError> {
+    report.group = Group::Keyring;
     let keyring = keyring_file::load(source, accept_owner)?;
     let (active, retired) = (keyring.active().len(), keyring.retired().len());
-    report.ok(format!(
-        "{}: {} seals; {active} active and {retired} retired",
-        place(source),
-        keyring.primary()
-    ));
+    let (place, primary) = (place(source), keyring.primary());
+    report.ok(format!("{place}: {primary} seals; {active} active and {retired} retired"));
     Ok(keyring)
 }
 
 /// A keyring that cannot be used. Where it is gone and stored values name keys, no new one may be made: `keys_needed`
 /// says which; none where nobody could look.
 pub(crate) fn no_keyring(
-    report: &mut Report,
+    report: &mut Report<'_>,
     source: &FileSource,
     error: &KeyringError,
-    keys_needed: Option<&[&str]>,
+    keys_needed: Option<&BTreeMap<String, u64>>,
 ) {
-    let mend = match (error, error.mend()) {
-        _ if source.is_credential() => mend_keyring(error, source),
-        (KeyringError::Absent(_), _) if keys_needed.is_some_and(<[_]>::is_empty) => {
-            "relinkd key generate".to_owned()
-        }
-        (KeyringError::Absent(path), _) if keys_needed.is_some() => {
-            bring_back(&shell_word(&path.to_string_lossy()))
-        }
-        (_, Some(mend)) => mend,
-        (_, None) => mend_keyring(error, source),
-    };
-    match (error, keys_needed) {
-        (KeyringError::Absent(_), Some(keys @ [_, ..])) => {
-            let noun = if keys.len() == 1 { "key" } else { "keys" };
-            report.fault(format!("{error}, and stored tokens need the {noun} {}", keys.join(", ")), mend);
-        }
-        _ => report.fault(error.to_string(), mend),
-    }
-}
-
-fn mend_keyring(error: &KeyringError, source: &FileSource) -> String {
+    report.group = Group::Keyring;
     let path = shell_word(&place(source));
-    match error {
-        KeyringError::Credential(_) => "relinkd check # as root".to_owned(),
+    let mut what = error.to_string();
+    let mend = match (error, keys_needed) {
+        (KeyringError::Credential(_), _) => "relinkd check # as root".to_owned(),
         _ if source.is_credential() => "systemctl cat relinkd # see LoadCredential= there".to_owned(),
-        KeyringError::Content { .. } => format!("editor {path}"),
-        KeyringError::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+        (KeyringError::Absent(_), Some(keys)) if keys.is_empty() => "relinkd key generate".to_owned(),
+        (KeyringError::Absent(_), Some(keys)) => {
+            let noun = if keys.len() == 1 { "key" } else { "keys" };
+            let keys: Vec<&str> = keys.keys().map(String::as_str).collect();
+            what = format!("{what}, and stored tokens need the {noun} {}", keys.join(", "));
+            bring_back(&path)
+        }
+        (KeyringError::Content { .. }, _) => format!("editor {path}"),
+        (KeyringError::System { source, .. }, _) if source.kind() == io::ErrorKind::PermissionDenied => {
             format!("chown root:relinkd {path}; chmod 0640 {path}")
         }
-        KeyringError::System { path: missing, source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            let directory = missing.parent().unwrap_or(Path::new("/"));
+        (KeyringError::System { path, source, .. }, _) if source.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(Path::new("/"));
             format!("install -d -m 0750 {}", shell_word(&directory.to_string_lossy()))
         }
-        KeyringError::Distrusted { .. } if Path::new(&place(source)).is_symlink() => {
-            format!("cp -p --remove-destination \"$(readlink -f {path})\" {path}")
+        (KeyringError::Distrusted { .. }, _) => error.mend().unwrap_or_else(|| {
+            if Path::new(&place(source)).is_symlink() {
+                format!("cp -p --remove-destination \"$(readlink -f {path})\" {path}")
+            } else {
+                format!("mv {path} {path}.moved # and put the keyring in its place")
+            }
+        }),
+        (KeyringError::Absent(_) | KeyringError::Present(_) | KeyringError::System { .. }, _) => {
+            error.mend().unwrap_or_else(|| format!("ls -ld {path}"))
         }
-        KeyringError::Distrusted { .. } => {
-            format!("mv {path} {path}.moved # and put the keyring in its place")
-        }
-        KeyringError::Absent(_) | KeyringError::Present(_) | KeyringError::System { .. } => {
-            format!("ls -ld {path}")
-        }
-    }
+    };
+    report.fault(what, mend);
 }
 
 fn place(source: &FileSource) -> String {
@@ -185,8 +155,14 @@ fn place(source: &FileSource) -> String {
 }
 
 /// Whether this process, which is the daemon's user by now, can read the file; systemd sees to a credential.
-pub(crate) fn readable(report: &mut Report, source: &FileSource, user: &str, group: &str) {
+pub(crate) fn readable(
+    report: &mut Report<'_>,
+    part: Group,
+    source: &FileSource,
+    (user, group): &(String, String),
+) {
     let FileSource::Path(path) = source else { return };
+    report.group = part;
     if let Err(error) = File::open(path) {
         let word = shell_word(&path.to_string_lossy());
         report.fault(
@@ -197,10 +173,12 @@ pub(crate) fn readable(report: &mut Report, source: &FileSource, user: &str, gro
 }
 
 /// The spool, as this process sees it.
-pub(crate) fn spool(report: &mut Report, commands: &Commands<'_>, directory: &Path) {
+pub(crate) fn spool(report: &mut Report<'_>, directory: &Path) {
+    report.group = Group::Spool;
     if fs::symlink_metadata(directory).is_ok_and(|it| !it.is_symlink() && !it.is_dir()) {
-        let what = format!("{} is no directory (spool.directory)", directory.display());
-        return report.fault(what, commands.edit());
+        let (what, mend) =
+            (format!("{} is no directory (spool.directory)", directory.display()), report.edit());
+        return report.fault(what, mend);
     }
     for finding in spool::inspect(directory) {
         let path = finding.path.display();

@@ -13,9 +13,7 @@ use crate::config::{Database, Endpoint, Host};
 use crate::keyring_file::shell_word;
 use crate::printable::Printable;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 /// The groups, in the order in which they are shown and decide the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,18 +26,6 @@ pub(crate) enum Group {
     Spool,
     /// The database.
     Database,
-}
-
-impl Group {
-    /// Its heading.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Config => "config",
-            Self::Keyring => "keyring",
-            Self::Spool => "spool",
-            Self::Database => "database",
-        }
-    }
 }
 
 /// How grave a finding is.
@@ -68,24 +54,37 @@ pub(crate) struct Finding {
     pub mend: Option<Printable>,
 }
 
-/// The findings of one group, as they come.
+/// The findings as they come, and what their steps depend on. Commands of relinkd's are named plainly, as in every message
+/// ([`crate::config::typed`]).
 #[derive(Debug)]
-pub(crate) struct Report {
-    group: Group,
-    /// Whoever reads this needs root for what is outside relinkd and the database.
+pub(crate) struct Report<'a> {
+    /// The configuration.
+    pub config: &'a Path,
+    /// Whether whoever reads this needs root for what is outside relinkd and the database.
     root_needed: bool,
+    /// Where the next findings belong.
+    pub group: Group,
     findings: Vec<Finding>,
 }
 
-impl Report {
-    /// An empty one.
-    pub(crate) fn new(group: Group, commands: &Commands<'_>) -> Self {
-        Self { group, root_needed: commands.root_needed, findings: Vec::new() }
+impl<'a> Report<'a> {
+    /// An empty one for this configuration, read by whoever runs this process.
+    pub(crate) fn new(config: &'a Path) -> Self {
+        let user = nix::unistd::geteuid();
+        let owner = fs::metadata(config).map_or(0, |metadata| metadata.uid());
+        let root_needed = !user.is_root() && user.as_raw() != owner;
+        Self { config, root_needed, group: Group::Config, findings: Vec::new() }
     }
 
-    /// The findings.
-    pub(crate) fn into_findings(self) -> Vec<Finding> {
-        self.findings
+    /// The findings since the last time, group by group.
+    pub(crate) fn take(&mut self) -> Vec<Finding> {
+        self.findings.sort_by_key(|finding| finding.group);
+        std::mem::take(&mut self.findings)
+    }
+
+    /// Changing the configuration, and seeing whether that was right.
+    pub(crate) fn edit(&self) -> String {
+        format!("editor {} && relinkd check", shell_word(&self.config.to_string_lossy()))
     }
 
     /// Something is as it should be.
@@ -95,28 +94,27 @@ impl Report {
 
     /// Something should be otherwise.
     pub(crate) fn warning(&mut self, what: impl Into<String>, mend: impl Into<String>) {
-        self.add(Severity::Warning, &what.into(), Some(&mend.into()));
+        self.add(Severity::Warning, &what.into(), Some(mend.into()));
     }
 
     /// Something is wrong.
     pub(crate) fn fault(&mut self, what: impl Into<String>, mend: impl Into<String>) {
-        self.add(Severity::Fault, &what.into(), Some(&mend.into()));
+        self.add(Severity::Fault, &what.into(), Some(mend.into()));
     }
 
     /// Something is wrong in a file, and its lines are shown.
     pub(crate) fn fault_in_lines(&mut self, what: &str, mend: impl Into<String>) {
         let mut lines = Printable::lines(what).into_iter();
-        let what = lines.next().unwrap_or_default();
-        self.fault(what.as_str(), mend);
+        self.fault(lines.next().unwrap_or_default().as_str(), mend);
         if let Some(finding) = self.findings.last_mut() {
             finding.more = lines.collect();
         }
     }
 
-    fn add(&mut self, severity: Severity, what: &str, mend: Option<&str>) {
-        let mend = mend.map(|mend| if self.root_needed { as_root(mend.to_owned()) } else { mend.to_owned() });
-        let (what, mend) = (Printable::text(what), mend.as_deref().map(Printable::text));
-        self.findings.push(Finding { group: self.group, severity, what, more: Vec::new(), mend });
+    fn add(&mut self, severity: Severity, what: &str, mend: Option<String>) {
+        let mend = mend.map(|mend| Printable::of(if self.root_needed { as_root(mend) } else { mend }));
+        let (group, what) = (self.group, Printable::text(what));
+        self.findings.push(Finding { group, severity, what, more: Vec::new(), mend });
     }
 }
 
@@ -133,32 +131,9 @@ fn as_root(mend: String) -> String {
     }
 }
 
-/// The steps that depend on the configuration and on who takes them. Those of relinkd's are named plainly, as in every
-/// message ([`crate::config::typed`]).
-#[derive(Debug)]
-pub(crate) struct Commands<'a> {
-    /// The configuration.
-    pub config: &'a Path,
-    /// Whether this is neither root nor the owner of the configuration.
-    pub root_needed: bool,
-}
-
-impl<'a> Commands<'a> {
-    /// For this configuration, typed by whoever runs this process.
-    pub(crate) fn new(config: &'a Path) -> Self {
-        let user = nix::unistd::geteuid();
-        let owner = fs::metadata(config).map_or(0, |metadata| metadata.uid());
-        Self { config, root_needed: !user.is_root() && user.as_raw() != owner }
-    }
-
-    /// Changing the configuration, and seeing whether that was right.
-    pub(crate) fn edit(&self) -> String {
-        format!("editor {} && relinkd check", shell_word(&self.config.to_string_lossy()))
-    }
-}
-
-/// `install`, by this role: the owner of the tables, or a superuser.
-pub(crate) fn install(database: &Database, admin: &str) -> String {
+/// `install`, by this role: the owner of the tables, else a superuser.
+fn install(database: &Database, admin: Option<&str>) -> String {
+    let admin = admin.unwrap_or("postgres");
     if admin == database.user {
         return "relinkd install".to_owned();
     }
@@ -192,8 +167,8 @@ mod tests {
 
     #[test]
     fn whoever_is_not_root_is_told_what_only_root_may_do() {
-        let commands = Commands { config: Path::new("/etc/relinkd/config.toml"), root_needed: true };
-        let mut report = Report::new(Group::Database, &commands);
+        let mut report = Report::new(Path::new("/etc/relinkd/config.toml"));
+        report.root_needed = true;
         for mend in [
             "chmod o= /a; chgrp relinkd /a",
             "editor /a # set it",
@@ -203,12 +178,8 @@ mod tests {
         ] {
             report.fault("", mend);
         }
-        let mends: Vec<String> = report
-            .into_findings()
-            .into_iter()
-            .filter_map(|finding| finding.mend)
-            .map(|m| m.to_string())
-            .collect();
+        let mends: Vec<String> =
+            report.take().into_iter().filter_map(|finding| finding.mend).map(|m| m.to_string()).collect();
         assert_eq!(
             mends,
             [
@@ -223,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_install_command_names_the_server_and_the_admin() {
-        let install = |url: &str, admin: &str| super::install(&Database::parse(url).unwrap(), admin);
+        let install = |url: &str, admin: &str| super::install(&Database::parse(url).unwrap(), Some(admin));
         assert_eq!(install("postgresql://relinkd@localhost:5433/bot", "relinkd"), "relinkd install");
         assert_eq!(
             install("postgresql://relinkd@localhost:5433/bot", "okdesk_user"),

@@ -1,10 +1,14 @@
 //! What may be typed: commands, arguments, and what their help says.
 
-use super::health::HealthArgs;
-use super::{Exit, explain, import, manual};
+use super::{Exit, explain, health::HealthArgs, import, manual};
 use clap::{Args, Parser, Subcommand, ValueHint};
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
+
+/// What stands beneath a command's help, each as it is typed after `relinkd`.
+macro_rules! examples {
+    ($typed:literal) => { concat!("Example:\n  relinkd ", $typed) };
+    ($($typed:literal),+) => { concat!("Examples:", $("\n  relinkd ", $typed),+) };
+}
 
 /// Keeps helpdesk links in Postgres in step with the portal tokens of their users.
 #[derive(Debug, Parser)]
@@ -15,7 +19,7 @@ use std::path::PathBuf;
     long_about = "Keeps helpdesk links in Postgres in step with the portal tokens of their users.\n\n\
         The daemon (`relinkd run`, started by systemd) listens for changes to tokens and issues and rewrites the \
         affected links in place; tokens are kept encrypted. The other commands set it up and look after it.",
-    after_help = "Examples:\n  relinkd check\n  relinkd status",
+    after_help = examples!("check", "status"),
     after_long_help = exit_status_help(),
     subcommand_required = true,
     arg_required_else_help = true,
@@ -23,15 +27,8 @@ use std::path::PathBuf;
 )]
 pub struct Cli {
     /// The configuration [default: the file that `RELINKD_CONFIG` names, else /etc/relinkd/config.toml]
-    #[arg(
-        long,
-        global = true,
-        help_heading = GLOBAL,
-        value_name = "FILE",
-        value_hint = ValueHint::FilePath,
-        env = "RELINKD_CONFIG",
-        hide_env = true
-    )]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(env = "RELINKD_CONFIG", hide_env = true)]
     pub(crate) config: Option<PathBuf>,
     /// Say more; twice for everything
     #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
@@ -48,15 +45,15 @@ pub struct Cli {
 const GLOBAL: &str = "Global options";
 
 fn exit_status_help() -> String {
-    let lines = Exit::OF_COMMANDS.map(Exit::status).map(|(status, meaning)| format!("  {status}  {meaning}"));
-    format!("Examples:\n  relinkd check\n  relinkd status\n\nExit status:\n{}", lines.join("\n"))
+    let lines = Exit::OF_COMMANDS.map(|(_, status, meaning)| format!("  {status}  {meaning}"));
+    format!("{}\n\nExit status:\n{}", examples!("check", "status"), lines.join("\n"))
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the daemon in the foreground
-    #[command(after_help = "Example:\n  relinkd run")]
+    #[command(after_help = examples!("run"))]
     Run,
     /// Say what is right and what is not, each with the command that mends it
     #[command(
@@ -64,24 +61,27 @@ pub(crate) enum Command {
             the database, each fault and warning with the command that mends it (of the shell, or SQL where it ends with \
             a semicolon). Changes nothing. Warnings do not change the exit status; of several faults the first group \
             decides: configuration 4, keyring 6, spool 1, database 5.",
-        after_help = "Examples:\n  relinkd check\n  relinkd check --offline"
+        after_help = examples!("check", "check --offline")
     )]
-    Check(CheckArgs),
+    Check {
+        /// Leave the database out
+        #[arg(long)]
+        offline: bool,
+    },
     /// Create or upgrade schema relinkd, its triggers and the daemon's grants
     #[command(
         long_about = "Creates or upgrades schema relinkd and the triggers, grants the daemon's role what it needs and \
             no more, queues all users once, and ends by saying what will change. Safe to repeat, on a live bot.",
-        after_help = "Examples:\n  relinkd install\n  relinkd install --admin-url postgresql://postgres@/okdesk_bot --role relinkd\n  \
-            relinkd install --print"
+        after_help = examples!("install", "install --admin-url postgresql://postgres@/okdesk_bot --role relinkd", "install --print")
     )]
     Install(InstallArgs),
     /// Remove every trace from the database but the sealed tokens, the links and the role
     #[command(
-        after_help = "Examples:\n  relinkd uninstall --unseal\n  relinkd uninstall --keep-sealed --admin-url postgresql://postgres@/okdesk_bot"
+        after_help = examples!("uninstall --unseal", "uninstall --keep-sealed --admin-url postgresql://postgres@/okdesk_bot")
     )]
     Uninstall(UninstallArgs),
     /// Set, show, list and remove tokens
-    #[command(subcommand, after_help = "Example:\n  relinkd token list")]
+    #[command(subcommand, after_help = examples!("token list"))]
     Token(TokenCommand),
     /// Say who set, removed and looked at tokens, and when
     #[command(
@@ -89,22 +89,20 @@ pub(crate) enum Command {
             which way (cli, spool, bot), by whom and with which file, the newest last. `by` is who logged in, behind su and \
             sudo, or the owner of the drop file; of what the bot wrote it is not known. A token is never in it. Rows older \
             than history.keep are gone.",
-        after_help = "Examples:\n  relinkd history\n  relinkd history 413129274 --since 24h\n  \
-            relinkd history --since 2026-11-01 --json"
+        after_help = examples!("history", "history 413129274 --since 24h", "history --since 2026-11-01 --json")
     )]
     History(HistoryArgs),
     /// Bring links into form now, in this process
     #[command(
         long_about = "Brings all links (or those of these users) into form now, in this process; works without the daemon.",
-        after_help = "Examples:\n  relinkd sync --dry-run\n  relinkd sync --dry-run --summary\n  relinkd sync 413129274"
+        after_help = examples!("sync --dry-run", "sync --dry-run --summary", "sync 413129274")
     )]
     Sync(SyncArgs),
     /// Say why a link looks as it does, and what relinkd would write
     #[command(
         long_about = "Says why a link looks as it does: its shape, the user and their token's state, what waits, and what \
             relinkd would write; where the link is none of the portal's issue links, by which rule. Tokens are masked.",
-        after_help = "Examples:\n  relinkd explain 17\n  relinkd explain --number 4711\n  \
-            relinkd explain --link < link.txt\n  relinkd explain --user 413129274 --json"
+        after_help = examples!("explain 17", "explain --number 4711", "explain --link < link.txt", "explain --user 413129274 --json")
     )]
     Explain(explain::ExplainArgs),
     /// Say how things stand: daemon, spool, server, backlog, triggers, tokens, keys, audit
@@ -112,7 +110,7 @@ pub(crate) enum Command {
         long_about = "Says how things stand: first what is local (the daemon on this machine, the spool, the keyring), then what \
             the database tells, or why it does not (exit status 5). Beneath what is not as it should be stand the cause and \
             what mends it; of no list are more than five shown, but with --json.",
-        after_help = "Examples:\n  relinkd status\n  relinkd status --json\n  relinkd status --prometheus"
+        after_help = examples!("status", "status --json", "status --prometheus")
     )]
     Status(StatusArgs),
     /// Say in one line whether all is well, for Nagios, Icinga and their kin
@@ -120,7 +118,7 @@ pub(crate) enum Command {
         long_about = "Says in one line whether all is well, with performance data, for Nagios, Icinga and their kin. The exit \
             status is 0 for OK, 1 for WARNING, 2 for CRITICAL and 3 for UNKNOWN. A limit is exceeded by what is above it. \
             Needs what `relinkd status` needs: run it as root, by sudo for one.",
-        after_help = "Examples:\n  relinkd health\n  relinkd health --backlog-warning 5m --backlog-critical 1h --rejected-critical 20"
+        after_help = examples!("health", "health --backlog-warning 5m --backlog-critical 1h --rejected-critical 20")
     )]
     Health(HealthArgs),
     /// Say what waits in the spool and what was rejected; move it back, or away
@@ -128,22 +126,22 @@ pub(crate) enum Command {
         long_about = "Says what waits in the spool, what was rejected and why, and what is not taken; moves rejected files \
             back to incoming/, or deletes them. Works without the database, also for members of the operators' group. \
             What a file says is never shown.",
-        after_help = "Examples:\n  relinkd spool\n  relinkd spool show tokens.toml\n  relinkd spool retry tokens.toml"
+        after_help = examples!("spool", "spool show tokens.toml", "spool retry tokens.toml")
     )]
     Spool(SpoolArgs),
     /// Make, list, promote and retire keys
-    #[command(subcommand, after_help = "Example:\n  relinkd key list")]
+    #[command(subcommand, after_help = examples!("key list"))]
     Key(KeyCommand),
     /// Seal every token anew under the primary key
     #[command(
         long_about = "Seals every token anew under the primary key, beside a running bot and daemon. Cut short, it goes on \
             where it was when it is run again.",
-        after_help = "Example:\n  relinkd rekey"
+        after_help = examples!("rekey")
     )]
     Rekey,
     /// Write the completions of a shell to standard output
     #[command(
-        after_help = "Examples:\n  relinkd completions bash\n  relinkd completions zsh\n  relinkd completions fish"
+        after_help = examples!("completions bash", "completions zsh", "completions fish")
     )]
     Completions {
         /// The shell
@@ -151,24 +149,12 @@ pub(crate) enum Command {
         shell: manual::completions::Shell,
     },
     /// Write the manual: relinkd(1) to standard output, or every page into a directory
-    #[command(after_help = "Examples:\n  relinkd man\n  relinkd man --dir man")]
-    Man(ManArgs),
-}
-
-/// Arguments of `man`.
-#[derive(Debug, Args)]
-pub(crate) struct ManArgs {
-    /// Write relinkd(1), a page for each command and those of the formats into this directory
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub dir: Option<PathBuf>,
-}
-
-/// Arguments of `check`.
-#[derive(Debug, Args)]
-pub(crate) struct CheckArgs {
-    /// Leave the database out
-    #[arg(long)]
-    pub offline: bool,
+    #[command(after_help = examples!("man", "man --dir man"))]
+    Man {
+        /// Write relinkd(1), a page for each command and those of the formats into this directory
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Who speaks to the database, where that is not the daemon's role.
@@ -230,7 +216,7 @@ pub(crate) enum TokenCommand {
         long_about = "Sets a user's token. The token is read from standard input or, on a terminal, from a prompt without \
             echo; never from the arguments, which every user of the machine can read. Waits until the daemon has \
             rewritten the user's links.",
-        after_help = "Examples:\n  relinkd token set 413129274\n  relinkd token set 413129274 < token.txt"
+        after_help = examples!("token set 413129274", "token set 413129274 < token.txt")
     )]
     Set {
         #[command(flatten)]
@@ -244,7 +230,7 @@ pub(crate) enum TokenCommand {
     },
     /// Show a user's token, masked
     #[command(
-        after_help = "Examples:\n  relinkd token show 413129274\n  relinkd token show 413129274 --reveal"
+        after_help = examples!("token show 413129274", "token show 413129274 --reveal")
     )]
     Show {
         #[command(flatten)]
@@ -254,7 +240,7 @@ pub(crate) enum TokenCommand {
         reveal: bool,
     },
     /// List users and the state of their tokens, masked
-    #[command(after_help = "Examples:\n  relinkd token list\n  relinkd token list --json")]
+    #[command(after_help = examples!("token list", "token list --json"))]
     List {
         /// Write JSON
         #[arg(long)]
@@ -267,12 +253,11 @@ pub(crate) enum TokenCommand {
             the two there are, or those that --columns names or numbers. The table is judged like a drop file: all of it \
             is put in force or nothing, and each fault is shown with its line and column. Users who have the token already \
             keep it. Exit status 3: --dry-run found changes.",
-        after_help = "Examples:\n  relinkd token import tokens.csv --dry-run\n  relinkd token import tokens.csv\n  \
-            relinkd token import tokens.csv --columns 1,3\n  relinkd token import - < tokens.csv"
+        after_help = examples!("token import tokens.csv --dry-run", "token import tokens.csv", "token import tokens.csv --columns 1,3", "token import - < tokens.csv")
     )]
     Import(import::ImportArgs),
     /// Remove a user's token; their links become plain
-    #[command(after_help = "Example:\n  relinkd token remove 413129274")]
+    #[command(after_help = examples!("token remove 413129274"))]
     Remove {
         #[command(flatten)]
         id: IdArg,
@@ -345,14 +330,14 @@ pub(crate) struct SpoolArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SpoolCommand {
     /// List what waits, was rejected, or is not taken
-    #[command(after_help = "Examples:\n  relinkd spool list\n  relinkd spool list --json")]
+    #[command(after_help = examples!("spool list", "spool list --json"))]
     List {
         /// Write JSON
         #[arg(long)]
         json: bool,
     },
     /// Say how it stands with a file, and why it was rejected
-    #[command(after_help = "Example:\n  relinkd spool show tokens.toml")]
+    #[command(after_help = examples!("spool show tokens.toml"))]
     Show {
         /// The file's name, as `list` shows it
         #[arg(value_name = "NAME")]
@@ -362,7 +347,7 @@ pub(crate) enum SpoolCommand {
     #[command(
         long_about = "Moves rejected files back to incoming/, to be taken again, and deletes their reasons. A name that is \
             taken there gets a number; nothing is overwritten.",
-        after_help = "Example:\n  relinkd spool retry tokens.toml"
+        after_help = examples!("spool retry tokens.toml")
     )]
     Retry {
         /// The files' names in rejected/
@@ -370,7 +355,7 @@ pub(crate) enum SpoolCommand {
         names: Vec<OsString>,
     },
     /// Delete rejected files and their reasons
-    #[command(after_help = "Example:\n  relinkd spool discard tokens.toml")]
+    #[command(after_help = examples!("spool discard tokens.toml"))]
     Discard {
         /// The files' names in rejected/
         #[arg(value_name = "NAME", required = true)]
@@ -393,7 +378,7 @@ pub(crate) enum KeyCommand {
     #[command(
         long_about = "Makes a new key, and the keyring file when there is none. No id is used that a stored token names, for \
             the new key would not open it: the database is looked into first.",
-        after_help = "Examples:\n  relinkd key generate\n  relinkd key generate --id k2026b"
+        after_help = examples!("key generate", "key generate --id k2026b")
     )]
     Generate {
         /// The key's id: 1 to 16 of a-z and 0-9 [default: k, the year, a letter]
@@ -406,10 +391,10 @@ pub(crate) enum KeyCommand {
         reload: ReloadArg,
     },
     /// List the keys, never the keys themselves
-    #[command(after_help = "Example:\n  relinkd key list")]
+    #[command(after_help = examples!("key list"))]
     List,
     /// Make a key the one that seals
-    #[command(after_help = "Example:\n  relinkd key promote k2026b --reload")]
+    #[command(after_help = examples!("key promote k2026b --reload"))]
     Promote {
         /// The key's id
         #[arg(value_name = "KID", value_hint = ValueHint::Other)]
@@ -418,7 +403,7 @@ pub(crate) enum KeyCommand {
         reload: ReloadArg,
     },
     /// Move a key under the retired ones: it opens, and never seals
-    #[command(after_help = "Examples:\n  relinkd key retire k2026a\n  relinkd key retire k2026a --destroy")]
+    #[command(after_help = examples!("key retire k2026a", "key retire k2026a --destroy"))]
     Retire {
         /// The key's id
         #[arg(value_name = "KID", value_hint = ValueHint::Other)]

@@ -1,20 +1,13 @@
 //! What every command does before it can speak to the database: read the configuration, become the spool's owner,
 //! read the keyring, connect.
 
-use super::output::{self, Exit, Failure};
+use super::output::{self, Exit, Failure, OrFail as _};
 use crate::config::{self, Database, Environment, FileSource, Settings, Tables};
-use crate::db::connect::SessionKind;
-use crate::db::{Connector, Session, schema, users};
+use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, users};
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError};
 use crate::relink::Rules;
-use crate::token::TokenRule;
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::io::ErrorKind;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{collections::BTreeMap, future::Future, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
 /// The keyring. A command that root runs accepts one that the spool's owner owns.
 pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
@@ -24,35 +17,31 @@ pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
 /// What to say of a keyring that cannot be used: of one that is lost, which keys the stored values name, so that nobody
 /// makes a new one for them. `keys` is what they name, where that could be seen.
 pub(super) fn keyring_failure(error: &KeyringError, keys: Option<&BTreeMap<String, u64>>) -> Failure {
-    let KeyringError::Absent(path) = error else {
-        let next = match error {
-            KeyringError::System { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-                Some(output::AS_ROOT.to_owned())
-            }
-            _ => error.mend(),
-        };
-        return Failure::new(Exit::Key, error, next.as_deref().unwrap_or("see `relinkd check --offline`"));
-    };
-    match keys {
-        Some(keys) if !keys.is_empty() => {
-            Failure::new(Exit::Key, format!("{error}, and {}", sealed_under(keys)), bring_back(path))
+    let mut cause = error.to_string();
+    let next = match (error, keys) {
+        (KeyringError::Absent(path), Some(keys)) if !keys.is_empty() => {
+            cause = format!("{cause}, and {}", sealed_under(keys));
+            &bring_back(path)
         }
-        Some(_) => Failure::new(Exit::Key, error, "relinkd key generate"),
-        None => Failure::new(
-            Exit::Key,
-            error,
-            "bring the copy of the keyring back; only where there never was one: relinkd key generate",
-        ),
-    }
+        (KeyringError::Absent(_), Some(_)) => "relinkd key generate",
+        (KeyringError::Absent(_), None) => {
+            "bring the copy of the keyring back; only where there never was one: relinkd key generate"
+        }
+        (KeyringError::System { source, .. }, _) if source.kind() == ErrorKind::PermissionDenied => {
+            output::AS_ROOT
+        }
+        _ => &error.mend().unwrap_or_else(|| "see `relinkd check --offline`".to_owned()),
+    };
+    Failure::new(Exit::Key, cause, next)
 }
 
 /// `3 tokens are sealed under the keys k2025a, k2026a`.
 pub(super) fn sealed_under(keys: &BTreeMap<String, u64>) -> String {
     let values = keys.values().fold(0_u64, |sum, values| sum.saturating_add(*values));
-    let named: Vec<&str> = keys.keys().take(KEYS_NAMED).map(String::as_str).collect();
-    let more = if keys.len() > named.len() { " and others" } else { "" };
+    let named = output::listed(keys.keys().take(KEYS_NAMED));
+    let more = if keys.len() > KEYS_NAMED { " and others" } else { "" };
     let keys = if keys.len() == 1 { "key" } else { "keys" };
-    format!("{} under the {keys} {}{more}", sealed(values), named.join(", "))
+    format!("{} under the {keys} {named}{more}", sealed(values))
 }
 
 /// `3 tokens are sealed`.
@@ -65,10 +54,8 @@ const KEYS_NAMED: usize = 5;
 
 /// The step after the keyring was lost.
 pub(super) fn bring_back(path: &Path) -> String {
-    format!(
-        "bring the copy of the keyring back to {}; make no new key: it opens none of them",
-        path.display()
-    )
+    let path = path.display();
+    format!("bring the copy of the keyring back to {path}; make no new key: it opens none of them")
 }
 
 /// The step after a key was lost that stored values name.
@@ -89,7 +76,7 @@ pub(super) fn keys_in_use(
         let mut session = Connector::new(database).ok()?.connect(SessionKind::Command).await.ok()?;
         users::keys_in_use(&mut session, &tables.users).await.ok().flatten()
     };
-    block_on(async { Ok(tokio::time::timeout(LOOK_WITHIN, look).await.ok().flatten()) })
+    block_on(async { tokio::time::timeout(LOOK_WITHIN, look).await.ok().flatten() })
 }
 
 /// How long a look into the database may take that is only to say something better.
@@ -139,14 +126,9 @@ pub(super) fn become_owner(
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     let gid = user.as_ref().map_or(Gid::from_raw(uid), |user| user.gid);
     let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
-    setgroups(&[gid]).and_then(|()| setgid(gid)).and_then(|()| setuid(Uid::from_raw(uid))).map_err(
-        |error| {
-            Failure::refused(
-                format!("cannot become the spool's owner (uid {uid}): {error}"),
-                "run it as that user, or as root with its capabilities",
-            )
-        },
-    )?;
+    let what = format_args!("cannot become the spool's owner (uid {uid})");
+    let became = setgroups(&[gid]).and_then(|()| setgid(gid)).and_then(|()| setuid(Uid::from_raw(uid)));
+    became.or_fail(Exit::Failed, what, "run it as that user, or as root with its capabilities")?;
     crate::process::harden();
     let name = user.map(|user| user.name);
     if let (Some(name), Some(database)) = (&name, database) {
@@ -157,10 +139,9 @@ pub(super) fn become_owner(
 
 /// Everything a command that works on tokens and links needs.
 pub(super) struct Workplace {
-    pub(super) settings: Settings,
-    pub(super) keyring: Arc<Keyring>,
     pub(super) session: Session,
-    pub(super) facts: schema::Facts,
+    /// A key that is missing is missing: a command has read the file just now.
+    pub(super) rules: Rules,
 }
 
 impl Workplace {
@@ -173,18 +154,8 @@ impl Workplace {
         let keyring = Arc::new(keyring(&settings)?);
         block_on(async {
             let (session, facts) = connect(&mut settings).await?;
-            work(&mut Self { settings, keyring, session, facts }).await
-        })
-    }
-
-    /// The rules for tokens.
-    pub(super) fn token_rule(&self) -> &TokenRule {
-        &self.settings.portal.token_pattern.rule
-    }
-
-    /// The rules of this moment. A key that is missing is missing: a command has read the file just now.
-    pub(super) fn rules(&self) -> Rules {
-        Rules::new(&self.settings, Arc::clone(&self.keyring), &self.facts)
+            work(&mut Self { session, rules: Rules::new(&settings, keyring, &facts) }).await
+        })?
     }
 }
 
@@ -198,15 +169,16 @@ pub(super) async fn connect(settings: &mut Settings) -> Result<(Session, schema:
 }
 
 /// Runs a command's asynchronous part.
-pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            Failure::refused(
-                format!("cannot start the runtime: {error}"),
-                "see to what the system is short of (ulimit -a), and try again",
-            )
-        })?
-        .block_on(work)
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.or_fail(Exit::Failed, "cannot start the runtime", output::SHORT_OF)?;
+    Ok(runtime.block_on(work))
+}
+
+/// Waits for an answer of the database, for so long.
+pub(super) async fn within<T, E: From<DbError>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(DbError::Silent(limit).into()))
 }

@@ -1,8 +1,7 @@
 //! `relinkd sync --dry-run`: what would change, tokens masked, or counted by kind. Reads only, takes no lock.
 
-use super::SyncArgs;
-use super::database::Workplace;
 use super::output::{self, Exit, Failure};
+use super::{SyncArgs, database::Workplace};
 use crate::db::issues::Rewrite;
 use crate::link;
 use crate::relink::{LinkCounts, Page, Preview};
@@ -11,15 +10,14 @@ use serde_json::json;
 /// Shows the changes; exit status 3 when there are any. In JSON: an object a line, the sums last, so that memory does not
 /// grow with them.
 pub(super) async fn run(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failure> {
-    let rules = workplace.rules();
     let mut preview = if args.ids.is_empty() {
         Preview::of_everybody()
     } else {
         Preview::of_users(&args.ids.iter().copied().collect())
     };
     let mut counts = LinkCounts::default();
-    while let Some(page) = preview.next(&mut workplace.session, &rules).await? {
-        counts.add(&rules.portal, &page);
+    while let Some(page) = preview.next(&mut workplace.session, &workplace.rules).await? {
+        counts.add(&workplace.rules.portal, &page);
         if !args.summary {
             show(page, args.json);
         }

@@ -3,18 +3,15 @@
 //! Asked by the id of the issue, by its number in the portal, by a link that somebody sent, or by the user. How it is said is in
 //! `explained`.
 
-use super::database::Workplace;
-use super::explained::{Issue, Person, Written, row};
+use super::explained::{Issue, Person, Written, print, row};
 use super::output::{self, Exit, Failure};
-use super::prompt;
+use super::{database::Workplace, prompt};
 use crate::db::issues::{self, IssueRow, Stretch};
-use crate::db::session::Purpose;
-use crate::db::{Tx, findings, status};
+use crate::db::{Tx, findings, session::Purpose, status};
 use crate::link;
 use crate::relink::{self, Rules};
 use crate::token::Token;
-use clap::Args;
-use serde::Serialize;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -24,52 +21,37 @@ const SHOWN: usize = 10;
 /// The longest link that is read, in bytes.
 const LONGEST_LINK: usize = 1 << 16;
 
-/// Arguments of `explain`.
+/// Arguments of `explain`: a subject, and how it is said.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("subject").required(true))]
 pub(crate) struct ExplainArgs {
-    #[command(flatten)]
-    /// What is asked for.
-    pub subject: ExplainSubject,
+    /// The issue's id in the bot's table
+    #[arg(group = "subject", value_name = "ISSUE", allow_negative_numbers = true, value_parser = issue_id)]
+    pub issue: Option<i64>,
+    /// The issue's number in the portal
+    #[arg(long, group = "subject", value_name = "N", value_parser = issue_number)]
+    pub number: Option<String>,
+    /// The link that somebody sent, from standard input or a prompt: it may hold a token
+    #[arg(long, group = "subject")]
+    pub link: bool,
+    /// A user's `telegram_id`
+    #[arg(long, group = "subject", value_name = "ID", allow_negative_numbers = true)]
+    pub user: Option<i64>,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// What `explain` explains.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct ExplainSubject {
-    /// The issue's id in the bot's table
-    #[arg(value_name = "ISSUE", allow_negative_numbers = true, value_parser = issue_id)]
-    pub issue: Option<i64>,
-    /// The issue's number in the portal
-    #[arg(long, value_name = "N", value_parser = issue_number)]
-    pub number: Option<String>,
-    /// The link that somebody sent, from standard input or a prompt: it may hold a token
-    #[arg(long)]
-    pub link: bool,
-    /// A user's `telegram_id`
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
-    pub user: Option<i64>,
-}
-
 pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Exit, Failure> {
-    let ExplainSubject { issue, number, link, user } = &args.subject;
-    let sent = if *link { Some(read_link()?) } else { None };
+    let sent = if args.link { Some(read_link()?) } else { None };
     Workplace::open(config, async |workplace| {
-        let rules = workplace.rules();
         let tx = workplace.session.begin(Purpose::Read);
-        let desk = Desk { tx, rules, json: args.json };
-        match (*issue, number, *user, sent) {
+        let desk = Desk { tx, rules: &workplace.rules, json: args.json };
+        match (args.issue, &args.number, args.user, sent) {
             (Some(id), ..) => desk.by_id(id).await,
             (_, Some(number), ..) => desk.by_number(number).await,
             (.., Some(id), _) => desk.of_user(id).await,
-            (.., Some(link)) => desk.of_link(&link).await,
-            (None, None, None, None) => Err(Failure::new(
-                Exit::Usage,
-                "explain what?",
-                "name an issue, or see `relinkd explain --help`",
-            )),
+            (.., link) => desk.of_link(&link.expect("clap asks for one of them")).await,
         }
     })
 }
@@ -90,26 +72,17 @@ pub(super) fn issue_number(text: &str) -> Result<String, &'static str> {
 /// A link from a prompt without echo on a terminal, else from standard input: its token is somebody's.
 fn read_link() -> Result<Zeroizing<String>, Failure> {
     let next = "paste it at the prompt, or pipe it in: relinkd explain --link < link.txt";
-    let text = prompt::secret_or_input("Link: ", LONGEST_LINK)
-        .map_err(|error| Failure::refused(format!("the link cannot be read: {error}"), next))?;
+    let text = prompt::secret_or_input("Link", LONGEST_LINK, next)?;
     match text.trim() {
         "" => Err(Failure::refused("there is no link on standard input", next)),
         link => Ok(Zeroizing::new(link.to_owned())),
     }
 }
 
-/// A user, with some of their issues.
-#[derive(Serialize)]
-struct OfUser {
-    #[serde(flatten)]
-    person: Person,
-    issues: Vec<Issue>,
-}
-
 /// What answers need.
 struct Desk<'s> {
     tx: Tx<'s>,
-    rules: Rules,
+    rules: &'s Rules,
     json: bool,
 }
 
@@ -127,7 +100,7 @@ impl Desk<'_> {
         if self.json {
             output::json(issue);
         } else {
-            issue.print();
+            print(&[issue], true);
         }
         Ok(Exit::Done)
     }
@@ -143,7 +116,7 @@ impl Desk<'_> {
         if self.json {
             output::json(json!({"number": number, "issues": issues}));
         } else {
-            issues.iter().for_each(Issue::print);
+            print(&issues, true);
         }
         Ok(Exit::Done)
     }
@@ -155,7 +128,9 @@ impl Desk<'_> {
             issues.push(self.issue(issue, None).await?);
         }
         if self.json {
-            output::json(OfUser { person, issues });
+            let mut document = json!(person);
+            document["issues"] = json!(issues);
+            output::json(document);
             return Ok(Exit::Done);
         }
         output::line(format!("user {telegram_id}"));
@@ -163,16 +138,12 @@ impl Desk<'_> {
         if issues.is_empty() {
             row("issues", "none");
         }
-        for issue in &issues {
-            output::line(format!("issue {}", issue.id));
-            issue.written.print();
-            issue.print_end();
-        }
+        print(&issues, false);
         Ok(Exit::Done)
     }
 
     async fn of_link(&self, sent: &str) -> Result<Exit, Failure> {
-        let written = Written::sent(&self.rules, sent);
+        let written = Written::sent(self.rules, sent);
         let issues = match &written.number {
             Some(number) => self.with_number(number, Some(sent)).await?,
             None => Vec::new(),
@@ -189,7 +160,7 @@ impl Desk<'_> {
                 row("issues", "no link of the bot's leads to that number");
             }
         }
-        issues.iter().for_each(Issue::print);
+        print(&issues, true);
         Ok(Exit::Done)
     }
 
@@ -209,7 +180,7 @@ impl Desk<'_> {
     }
 
     async fn issue(&self, row: IssueRow, sent: Option<&str>) -> Result<Issue, Failure> {
-        let (id, written) = (row.id, Written::of(&self.rules, row.url.as_deref()));
+        let (id, written) = (row.id, Written::of(self.rules, row.url.as_deref()));
         let (person, token) = match row.telegram_id {
             None => (Person::default(), None),
             Some(telegram_id) => self.person(telegram_id, Some(id)).await?,
@@ -217,7 +188,7 @@ impl Desk<'_> {
         let token_sent = sent.and_then(|sent| self.rules.portal.read(sent)?.carried_token());
         let carries_users_token =
             token_sent.map(|sent| token.as_ref().is_some_and(|token| token.expose() == *sent));
-        let plan = relink::preview(&self.tx, &self.rules, vec![row]).await?;
+        let plan = relink::preview(&self.tx, self.rules, vec![row]).await?;
         let would_write = plan.rewrites.first().map(|rewrite| link::mask(&rewrite.new));
         let left_because = plan.warnings.first().filter(|_| would_write.is_none()).map(ToString::to_string);
         let triggers =
@@ -227,7 +198,7 @@ impl Desk<'_> {
 
     /// The user, and their token.
     async fn person(&self, telegram_id: i64, issue: Option<i64>) -> Result<(Person, Option<Token>), Failure> {
-        let users = relink::read_users(&self.tx, &self.rules, &[telegram_id]).await?;
+        let users = relink::read_users(&self.tx, self.rules, &[telegram_id]).await?;
         let waiting = status::waiting(&self.tx, telegram_id, issue).await?;
         let user = users.get(&telegram_id);
         let token = user.and_then(|user| user.state.token()).cloned();

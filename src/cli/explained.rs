@@ -1,12 +1,13 @@
 //! What `relinkd explain` says of links, issues and users: in lines, and by the same names in JSON.
 
 use super::output;
-use super::token::{Shown, describe};
+use super::token::{as_json, masked};
 use crate::db::status::Waiting;
 use crate::link::{self, NotOurs, Shape};
 use crate::printable::Printable;
 use crate::relink::{Rules, User};
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt::Display;
 
 pub(super) fn row(name: &str, value: impl Display) {
@@ -35,20 +36,20 @@ struct Rule {
 impl Written {
     /// None: the column is null.
     pub(super) fn of(rules: &Rules, url: Option<&str>) -> Self {
-        let judged = url.map(|url| rules.portal.judge(url));
-        let (shape, in_words) = match &judged {
-            None => ("none", "no link"),
-            Some(Ok(link)) => match link.shape() {
-                Shape::Plain => ("plain", "plain link of the portal"),
-                Shape::Api => ("api", "API link of the portal"),
-                Shape::Login => ("login", "login link of the portal"),
-            },
-            Some(Err(_)) => ("not_ours", "not an issue link of the portal: left as it is"),
-        };
-        let (number, rule) = match judged {
-            None => (None, None),
-            Some(Ok(link)) => (Some(link.number().to_owned()), None),
-            Some(Err(rule)) => (None, Some(Rule { id: rule.code(), text: rule.to_string() })),
+        let (shape, in_words, number, rule) = match url.map(|url| rules.portal.judge(url)) {
+            None => ("none", "no link", None, None),
+            Some(Ok(link)) => {
+                let (shape, in_words) = match link.shape() {
+                    Shape::Plain => ("plain", "plain link of the portal"),
+                    Shape::Api => ("api", "API link of the portal"),
+                    Shape::Login => ("login", "login link of the portal"),
+                };
+                (shape, in_words, Some(link.number().to_owned()), None)
+            }
+            Some(Err(rule)) => {
+                let rule = Rule { id: rule.code(), text: rule.to_string() };
+                ("not_ours", "not an issue link of the portal: left as it is", None, Some(rule))
+            }
         };
         Self { link: url.map(link::mask), shape, number, rule, in_words }
     }
@@ -88,38 +89,32 @@ pub(super) struct Issue {
     pub(super) triggers: Vec<String>,
 }
 
-impl Issue {
-    pub(super) fn print(&self) {
-        output::line(format!("issue {}", self.id));
-        self.written.print();
-        self.person.print();
-        match self.carries_users_token {
-            None => {}
-            Some(true) => row("sent", "the link that was sent carries this user's token"),
-            Some(false) => {
-                row("sent", "the link that was sent carries a token that is not this user's, or no longer");
-            }
+/// Says it of each of these; `with_person`: with whose it is.
+pub(super) fn print(issues: &[Issue], with_person: bool) {
+    for Issue { id, written, person, carries_users_token, would_write, left_because, triggers } in issues {
+        output::line(format!("issue {id}"));
+        written.print();
+        if with_person {
+            person.print();
         }
-        self.print_end();
-    }
-
-    pub(super) fn print_end(&self) {
-        match (&self.would_write, &self.left_because) {
+        if let Some(theirs) = carries_users_token {
+            let whose =
+                if *theirs { "this user's token" } else { "a token that is not this user's, or no longer" };
+            row("sent", format!("the link that was sent carries {whose}"));
+        }
+        match (would_write, left_because) {
             (Some(new), _) => row("relinkd", format!("would write {new}")),
             (None, Some(why)) => row("relinkd", format!("leaves it: {why}")),
             (None, None) => row("relinkd", "leaves it as it is"),
         }
-        for trigger in &self.triggers {
-            row(
-                "triggers",
-                format!("{trigger}: relinkd does not hear of every change; run `relinkd install`"),
-            );
+        for trigger in triggers {
+            let why = "relinkd does not hear of every change; run `relinkd install`";
+            row("triggers", format!("{trigger}: {why}"));
         }
-        if self.triggers.is_empty() && self.would_write.is_some() && !self.person.waits() {
-            row(
-                "why",
-                "no trigger told of the change that made it so: the next audit mends it, or `relinkd sync`",
-            );
+        if triggers.is_empty() && would_write.is_some() && !person.waits() {
+            let why =
+                "no trigger told of the change that made it so: the next audit mends it, or `relinkd sync`";
+            row("why", why);
         }
     }
 }
@@ -128,30 +123,29 @@ impl Issue {
 #[derive(Default, Serialize)]
 pub(super) struct Person {
     telegram_id: Option<i64>,
-    user: Option<Known>,
+    user: Option<Value>,
     waiting: Option<Waiting>,
     #[serde(skip)]
-    token_in_words: String,
-}
-
-/// What the bot knows of a user.
-#[derive(Serialize)]
-struct Known {
     known: bool,
-    #[serde(flatten)]
-    token: Shown,
+    #[serde(skip)]
+    token_in_words: String,
 }
 
 impl Person {
     /// Whom the bot does not know is no `user`.
     pub(super) fn new(telegram_id: i64, user: Option<&User>, waiting: Waiting) -> Self {
-        let token_in_words = user.map_or_else(String::new, |user| {
-            let state = describe(&user.state);
-            user.state.token().map_or(state.clone(), |token| format!("{} ({state})", token.masked()))
-        });
-        let token = user.map(|user| Shown::from(&user.state)).unwrap_or_default();
-        let user = Some(Known { known: user.is_some_and(|user| user.known), token });
-        Self { telegram_id: Some(telegram_id), user, waiting: Some(waiting), token_in_words }
+        let state = user.map(|user| &user.state);
+        let known = user.is_some_and(|user| user.known);
+        let mut user = as_json(state);
+        user["known"] = known.into();
+        let token_in_words = state.map(masked).unwrap_or_default();
+        Self {
+            telegram_id: Some(telegram_id),
+            user: Some(user),
+            waiting: Some(waiting),
+            known,
+            token_in_words,
+        }
     }
 
     pub(super) fn waits(&self) -> bool {
@@ -159,10 +153,10 @@ impl Person {
     }
 
     pub(super) fn print(&self) {
-        let (Some(id), Some(user), Some(waiting)) = (self.telegram_id, &self.user, &self.waiting) else {
+        let (Some(id), Some(waiting)) = (self.telegram_id, &self.waiting) else {
             return row("user", "none: the column is null");
         };
-        row("user", format!("{id}{}", if user.known { "" } else { ", whom the bot does not know" }));
+        row("user", format!("{id}{}", if self.known { "" } else { ", whom the bot does not know" }));
         row("token", &self.token_in_words);
         row("waiting", waiting);
     }

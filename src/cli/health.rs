@@ -3,16 +3,13 @@
 //! Whatever happens, there is one line on standard output and an exit status of its own kind: what reads it knows no
 //! other.
 
-use super::database;
 use super::output::{self, Exit, Failure, Level, count, rough_seconds, things};
-use super::status::{Answer, Place};
+use super::{database, status::Place};
 use crate::config;
 use crate::printable::Printable;
 use crate::status::{self, Local, Remote};
-use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::Path;
-use std::time::Duration;
+use std::{ffi::OsString, path::Path, time::Duration};
 
 /// Arguments of `health`.
 #[derive(Debug, clap::Args)]
@@ -90,18 +87,23 @@ pub(super) fn wrong_usage(error: &clap::Error) -> ! {
 fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
     let mut place = Place::open(config)?;
     let local = status::local(&place.settings.spool.directory);
-    let answer = database::block_on(async { Ok(place.ask(args.timeout).await) })?;
+    let answer = database::block_on(async { place.ask(args.timeout).await })?;
     let mut verdict = Verdict::default();
     if let Err(error) = &place.keyring {
         verdict.say(Level::Critical, error.to_string());
     }
-    verdict.database(&answer);
-    if let Ok(remote) = &answer {
-        verdict.daemons(remote);
-        verdict.backlog(remote, args);
-        verdict.triggers(remote);
-        verdict.tokens(remote, args);
-        verdict.audit(remote, args, place.settings.audit.late_after());
+    match &answer {
+        Ok(remote) => {
+            verdict.daemons(remote);
+            verdict.backlog(remote, args);
+            verdict.triggers(remote);
+            verdict.tokens(remote, args);
+            verdict.audit(remote, args, place.settings.audit.late_after());
+        }
+        Err(silence) => {
+            let failure = Failure::from_database(&silence.error);
+            verdict.say(Level::Critical, format!("{}; {}", failure.cause, failure.next));
+        }
     }
     verdict.files(&local, args);
     Ok(verdict)
@@ -119,16 +121,9 @@ impl Verdict {
         self.said.push((level, text.into()));
     }
 
-    fn database(&mut self, answer: &Answer) {
-        if let Err(silence) = answer {
-            let failure = Failure::from_database(&silence.error);
-            self.say(Level::Critical, format!("{}; {}", failure.cause, failure.next));
-        }
-    }
-
     fn daemons(&mut self, remote: &Remote) {
         let running = remote.daemons.len();
-        self.data(format!("daemons={running};;1:;0"));
+        self.data.push(format!("daemons={running};;1:;0"));
         match remote.mode() {
             None => self.say(Level::Critical, "no daemon is running"),
             Some(mode) => self.say(Level::Ok, format!("{}, mode {mode}", things(running, "daemon"))),
@@ -142,20 +137,20 @@ impl Verdict {
         let work = &remote.work;
         let age = work.oldest_seconds.filter(|_| work.changes > 0).unwrap_or(0.0);
         let (warning, critical) = (args.backlog_warning.as_secs_f64(), args.backlog_critical.as_secs_f64());
-        self.data(format!("backlog={};;;0", work.changes));
-        self.data(format!("backlog_age={age:.0}s;{warning};{critical};0"));
+        self.data.push(format!("backlog={};;;0", work.changes));
+        self.data.push(format!("backlog_age={age:.0}s;{warning};{critical};0"));
         let text = format!("{} waiting", things(work.changes, "change"));
         match level(age, warning, Some(critical)) {
             Level::Ok => self.say(Level::Ok, text),
             level => self.say(level, format!("{text}, the oldest for {}", rough_seconds(age))),
         }
-        self.data(format!("set_aside={};;;0", work.set_aside_count));
+        self.data.push(format!("set_aside={};;;0", work.set_aside_count));
     }
 
     fn triggers(&mut self, remote: &Remote) {
         let triggers = &remote.work.triggers;
         let (sound, wanted) = (triggers.sound(), triggers.wanted);
-        self.data(format!("triggers={sound};;{wanted}:;0;{wanted}"));
+        self.data.push(format!("triggers={sound};;{wanted}:;0;{wanted}"));
         let level = if triggers.unsound.is_empty() { Level::Ok } else { Level::Critical };
         self.say(level, format!("triggers {sound}/{wanted}"));
     }
@@ -163,25 +158,24 @@ impl Verdict {
     fn tokens(&mut self, remote: &Remote, args: &HealthArgs) {
         let stats = &remote.token_stats;
         let unusable = stats.unusable.len() as u64;
-        self.data(format!("with_token={};;;0", stats.with_token));
-        self.counted("unusable", unusable, args.unusable_warning, args.unusable_critical, || {
-            let tokens = format!("{} unusable", things(unusable, "token"));
-            if stats.missing_keys.is_empty() {
-                tokens
-            } else {
-                format!("{tokens}, and {}", database::sealed_under(&stats.missing_keys))
-            }
-        });
+        self.data.push(format!("with_token={};;;0", stats.with_token));
+        let missing = &stats.missing_keys;
+        let why = if missing.is_empty() {
+            String::new()
+        } else {
+            format!(", and {}", database::sealed_under(missing))
+        };
+        let limits = (args.unusable_warning, args.unusable_critical);
+        self.counted(unusable, ("token", "unusable"), limits, &why);
     }
 
     fn files(&mut self, local: &Local, args: &HealthArgs) {
         match &local.counts {
             Ok(counts) => {
-                let rejected = counts.rejected as u64;
-                let text = || format!("{} rejected", things(rejected, "file"));
-                self.counted("rejected", rejected, args.rejected_warning, args.rejected_critical, text);
-                self.data(format!("waiting={};;;0", counts.waiting));
-                self.data(format!("not_taken={};;;0", counts.not_taken));
+                let limits = (args.rejected_warning, args.rejected_critical);
+                self.counted(counts.rejected as u64, ("file", "rejected"), limits, "");
+                self.data.push(format!("waiting={};;;0", counts.waiting));
+                self.data.push(format!("not_taken={};;;0", counts.not_taken));
             }
             Err(error) => self.say(Level::Warning, error.to_string()),
         }
@@ -194,9 +188,9 @@ impl Verdict {
         let running = remote.daemons.iter().filter_map(|daemon| daemon.running_seconds).reduce(f64::max);
         let last = remote.work.audit.as_ref().map(|audit| audit.age_seconds);
         let Some(age) = last.or(running) else {
-            return self.data(format!("audit_age=U;{warning};{critical};0"));
+            return self.data.push(format!("audit_age=U;{warning};{critical};0"));
         };
-        self.data(format!("audit_age={age:.0}s;{warning};{critical};0"));
+        self.data.push(format!("audit_age={age:.0}s;{warning};{critical};0"));
         let (level, age) = (level(age, warning, Some(critical)), rough_seconds(age));
         let text = match (level, last) {
             (Level::Ok, None) => "no audit yet".to_owned(),
@@ -207,24 +201,20 @@ impl Verdict {
         self.say(level, text);
     }
 
+    /// So many of these things are so, and why, where that is too many.
     fn counted(
         &mut self,
-        name: &str,
         number: u64,
-        warning: u64,
-        critical: Option<u64>,
-        text: impl Fn() -> String,
+        (thing, so): (&str, &str),
+        (warning, critical): (u64, Option<u64>),
+        why: &str,
     ) {
         let limit = critical.map_or_else(String::new, |limit| limit.to_string());
-        self.data(format!("{name}={number};{warning};{limit};0"));
+        self.data.push(format!("{so}={number};{warning};{limit};0"));
         match level(number, warning, critical) {
-            Level::Ok => self.say(Level::Ok, format!("{} {name}", count(number))),
-            level => self.say(level, text()),
+            Level::Ok => self.say(Level::Ok, format!("{} {so}", count(number))),
+            level => self.say(level, format!("{} {so}{why}", things(number, thing))),
         }
-    }
-
-    fn data(&mut self, datum: String) {
-        self.data.push(datum);
     }
 
     /// The worst, and the line: what is wrong, the worst first, else what is fine.

@@ -1,15 +1,12 @@
 //! `relinkd history`: who set, removed and looked at tokens, page by page, so that memory does not grow.
 
-use super::HistoryArgs;
-use super::database;
 use super::output::{self, Exit, Failure};
-use super::table::Table;
+use super::{HistoryArgs, database, table::Table};
 use crate::config;
 use crate::db::history::{self, Shown, Wanted};
 use crate::db::{Cursor, DbError, Session};
 use crate::process;
 use regex_lite::Regex;
-use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -37,7 +34,7 @@ pub(super) fn run(config: &Path, args: &HistoryArgs) -> Result<Exit, Failure> {
             Some(since) => Some(begin(&mut session, &since, &zone).await?),
         };
         show(&mut session, &Wanted { telegram_id: args.id, since, zone: &zone }, args.json).await
-    })
+    })?
 }
 
 fn since(text: &str) -> Result<Since<'_>, Failure> {
@@ -77,33 +74,17 @@ async fn show(session: &mut Session, wanted: &Wanted<'_>, json: bool) -> Result<
     while cursor.more() {
         let rows = history::page(session, wanted, &mut cursor).await?;
         if json {
-            rows.iter().for_each(object);
+            rows.iter().for_each(output::json);
         } else if !rows.is_empty() {
             table(rows);
         }
     }
     if cursor.after().is_none() && !json {
-        output::line(match (wanted.telegram_id, wanted.since) {
-            (None, None) => "nobody has set, removed or looked at a token".to_owned(),
-            (None, Some(_)) => "nobody has set, removed or looked at a token since then".to_owned(),
-            (Some(id), None) => format!("nobody has set, removed or looked at a token of user {id}"),
-            (Some(id), Some(_)) => {
-                format!("nobody has set, removed or looked at a token of user {id} since then")
-            }
-        });
+        let whose = wanted.telegram_id.map_or_else(String::new, |id| format!(" of user {id}"));
+        let when = if wanted.since.is_some() { " since then" } else { "" };
+        output::line(format!("nobody has set, removed or looked at a token{whose}{when}"));
     }
     Ok(Exit::Done)
-}
-
-fn object(row: &Shown) {
-    output::json(json!({
-        "at": row.at,
-        "telegram_id": row.telegram_id,
-        "action": row.action,
-        "via": row.via,
-        "by": row.by,
-        "file": row.file,
-    }));
 }
 
 fn table(rows: Vec<Shown>) {

@@ -1,9 +1,8 @@
 //! `relinkd token import`: many tokens at once from a spreadsheet, judged like a drop file: all of them or none.
 
-use super::database::Workplace;
-use super::output::{self, Exit, Failure};
-use super::table::Table;
-use super::token::{assign, describe, links_follow};
+use super::output::{self, Exit, Failure, OrFail as _};
+use super::token::{assign, links_follow, masked};
+use super::{database::Workplace, table::Table};
 use crate::db::session::Purpose;
 use crate::drop_file::{self, Assignment, Columns, DropFile, Fault, FaultKind, Faulty};
 use crate::envelope::TokenState;
@@ -13,9 +12,8 @@ use crate::relink::{self, Users};
 use crate::token::Token;
 use crate::tokens::assign::{self, Objections};
 use clap::{Args, ValueHint};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::{fs::File, io::Read};
 use zeroize::Zeroizing;
 
 /// Arguments of `token import`.
@@ -36,7 +34,7 @@ pub(super) fn run(config: &Path, args: &ImportArgs) -> Result<Exit, Failure> {
     // What follows may run as somebody else.
     let (root, bytes) = (nix::unistd::geteuid().is_root(), read(&args.file)?);
     Workplace::open(config, async |workplace| {
-        let sheet = drop_file::parse_spreadsheet(&bytes, workplace.token_rule(), args.columns.as_ref());
+        let sheet = drop_file::parse_spreadsheet(&bytes, &workplace.rules.token_rule, args.columns.as_ref());
         let file = judge(workplace, sheet, root).await?;
         let rows = rows(workplace, &file).await?;
         let counts = [Kind::Gets, Kind::Changes, Kind::Keeps]
@@ -54,13 +52,9 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     } else {
         File::open(path).and_then(|file| file.take(limit as u64).read_to_end(&mut bytes))
     };
-    read.map_err(|error| {
-        Failure::refused(
-            format!("{} cannot be read: {error}", Printable::name(path)),
-            "name the table that the spreadsheet saved as CSV, or - for standard input",
-        )
-    })?;
-    Ok(bytes)
+    let what = format_args!("{} cannot be read", Printable::name(path));
+    let next = "name the table that the spreadsheet saved as CSV, or - for standard input";
+    read.map(|_| bytes).or_fail(Exit::Failed, what, next)
 }
 
 /// The file, if neither it nor the database has anything against it; else all of its faults.
@@ -76,8 +70,7 @@ async fn judge(
         }
         Err(Faulty { faults, users, tokens }) => (None, faults, users, tokens),
     };
-    let rules = workplace.rules();
-    let found = assign::objections(&mut workplace.session, &rules, &users, &tokens).await?;
+    let found = assign::objections(&mut workplace.session, &workplace.rules, &users, &tokens).await?;
     faults.extend(found.faults(&users, &tokens));
     match file {
         Some(file) if faults.is_empty() => Ok(file),
@@ -92,8 +85,7 @@ fn refused(mut faults: Vec<Fault>, found: &Objections, tokens: &[(Token, Place)]
         let token = tokens.iter().find(|(_, place)| *place == fault.place).map(|(token, _)| token);
         match token.and_then(|token| found.held.get(token)) {
             Some(holders) if root && fault.kind == FaultKind::TokenHeld => {
-                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-                format!("  {fault}: {}", holders.join(", "))
+                format!("  {fault}: {}", output::listed(holders))
             }
             _ => format!("  {fault}"),
         }
@@ -120,10 +112,9 @@ struct Row {
 }
 
 async fn rows(workplace: &mut Workplace, file: &DropFile) -> Result<Vec<Row>, Failure> {
-    let rules = workplace.rules();
     let ids: Vec<i64> = file.assignments().iter().map(|it| it.telegram_id).collect();
     let tx = workplace.session.begin(Purpose::Read);
-    let users = relink::read_users(&tx, &rules, &ids).await?;
+    let users = relink::read_users(&tx, &workplace.rules, &ids).await?;
     tx.commit().await?;
     Ok(file.assignments().iter().map(|assignment| row(assignment, &users)).collect())
 }
@@ -138,7 +129,7 @@ fn row(assignment: &Assignment, users: &Users) -> Row {
     let now = match state {
         TokenState::None => String::new(),
         TokenState::Sealed { token, .. } => token.masked(),
-        TokenState::Plaintext(token) => format!("{} ({})", token.masked(), describe(state)),
+        TokenState::Plaintext(_) => masked(state),
         TokenState::Unusable(_) => "unusable".to_owned(),
     };
     Row { assignment: assignment.clone(), kind, now }
@@ -171,11 +162,8 @@ async fn import(
     rows: Vec<Row>,
     [gets, changes, keeps]: [usize; 3],
 ) -> Result<Exit, Failure> {
-    let (places, assignments): (Vec<usize>, Vec<Assignment>) = (0..)
-        .zip(rows)
-        .filter(|(_, row)| row.kind != Kind::Keeps)
-        .map(|(place, row)| (place, row.assignment))
-        .unzip();
+    let news = (0..).zip(rows).filter(|(_, row)| row.kind != Kind::Keeps);
+    let (places, assignments): (Vec<usize>, Vec<_>) = news.map(|(at, row)| (at, row.assignment)).unzip();
     let refusals = if assignments.is_empty() { Vec::new() } else { assign(workplace, &assignments).await? };
     if !refusals.is_empty() {
         // Somebody was quicker.

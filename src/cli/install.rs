@@ -1,21 +1,16 @@
 //! `relinkd install`: schema, triggers, index, grants. Where that changed something, everybody is queued, and it ends by
 //! saying what will change.
 
-use super::InstallArgs;
 use super::database::{self, block_on};
-use super::output::{self, Exit, Failure};
-use super::prompt;
-use super::rows;
+use super::output::{self, Exit, Failure, OrFail as _};
+use super::{InstallArgs, prompt, rows};
 use crate::config::{self, Database, Environment, Settings};
-use crate::db::connect::SessionKind;
 use crate::db::roles::{self, TooMuch};
-use crate::db::{Connector, DbError, Session, schema, setup};
+use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, setup};
 use crate::link::Tokenless;
 use crate::relink::{LinkCounts, Rules};
 use crate::tokens::TokenStats;
-use std::io::IsTerminal;
-use std::path::Path;
-use std::sync::Arc;
+use std::{io::IsTerminal, path::Path, sync::Arc};
 
 pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit, Failure> {
     let settings = config::load(config)?;
@@ -40,7 +35,7 @@ pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit
             lines.into_iter().for_each(output::line);
         }
         Ok(if installed.partly { Exit::Partly } else { Exit::Done })
-    })
+    })?
 }
 
 /// What will change, in lines. It takes the keyring and a session that may see the bot's rows; where one is missing, it is
@@ -76,16 +71,13 @@ fn summary(settings: &Settings, counts: &LinkCounts, stats: &TokenStats) -> Vec<
         format!("  tokens to seal                {to_seal}"),
     ];
     if counts.becomes_plain > 0 && settings.portal.tokenless == Tokenless::Plain {
-        lines.push(
-            "  (to leave login links of users without a token alone, set portal.tokenless = \"keep\")"
-                .to_owned(),
-        );
+        let how = "set portal.tokenless = \"keep\"";
+        lines.push(format!("  (to leave login links of users without a token alone, {how})"));
     }
-    let ids = |ids: Vec<String>| if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
-    let shared = stats.duplicated.iter().map(ToString::to_string).collect();
-    let unusable = stats.unusable.iter().map(|(id, reason)| format!("{id} ({})", reason.code())).collect();
-    lines.push(format!("  users who share a token       {}", ids(shared)));
-    lines.push(format!("  users with an unusable value  {}", ids(unusable)));
+    let some = |ids: String| if ids.is_empty() { "none".to_owned() } else { ids };
+    let unusable = stats.unusable.iter().map(|(id, reason)| format!("{id} ({})", reason.code()));
+    lines.push(format!("  users who share a token       {}", some(output::listed(&stats.duplicated))));
+    lines.push(format!("  users with an unusable value  {}", some(output::listed(unusable))));
     lines
 }
 
@@ -95,13 +87,8 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
         let connector = Connector::new(&settings.database)?;
         return Ok(connector.connect(SessionKind::Admin).await?);
     };
-    let database = Database::parse(url).map_err(|fault| {
-        Failure::new(
-            Exit::Usage,
-            format!("--admin-url: {fault}"),
-            "write it as postgresql://OWNER@HOST:PORT/DATABASE",
-        )
-    })?;
+    let form = "write it as postgresql://OWNER@HOST:PORT/DATABASE";
+    let database = Database::parse(url).or_fail(Exit::Usage, "--admin-url", form)?;
     if database.password.is_some() {
         output::warning(
             "the password in --admin-url stands in the process list while this runs, and in the shell's history: leave \
@@ -112,12 +99,9 @@ pub(super) async fn connect(settings: &Settings, admin_url: Option<&str>) -> Res
     match connector.connect(SessionKind::Admin).await {
         Err(error) if roles::wants_password(&error) && std::io::stdin().is_terminal() => {
             let question = format!("Password of {}: ", database.user);
-            let mut password = prompt::secret(&question).map_err(|error| {
-                Failure::refused(
-                    format!("the password cannot be read: {error}"),
-                    "set PGPASSWORD for this command, or write a ~/.pgpass",
-                )
-            })?;
+            let next = "set PGPASSWORD for this command, or write a ~/.pgpass";
+            let mut password =
+                prompt::secret(&question).or_fail(Exit::Failed, "the password cannot be read", next)?;
             connector.with_password(std::mem::take(&mut *password)).connect(SessionKind::Admin).await
         }
         done => done,
@@ -153,56 +137,50 @@ async fn install(admin: &Session, settings: &Settings, role: &str) -> Result<Ins
     let mut installed = Installed { changed: setup::install(admin).await.map_err(explain)?, partly: false };
     match setup::index(admin).await {
         Ok(built) => installed.changed |= built,
-        // Postgres wants more of who builds an index than of who owns its table; that is no failure of theirs.
-        Err(error) if roles::not_allowed(&error) => output::warning(format!(
-            "the index on issues could not be built ({error}): relinkd works, but slowly; let the owner of the \
-             tables' schema grant this admin `create` on it, and run `relinkd install` again"
-        )),
         Err(error) => {
-            installed.partly = true;
+            // Postgres wants more of who builds an index than of who owns its table; that is no failure of theirs.
+            let not_allowed = roles::not_allowed(&error);
+            let grant = "let the owner of the tables' schema grant this admin `create` on it, and ";
+            let first = if not_allowed { grant } else { "" };
             output::warning(format!(
-                "the index on issues could not be built ({error}): relinkd works, but slowly; run `relinkd install` again"
+                "the index on issues could not be built ({error}): relinkd works, but slowly; {first}run `relinkd install` again"
             ));
+            installed.partly = !not_allowed;
         }
     }
     if !setup::quiet(admin).await? {
         output::warning("only a superuser can keep bind parameters out of the server's log; let one run:");
         output::mend(roles::command(admin, roles::QUIET, role).await?);
     }
-    match roles::too_much(admin, role).await? {
-        Some(TooMuch::Superuser) => output::warning(format!(
-            "role {role} is a superuser, with whose rights code of the bot's tables will run: give relinkd a role of its own"
-        )),
-        Some(TooMuch::Owner) => output::warning(format!(
-            "role {role} owns the bot's tables and may do more than relinkd needs: give relinkd a role of its own"
-        )),
-        None => {}
+    if let Some(too_much) = roles::too_much(admin, role).await? {
+        let what = match too_much {
+            TooMuch::Superuser => "is a superuser, with whose rights code of the bot's tables will run",
+            TooMuch::Owner => "owns the bot's tables and may do more than relinkd needs",
+        };
+        output::warning(format!("role {role} {what}: give relinkd a role of its own"));
     }
     Ok(installed)
 }
 
 async fn create_role(admin: &Session, settings: &Settings, role: &str) -> Result<(), Failure> {
-    let environment = Environment::of_process();
-    let password = if role == settings.database.user {
-        settings
-            .database
-            .configured_password(&environment)
-            .map_err(|error| Failure::new(Exit::Configuration, error, "see `relinkd check --offline`"))?
+    let database = &settings.database;
+    let wrong = |error| Failure::new(Exit::Configuration, error, "see `relinkd check --offline`");
+    let password = if role == database.user {
+        database.configured_password(&Environment::of_process()).map_err(wrong)?
     } else {
         None
     };
-    match roles::create(admin, role, password.as_ref().map(|p| p.expose().as_bytes())).await {
-        Ok(()) => {
-            output::line(format!("created role {role}"));
-            Ok(())
-        }
-        Err(error) if roles::not_allowed(&error) => Err(Failure::new(
+    let created = roles::create(admin, role, password.as_ref().map(|it| it.expose().as_bytes())).await;
+    if created.as_ref().is_err_and(roles::not_allowed) {
+        return Err(Failure::new(
             Exit::Database,
             format!("the role {role} does not exist, and this admin may not create it"),
             format!("let a superuser run: {}", roles::command(admin, roles::CREATE, role).await?),
-        )),
-        Err(error) => Err(error.into()),
+        ));
     }
+    created?;
+    output::line(format!("created role {role}"));
+    Ok(())
 }
 
 /// What the database's refusals mean here.
@@ -213,26 +191,22 @@ pub(super) fn explain(error: DbError) -> Failure {
                         that relinkd did not make has to be dropped first";
             return Failure::refused(error, next);
         }
-        Some("42501") => Some(
+        Some("42501") => {
             "connect as the owner of both tables (who may create a schema, and who ran the first install, if there \
-             was one), or as a superuser: relinkd install --admin-url postgresql://OWNER@HOST/DATABASE",
-        ),
+             was one), or as a superuser: relinkd install --admin-url postgresql://OWNER@HOST/DATABASE"
+        }
         Some("42P01" | "42703" | "3F000" | "42704") => {
-            Some("correct [tables] in the configuration: it must name the bot's tables and columns")
+            "correct [tables] in the configuration: it must name the bot's tables and columns"
         }
-        Some("55000") => Some("upgrade this relinkd: apt-get install --only-upgrade relinkd"),
-        Some("42804") => Some("`relinkd check` shows the command that mends it"),
-        Some("42809") => Some("partitioned tables and views are not supported"),
+        Some("55000") => "upgrade this relinkd: apt-get install --only-upgrade relinkd",
+        Some("42804") => "`relinkd check` shows the command that mends it",
+        Some("42809") => "partitioned tables and views are not supported",
         Some("55P03") => {
-            Some("a long transaction holds the bot's tables: run `relinkd install` again when it is over")
+            "a long transaction holds the bot's tables: run `relinkd install` again when it is over"
         }
-        _ => None,
+        _ => return error.into(),
     };
-    let failure = Failure::from(error);
-    match next {
-        Some(next) => failure.next(next),
-        None => failure,
-    }
+    Failure::from(error).next(next)
 }
 
 /// The SQL for a DBA, to be run with psql as the tables' owner.

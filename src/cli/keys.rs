@@ -1,10 +1,7 @@
 //! `relinkd key`: make, list, promote and retire keys. The daemon reads the file again when it is told to.
 
-use super::database;
-use super::output::{self, Exit, Failure};
-use super::table::Table;
-use super::{KeyCommand, ReloadArg};
-use super::{rows, status};
+use super::output::{self, Exit, Failure, OrFail as _};
+use super::{KeyCommand, ReloadArg, database, rows, status, table::Table};
 use crate::config::{self, Environment, Settings};
 use crate::db::{DbError, presence, schema, users};
 use crate::envelope::{Key, KeyId, Keyring};
@@ -33,18 +30,20 @@ pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
             let path = file(&settings)?;
             let id = id.as_deref().map(key_id).transpose()?;
             let named = if offline { Named::default() } else { named_for_generate(&settings)? };
-            generate(&settings, &path, id, &named, Daemon { config, reload })
+            let is_added = generate(&settings, &path, id, &named)?;
+            if is_added { tell_daemon(config, reload) } else { Ok(Exit::Done) }
         }
         KeyCommand::Promote { id, reload: ReloadArg { reload } } => {
             let id = key_id(&id)?;
             change(&settings, |ring| keyring_file::promote(ring, &id))?;
             output::line(format!("{id} seals from now on"));
-            let exit = Daemon { config, reload }.tell();
+            let exit = tell_daemon(config, reload);
             output::line("then seal what is there anew: relinkd rekey");
             exit
         }
         KeyCommand::Retire { id, destroy, reload: ReloadArg { reload } } => {
-            retire(&settings, &key_id(&id)?, destroy, Daemon { config, reload })
+            retire(config, &settings, &key_id(&id)?, destroy)?;
+            tell_daemon(config, reload)
         }
     }
 }
@@ -54,39 +53,30 @@ fn key_id(text: &str) -> Result<KeyId, Failure> {
     KeyId::parse(text).map_err(wrong)
 }
 
-/// The daemon of this configuration, which reads the keyring when it is told to.
-#[derive(Clone, Copy)]
-struct Daemon<'c> {
-    config: &'c Path,
-    /// Whether this command is to tell it.
-    reload: bool,
-}
-
-impl Daemon<'_> {
-    /// Tells it that the keyring has changed, or says how that is done. What was done to the keyring stays done.
-    fn tell(self) -> Result<Exit, Failure> {
-        if !self.reload {
-            output::line("a running daemon must be told: systemctl reload relinkd (--reload does it)");
-            return Ok(Exit::Done);
-        }
-        let unit = config::unit(self.config);
-        let failed = |why: String| {
-            Failure::new(
-                Exit::Partly,
-                format!("the keyring is changed, but {unit} was not reloaded: {why}"),
-                format!("as root: systemctl reload {unit}"),
-            )
-        };
-        let systemctl =
-            Command::new("systemctl").args(["try-reload-or-restart", &unit]).stdin(Stdio::null()).output();
-        let output = systemctl.map_err(|error| failed(format!("systemctl: {error}")))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(failed(said.lines().next().unwrap_or("systemctl says no more").to_owned()));
-        }
-        output::line(format!("{unit}, where it runs, has read it again"));
-        Ok(Exit::Done)
+/// Tells the daemon of this configuration that the keyring has changed, or says how that is done. What was done to the
+/// keyring stays done.
+fn tell_daemon(config: &Path, reload: bool) -> Result<Exit, Failure> {
+    if !reload {
+        output::line("a running daemon must be told: systemctl reload relinkd (--reload does it)");
+        return Ok(Exit::Done);
     }
+    let unit = config::unit(config);
+    let failed = |why: &str| {
+        Failure::new(
+            Exit::Partly,
+            format!("the keyring is changed, but {unit} was not reloaded: {why}"),
+            format!("as root: systemctl reload {unit}"),
+        )
+    };
+    let systemctl =
+        Command::new("systemctl").args(["try-reload-or-restart", &unit]).stdin(Stdio::null()).output();
+    let output = systemctl.map_err(|error| failed(&format!("systemctl: {error}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(said.lines().next().unwrap_or("systemctl says no more")));
+    }
+    output::line(format!("{unit}, where it runs, has read it again"));
+    Ok(Exit::Done)
 }
 
 /// The keyring's own file, where it is not a credential.
@@ -97,11 +87,8 @@ fn file(settings: &Settings) -> Result<PathBuf, Failure> {
             "change the file that the unit's LoadCredential= names, then restart the unit",
         ));
     }
-    settings
-        .keyring
-        .file
-        .path(&Environment::of_process())
-        .map_err(|error| Failure::new(Exit::Key, error, "see `relinkd check --offline`"))
+    let path = settings.keyring.file.path(&Environment::of_process());
+    path.map_err(|error| Failure::new(Exit::Key, error, "see `relinkd check --offline`"))
 }
 
 fn change(
@@ -117,27 +104,20 @@ type Named = BTreeMap<String, u64>;
 
 /// The keys that stored values name, for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
 fn named_for_generate(settings: &Settings) -> Result<Named, Failure> {
-    match look(settings)? {
-        Ok((named, _)) => Ok(named),
-        Err(error) if status::refuses(&error) => {
-            log::debug!("the database was not looked into: {error}");
-            Ok(Named::new())
-        }
-        Err(error) => Err(Failure::new(
-            Exit::Database,
-            format!("it cannot be seen whether stored tokens name the new key's id: {error}"),
-            "`relinkd status` must reach the database first; where there is none yet: relinkd key generate --offline",
-        )),
+    let found = look(settings)?;
+    if let Err(error) = &found
+        && status::refuses(error)
+    {
+        log::debug!("the database was not looked into: {error}");
+        return Ok(Named::new());
     }
+    let next = "`relinkd status` must reach the database first; where there is none yet: relinkd key generate --offline";
+    let what = "it cannot be seen whether stored tokens name the new key's id";
+    found.map(|(named, _)| named).or_fail(Exit::Database, what, next)
 }
 
-fn generate(
-    settings: &Settings,
-    path: &Path,
-    id: Option<KeyId>,
-    named: &Named,
-    daemon: Daemon<'_>,
-) -> Result<Exit, Failure> {
+/// Adds a key, or makes the file. Returns whether there was one, which a daemon may have read.
+fn generate(settings: &Settings, path: &Path, id: Option<KeyId>, named: &Named) -> Result<bool, Failure> {
     if let Some(id) = id.as_ref().filter(|id| named.contains_key(id.as_str())) {
         let values = BTreeMap::from([(id.to_string(), named[id.as_str()])]);
         return Err(Failure::refused(
@@ -146,13 +126,7 @@ fn generate(
         ));
     }
     let is_taken = |id: &KeyId| named.contains_key(id.as_str());
-    let key = Key::generate().map_err(|error| {
-        Failure::new(
-            Exit::Key,
-            format!("no randomness for a key: {error}"),
-            "see to the system's random numbers (getrandom(2)), and try again",
-        )
-    })?;
+    let key = Key::generate().or_fail(Exit::Key, "no randomness for a key", output::NO_RANDOMNESS)?;
     if !path.exists() {
         let id = id.map_or_else(|| keyring_file::next_id(None, is_taken, year()), Ok)?;
         let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new()).map_err(
@@ -165,7 +139,7 @@ fn generate(
             output::warning(format!("{}, which the new one does not open", database::sealed_under(named)));
             output::mend(database::bring_back_key(settings));
         }
-        return Ok(Exit::Done);
+        return Ok(false);
     }
     let mut added = None;
     change(settings, |ring| {
@@ -178,7 +152,7 @@ fn generate(
             "added the key {id}; it opens, and seals once it is promoted: relinkd key promote {id}"
         ));
     }
-    daemon.tell()
+    Ok(true)
 }
 
 /// The year, for a new key's name.
@@ -203,15 +177,11 @@ fn list(settings: &Settings) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn retire(settings: &Settings, id: &KeyId, destroy: bool, daemon: Daemon<'_>) -> Result<Exit, Failure> {
+fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Result<(), Failure> {
     file(settings)?;
-    let (named, sealing) = look(settings)?.map_err(|error| {
-        Failure::new(
-            Exit::Database,
-            format!("it cannot be seen whether the key still seals a token: {error}"),
-            "`relinkd status` must work first",
-        )
-    })?;
+    let what = "it cannot be seen whether the key still seals a token";
+    let (named, sealing) =
+        look(settings)?.or_fail(Exit::Database, what, "`relinkd status` must work first")?;
     let sealed = named.get(id.as_str()).copied().unwrap_or(0);
     if sealed > 0 {
         return Err(Failure::refused(
@@ -227,7 +197,7 @@ fn retire(settings: &Settings, id: &KeyId, destroy: bool, daemon: Daemon<'_>) ->
         if sealing.iter().any(|key| key == id.as_str()) {
             return Err(Failure::refused(
                 format!("a daemon that has not read the keyring again still seals with the key {id}"),
-                format!("as root: systemctl reload {}, then this command again", config::unit(daemon.config)),
+                format!("as root: systemctl reload {}, then this command again", config::unit(config)),
             ));
         }
         change(settings, |ring| keyring_file::destroy(ring, id))?;
@@ -238,7 +208,7 @@ fn retire(settings: &Settings, id: &KeyId, destroy: bool, daemon: Daemon<'_>) ->
         change(settings, |ring| keyring_file::retire(ring, id))?;
         output::line(format!("the key {id} is retired: it opens, and never seals"));
     }
-    daemon.tell()
+    Ok(())
 }
 
 /// The keys that stored values name, with how many do, and the keys that daemons seal with, where all of relinkd is there:
@@ -258,8 +228,5 @@ async fn in_use(settings: &Settings) -> Result<(Named, Vec<String>), DbError> {
 
 /// As [`in_use`], within the time that `status` has.
 fn look(settings: &Settings) -> Result<Result<(Named, Vec<String>), DbError>, Failure> {
-    database::block_on(async {
-        let silent = |_| Err(DbError::Silent(status::WITHIN));
-        Ok(tokio::time::timeout(status::WITHIN, in_use(settings)).await.unwrap_or_else(silent))
-    })
+    database::block_on(async { database::within(status::WITHIN, in_use(settings)).await })
 }

@@ -90,7 +90,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         (false, _) => LevelFilter::Trace,
     });
     let exit = match cli.command {
-        Command::Check(args) => check::run(&config, &args, cli.quiet),
+        Command::Check { offline } => check::run(&config, offline, cli.quiet),
         Command::Run => run::run(&config),
         Command::Install(args) => install::run(&config, &args, cli.quiet),
         Command::Uninstall(args) => uninstall::run(&config, &args),
@@ -104,7 +104,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         Command::Explain(args) => explain::run(&config, &args),
         Command::Rekey => rekey::run(&config),
         Command::Completions { shell } => Ok(manual::completions::run(shell)),
-        Command::Man(args) => manual::man(&args),
+        Command::Man { dir } => manual::man(dir.as_deref()),
     }?;
     output::finish(exit)
 }

@@ -2,6 +2,7 @@
 //!
 //! Whatever is written here is made harmless here ([`Printable`]); layout is made of lines, not of line breaks in them.
 
+use crate::check::Severity;
 use crate::config::{self, ConfigError};
 use crate::db::DbError;
 use crate::envelope::SealFault;
@@ -12,15 +13,19 @@ use crate::relink::RelinkError;
 use crate::tokens::assign::{AssignError, Obstacle};
 use indicatif::HumanCount;
 use serde::Serialize;
-use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write as _};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::{fmt::Display, sync::OnceLock, time::Duration};
 
 /// The example of a configuration, as the package has it.
 pub(super) const EXAMPLE: &str = "/usr/share/doc/relinkd/examples/config.toml.example";
 /// The next step of somebody who may not read a file.
 pub(super) const AS_ROOT: &str = "run it as root";
+/// The next step where a stored token names a key that the keyring does not have.
+const ADD_KEY: &str = "add that key to the keyring again, from a copy of the file";
+/// The next step where the operating system refuses what every program may ask for.
+pub(super) const SHORT_OF: &str = "see to what the system is short of (ulimit -a), and try again";
+/// The next step where the operating system gave no randomness.
+pub(super) const NO_RANDOMNESS: &str = "see to the system's random numbers (getrandom(2)), and try again";
 
 /// Exit statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,37 +64,27 @@ pub enum Level {
 }
 
 impl Exit {
-    /// All but those of `health`.
-    pub(super) const OF_COMMANDS: [Self; 8] = [
-        Self::Done,
-        Self::Failed,
-        Self::Usage,
-        Self::Changes,
-        Self::Configuration,
-        Self::Database,
-        Self::Key,
-        Self::Partly,
+    /// All but those of `health`, each with its number and what the manual says of it.
+    pub(super) const OF_COMMANDS: [(Self, u8, &'static str); 8] = [
+        (Self::Done, 0, "done"),
+        (Self::Failed, 1, "failed, or refused"),
+        (Self::Usage, 2, "wrong usage"),
+        (Self::Changes, 3, "--dry-run found changes"),
+        (Self::Configuration, 4, "configuration"),
+        (Self::Database, 5, "database"),
+        (Self::Key, 6, "key"),
+        (Self::Partly, 7, "done in part"),
     ];
-
-    /// Its number, and what the manual says of it.
-    pub(super) fn status(self) -> (u8, &'static str) {
-        match self {
-            Self::Done => (0, "done"),
-            Self::Failed => (1, "failed, or refused"),
-            Self::Usage => (2, "wrong usage"),
-            Self::Changes => (3, "--dry-run found changes"),
-            Self::Configuration => (4, "configuration"),
-            Self::Database => (5, "database"),
-            Self::Key => (6, "key"),
-            Self::Partly => (7, "done in part"),
-            Self::Health(level) => (level as u8, "what `health` found"),
-        }
-    }
 }
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit.status().0)
+        let of_command = Exit::OF_COMMANDS.iter().find(|(one, ..)| *one == exit);
+        match (exit, of_command) {
+            (Exit::Health(level), _) => Self::from(level as u8),
+            (_, Some((_, number, _))) => Self::from(*number),
+            (_, None) => Self::FAILURE,
+        }
     }
 }
 
@@ -146,6 +141,18 @@ impl Failure {
     }
 }
 
+/// What could not be done, and why.
+pub(super) trait OrFail<T> {
+    /// Fails with `what` and the error behind it, and with what to do next.
+    fn or_fail(self, exit: Exit, what: impl Display, next: impl Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Display> OrFail<T> for Result<T, E> {
+    fn or_fail(self, exit: Exit, what: impl Display, next: impl Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(exit, format_args!("{what}: {error}"), next))
+    }
+}
+
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         Self::from_database(&error)
@@ -166,20 +173,16 @@ fn next(error: &ConfigError) -> String {
         ConfigError::Unreadable { path, source } => {
             let word = shell_word(&path.to_string_lossy());
             match source.kind() {
-                ErrorKind::NotFound => {
-                    format!(
-                        "make it from the example: install -D -m 0640 -g relinkd {EXAMPLE} {word}; or name another: --config FILE"
-                    )
-                }
+                ErrorKind::NotFound => format!(
+                    "make it from the example: install -D -m 0640 -g relinkd {EXAMPLE} {word}; or name another: --config FILE"
+                ),
                 ErrorKind::PermissionDenied => AS_ROOT.to_owned(),
                 _ => format!("see what it is: ls -ld {word}"),
             }
         }
         ConfigError::Wrong { path, .. } => {
-            format!(
-                "correct it: editor {}, then `relinkd check --offline`",
-                shell_word(&path.to_string_lossy())
-            )
+            let word = shell_word(&path.to_string_lossy());
+            format!("correct it: editor {word}, then `relinkd check --offline`")
         }
     }
 }
@@ -188,9 +191,7 @@ impl From<RelinkError> for Failure {
     fn from(error: RelinkError) -> Self {
         match error {
             RelinkError::Database(error) => error.into(),
-            RelinkError::UnknownKey(_) => {
-                Self::new(Exit::Key, error, "add that key to the keyring again, from a copy of the file")
-            }
+            RelinkError::UnknownKey(_) => Self::new(Exit::Key, error, ADD_KEY),
             RelinkError::OtherPortal => Self::refused(
                 error,
                 "somebody brought other [portal] settings meanwhile: compare the configuration files, then try again",
@@ -202,7 +203,7 @@ impl From<RelinkError> for Failure {
 
 impl From<SealFault> for Failure {
     fn from(error: SealFault) -> Self {
-        Self::new(Exit::Key, error, "see to the system's random numbers (getrandom(2)), and try again")
+        Self::new(Exit::Key, error, NO_RANDOMNESS)
     }
 }
 
@@ -211,14 +212,11 @@ impl From<AssignError> for Failure {
         match error {
             AssignError::Database(error) => error.into(),
             AssignError::Seal(error) => error.into(),
-            AssignError::UnknownKey(_) => {
-                Self::new(Exit::Key, error, "add that key to the keyring again, from a copy of the file")
+            AssignError::UnknownKey(_) => Self::new(Exit::Key, error, ADD_KEY),
+            AssignError::NotWritten => {
+                let next = "look at the triggers of the users' table: one of them cancels the update";
+                Self::new(Exit::Database, error, next)
             }
-            AssignError::NotWritten => Self::new(
-                Exit::Database,
-                error,
-                "look at the triggers of the users' table: one of them cancels the update",
-            ),
         }
     }
 }
@@ -243,22 +241,24 @@ pub(super) fn line(text: impl Display) {
     note(writeln!(std::io::stdout().lock(), "{}", config::typed(Printable::of(text).as_str())));
 }
 
-/// Writes a line that begins with a word of ours, in a colour (ECMA-48, 8.3.117) if there is one. `before` and `end` may
-/// be what a terminal obeys.
+/// Writes a line that begins with a word of ours, in the colour of how grave it is (ECMA-48, 8.3.117): on a terminal,
+/// unless `NO_COLOR` is set (no-color.org). `before` and `end` may be what a terminal obeys.
 pub(super) fn coloured(
     before: &str,
-    (word, colour): (&str, Option<&str>),
+    (word, severity): (&str, Option<Severity>),
     text: impl Display,
     end: &'static str,
 ) {
-    let (on, off) = colour.map_or(("", ""), |colour| (colour, "\x1b[0m"));
+    let mut stdout = std::io::stdout().lock();
+    let colours = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let (on, off) = match severity.filter(|_| colours) {
+        None => ("", ""),
+        Some(Severity::Ok) => ("\x1b[32m", "\x1b[0m"),
+        Some(Severity::Warning) => ("\x1b[33m", "\x1b[0m"),
+        Some(Severity::Fault) => ("\x1b[31m", "\x1b[0m"),
+    };
     let text = Printable::of(text);
-    note(writeln!(std::io::stdout().lock(), "{before}{on}{word}{off} {}{end}", config::typed(text.as_str())));
-}
-
-/// Whether standard output has colours: on a terminal, unless `NO_COLOR` is set (no-color.org).
-pub(super) fn has_colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    note(writeln!(stdout, "{before}{on}{word}{off} {}{end}", config::typed(text.as_str())));
 }
 
 /// Tells a terminal what to do, by a control sequence of ours.
@@ -338,6 +338,11 @@ pub(super) fn things(number: impl TryInto<u64>, thing: &str) -> String {
     let number = count(number);
     let plural = if number == "1" { "" } else { "s" };
     format!("{number} {thing}{plural}")
+}
+
+/// Some ids, or whatever else is named, with commas between.
+pub(super) fn listed(all: impl IntoIterator<Item = impl Display>) -> String {
+    all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Seconds in their largest unit.

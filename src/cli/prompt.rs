@@ -1,5 +1,6 @@
 //! A question whose answer is not shown: on the terminal, or on standard input where that is none.
 
+use super::output::{Exit, Failure, OrFail as _};
 use crate::printable::Printable;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
@@ -14,14 +15,16 @@ pub(super) fn secret(question: &str) -> io::Result<Zeroizing<String>> {
     rpassword::prompt_password(Printable::text(question)).map(Zeroizing::new)
 }
 
-/// The answer on a terminal; else what stands on standard input, of which no more than `limit` bytes are read.
-pub(super) fn secret_or_input(question: &str, limit: usize) -> io::Result<Zeroizing<String>> {
-    if io::stdin().is_terminal() {
-        return secret(question);
-    }
-    let mut text = Zeroizing::new(String::with_capacity(limit));
-    io::stdin().lock().take(limit as u64).read_to_string(&mut text)?;
-    Ok(text)
+/// What is asked for by its name on a terminal; else what stands on standard input, of which no more than `limit` bytes are read.
+/// `next` is what to do where it cannot be read.
+pub(super) fn secret_or_input(what: &str, limit: usize, next: &str) -> Result<Zeroizing<String>, Failure> {
+    let read = if io::stdin().is_terminal() {
+        secret(&format!("{what}: "))
+    } else {
+        let mut text = Zeroizing::new(String::with_capacity(limit));
+        io::stdin().lock().take(limit as u64).read_to_string(&mut text).map(|_| text)
+    };
+    read.or_fail(Exit::Failed, format_args!("the {} cannot be read", what.to_lowercase()), next)
 }
 
 /// A terminal without echo; it is as before when this goes.

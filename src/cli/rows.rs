@@ -5,10 +5,9 @@
 //! owner; else they are the daemon's, which sees them anyway.
 
 use super::database;
-use super::output::{Exit, Failure};
+use super::output::Failure;
 use crate::config::{Database, Host, Settings};
-use crate::db::connect::SessionKind;
-use crate::db::{Connector, DbError, Session, roles};
+use crate::db::{Connector, DbError, Session, connect::SessionKind, roles};
 use nix::unistd::{Gid, Uid, User, setegid, seteuid};
 
 /// The settings of the database as the daemon reads them: without a user in the URL it is the spool's owner.
@@ -30,8 +29,7 @@ pub(super) async fn session(admin: &Session, settings: &Settings) -> Result<Opti
     let session = connect(settings).await.map_err(of_daemon)?;
     match roles::superuser(&session).await.map_err(of_daemon)? {
         None => Ok(Some(session)),
-        Some(role) => Err(Failure::new(
-            Exit::Failed,
+        Some(role) => Err(Failure::refused(
             format!(
                 "the user in database.url has the rights of {role}, a superuser, with which code of the bot's tables would run"
             ),

@@ -20,18 +20,16 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    daemon::run(config, settings, keyring).map_err(|error| match error {
-        DaemonError::Database(error) => Failure::from(error),
-        DaemonError::Spool(SpoolError::Owned { .. }) => Failure::refused(
-            error,
-            "stop that one (systemctl stop relinkd), or let this one have a spool of its own: spool.directory",
-        ),
-        DaemonError::Spool(_) => {
-            Failure::refused(error, "`relinkd check --offline` says what is wrong with the spool")
-        }
-        DaemonError::System { .. } => {
-            Failure::refused(error, "see to what the system is short of (ulimit -a), and start it again")
-        }
+    daemon::run(config, settings, keyring).map_err(|error| {
+        let next = match error {
+            DaemonError::Database(error) => return Failure::from(error),
+            DaemonError::Spool(SpoolError::Owned { .. }) => {
+                "stop that one (systemctl stop relinkd), or let this one have a spool of its own: spool.directory"
+            }
+            DaemonError::Spool(_) => "`relinkd check --offline` says what is wrong with the spool",
+            DaemonError::System { .. } => "see to what the system is short of (ulimit -a), and start it again",
+        };
+        Failure::refused(error, next)
     })?;
     Ok(Exit::Done)
 }

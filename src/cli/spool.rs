@@ -4,17 +4,15 @@
 //! a file says is not shown.
 
 use super::output::{self, Exit, Failure};
-use super::table::Table;
-use super::{SpoolArgs, SpoolCommand, database};
+use super::{SpoolArgs, SpoolCommand, database, table::Table};
 use crate::config::{self, ConfigError};
 use crate::printable::Printable;
 use crate::spool::{self, Listing, NotTaken, OperateError, Rejected, SpoolError};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
-use std::fmt::Display;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fmt::Display, os::unix::fs::MetadataExt};
 
 pub(super) fn run(config: &Path, args: SpoolArgs) -> Result<Exit, Failure> {
     let root = match args.directory {
@@ -112,7 +110,6 @@ pub(super) fn summary(rejected: &Rejected) -> String {
 
 fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
     let row = |key: &str, value: &dyn Display| output::line(format!("{key:<9} {value}"));
-    let shown_name = shown(&name);
     match spool::rejected(root, name.clone()) {
         Ok(rejected) => {
             let age = rejected.age().map_or_else(String::new, |age| format!(", {} ago", output::rough(age)));
@@ -121,15 +118,13 @@ fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
                 row("owner", &user_name(file.uid()));
                 row("size", &output::things(file.size(), "byte"));
             }
-            let Some(reason) = &rejected.reason else {
-                row("reason", &"cannot be read, or is not there");
-                return Ok(Exit::Done);
-            };
-            output::line("reason");
-            for line in reason.lines() {
-                output::line(format!("  {}", Printable::text(line)));
+            match &rejected.reason {
+                None => row("reason", &"cannot be read, or is not there"),
+                Some(reason) => {
+                    output::line("reason");
+                    reason.lines().for_each(|line| output::line(format!("  {line}")));
+                }
             }
-            Ok(Exit::Done)
         }
         Err(OperateError::Absent) => {
             let listing = spool::list(root).map_err(|error| failure(root, error))?;
@@ -139,14 +134,14 @@ fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
                 row("state", &format_args!("not taken: {}", other.reason));
             } else {
                 return Err(Failure::refused(
-                    format!("{shown_name}: there is no such file in incoming/ or rejected/"),
+                    format!("{}: there is no such file in incoming/ or rejected/", shown(&name)),
                     "`relinkd spool` lists what there is; what was applied has a receipt in applied/",
                 ));
             }
-            Ok(Exit::Done)
         }
-        Err(error) => Err(refusal(&name, &error)),
+        Err(error) => return Err(refusal(&name, &error)),
     }
+    Ok(Exit::Done)
 }
 
 /// Does something with each file; those that fail keep no other from its turn.
@@ -181,10 +176,8 @@ const FOR_OPERATORS: &str =
     "this is for members of the group that owns the spool's directories (relinkd-ops), and for root";
 
 fn failure(root: &Path, error: SpoolError) -> Failure {
-    if !root.exists() {
-        return Failure::refused(error, "name the spool: --directory DIR");
-    }
     match error {
+        error if !root.exists() => Failure::refused(error, "name the spool: --directory DIR"),
         // To give it to the daemon's user would not help whoever types this.
         SpoolError::System { path, what, source } if source.kind() == ErrorKind::PermissionDenied => {
             Failure::refused(format!("{}: {what}: {source}", path.display()), FOR_OPERATORS)

@@ -1,16 +1,11 @@
 //! `relinkd sync`: all links, or some users', into form now, in the chunks and under the locks that the daemon uses.
 
-use super::SyncArgs;
-use super::database::Workplace;
-use super::diff;
 use super::output::{self, Exit, Failure};
-use super::progress;
-use crate::db::session::Purpose;
-use crate::db::users;
+use super::{SyncArgs, database::Workplace, diff, progress};
+use crate::db::{session::Purpose, users};
 use crate::relink::{self, Synced};
 use serde_json::json;
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
     Workplace::open(config, async |workplace| {
@@ -23,11 +18,11 @@ pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
 async fn somebody(workplace: &mut Workplace, ids: &[i64]) -> Result<(), Failure> {
     let tx = workplace.session.begin(Purpose::Read);
     let known = users::known_or_with_issues(&tx, ids).await?;
-    let unknown: Vec<String> = ids.iter().filter(|id| !known.contains(id)).map(ToString::to_string).collect();
+    let unknown: Vec<&i64> = ids.iter().filter(|id| !known.contains(id)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    let what = format!("the bot has no user {0}, and no issue of {0}", unknown.join(", "));
+    let what = format!("the bot has no user {0}, and no issue of {0}", output::listed(unknown));
     if !known.is_empty() {
         output::warning(what);
         return Ok(());
@@ -36,12 +31,11 @@ async fn somebody(workplace: &mut Workplace, ids: &[i64]) -> Result<(), Failure>
 }
 
 async fn sync(workplace: &mut Workplace, args: &SyncArgs) -> Result<Exit, Failure> {
-    let rules = workplace.rules();
     let ids: BTreeSet<i64> = args.ids.iter().copied().collect();
     let ids: Option<Vec<i64>> = (!ids.is_empty()).then(|| ids.into_iter().collect());
     let links = relink::about_how_many_links(&mut workplace.session).await?;
     let progress = progress::bar("links", if ids.is_some() { 0 } else { links });
-    let synced = relink::sync(&mut workplace.session, &rules, ids.as_deref(), |step| {
+    let synced = relink::sync(&mut workplace.session, &workplace.rules, ids.as_deref(), |step| {
         progress.inc(step.looked_at as u64);
     })
     .await?;

@@ -1,24 +1,17 @@
 //! `relinkd token`: set, show, list, remove. A token never comes from the arguments, and is shown whole only when asked.
 
-use super::database::Workplace;
-use super::import;
 use super::output::{self, Exit, Failure};
-use super::prompt;
-use super::table::Table;
-use super::{IdArg, TokenCommand};
+use super::{IdArg, TokenCommand, database::Workplace, import, prompt, table::Table};
 use crate::db::history::{self, Action, Entry, Via};
-use crate::db::session::Purpose;
-use crate::db::{Cursor, changes, issues, presence, users};
+use crate::db::{Cursor, changes, issues, presence, session::Purpose, users};
 use crate::drop_file::{Assignment, Refusal, TokenChange};
 use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::token::Token;
 use crate::tokens::assign::{self, Author, Obstacle, Outcome, Request};
-use serde::Serialize;
-use serde_json::json;
-use std::collections::HashSet;
-use std::path::Path;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
+use std::{collections::HashSet, path::Path};
 
 /// How long `set` and `remove` wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,14 +33,9 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
             format!("run `relinkd token set {id}` and type the token, or pipe it in; and change this one"),
         )),
         TokenCommand::Set { id: IdArg { id }, no_wait, token: None } => {
-            let text = prompt::secret_or_input("Token: ", 1024).map_err(|error| {
-                Failure::refused(
-                    format!("the token cannot be read: {error}"),
-                    "type it at the prompt, or pipe it in",
-                )
-            })?;
+            let text = prompt::secret_or_input("Token", 1024, "type it at the prompt, or pipe it in")?;
             Workplace::open(config, async |workplace| {
-                let token = workplace.token_rule().admit(text.trim_end_matches(['\n', '\r']));
+                let token = workplace.rules.token_rule.admit(text.trim_end_matches(['\n', '\r']));
                 let token = token.map_err(|fault| Failure::refused(
                     format!("the token {fault}"),
                     "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
@@ -118,8 +106,8 @@ pub(super) async fn assign(
     let author = Author { via: Via::Cli, by: &login, file: None };
     let request = Request { assignments, author, claim: None };
     loop {
-        let rules = workplace.rules();
-        let outcomes = assign::assign(&mut workplace.session, &rules, &[request], &HashSet::new()).await?;
+        let outcomes =
+            assign::assign(&mut workplace.session, &workplace.rules, &[request], &HashSet::new()).await?;
         match outcomes.into_iter().next() {
             Some(Outcome::Refused(refusals)) => return Ok(refusals),
             Some(Outcome::Waits(Obstacle::RowLocked)) if start.elapsed() < ROW_PATIENCE => {
@@ -140,26 +128,25 @@ async fn refusal(
 ) -> Result<Failure, Failure> {
     let id = assignment.telegram_id;
     let Refusal::TokenHeld = refusal else { return Ok(unknown(id)) };
-    let mut holders = Vec::new();
+    let mut holders: Vec<i64> = Vec::new();
     if let (true, Some(token)) = (root, assignment.token()) {
-        let rules = workplace.rules();
         let named = [(token.clone(), Place::START)];
-        let found = assign::objections(&mut workplace.session, &rules, &[(id, Place::START)], &named).await?;
+        let found =
+            assign::objections(&mut workplace.session, &workplace.rules, &[(id, Place::START)], &named)
+                .await?;
         holders = found.held.into_values().flatten().collect();
     }
-    let remove: Vec<String> = holders.iter().map(|id| format!("`relinkd token remove {id}`")).collect();
-    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
-    Ok(if holders.is_empty() {
-        Failure::refused(
+    if holders.is_empty() {
+        return Ok(Failure::refused(
             "another user holds this token",
             "take the user's own from the portal, or remove it from the other user first; root is told who that is",
-        )
-    } else {
-        Failure::refused(
-            format!("another user holds this token: {}", holders.join(", ")),
-            format!("take the user's own from the portal, or first {}", remove.join(", ")),
-        )
-    })
+        ));
+    }
+    let remove: Vec<String> = holders.iter().map(|id| format!("`relinkd token remove {id}`")).collect();
+    Ok(Failure::refused(
+        format!("another user holds this token: {}", output::listed(&holders)),
+        format!("take the user's own from the portal, or first {}", remove.join(", ")),
+    ))
 }
 
 fn unknown(id: i64) -> Failure {
@@ -169,12 +156,7 @@ fn unknown(id: i64) -> Failure {
 /// Waits until nothing of this user's is waiting any more.
 async fn wait(workplace: &mut Workplace, id: i64, done: &str) -> Result<Exit, Failure> {
     let start = Instant::now();
-    loop {
-        if !changes::is_waiting(&workplace.session, id).await? {
-            let links = links(workplace, id).await?;
-            output::line(format!("token of user {id} {done}; {links}"));
-            return Ok(Exit::Done);
-        }
+    while changes::is_waiting(&workplace.session, id).await? {
         if start.elapsed() >= PATIENCE {
             return Err(Failure::new(
                 Exit::Partly,
@@ -184,11 +166,14 @@ async fn wait(workplace: &mut Workplace, id: i64, done: &str) -> Result<Exit, Fa
         }
         tokio::time::sleep(LOOK).await;
     }
+    let links = links(workplace, id).await?;
+    output::line(format!("token of user {id} {done}; {links}"));
+    Ok(Exit::Done)
 }
 
 /// How many links the user has, in words.
 async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
-    let portal = &workplace.settings.portal.portal();
+    let portal = &workplace.rules.portal;
     let tx = workplace.session.begin(Purpose::Read);
     let (mut ours, mut with_token) = (0_usize, 0_usize);
     let mut cursor = Cursor::with_pages_of(PAGE);
@@ -208,7 +193,7 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
     let rows = users::by_id(&tx, &[id]).await?;
     drop(tx);
     let row = rows.first().filter(|row| row.place.is_some()).ok_or_else(|| unknown(id))?;
-    let state = row.state(&workplace.keyring, workplace.token_rule());
+    let state = row.state(&workplace.rules.keyring, &workplace.rules.token_rule);
     match state.token() {
         Some(token) if reveal => {
             let tx = workplace.session.begin(Purpose::Assign);
@@ -222,10 +207,15 @@ async fn show(workplace: &mut Workplace, id: i64, reveal: bool) -> Result<Exit, 
             output::audit_line(format_args!("relinkd: token of user {id} revealed by {caller}"));
             output::line(token.expose());
         }
-        Some(token) => output::line(format!("{} ({})", token.masked(), describe(&state))),
-        None => output::line(describe(&state)),
+        _ => output::line(masked(&state)),
     }
     Ok(Exit::Done)
+}
+
+/// A token masked, with its state in words.
+pub(super) fn masked(state: &TokenState) -> String {
+    let words = describe(state);
+    state.token().map_or_else(|| words.clone(), |token| format!("{} ({words})", token.masked()))
 }
 
 /// The state of a token, in words.
@@ -239,7 +229,7 @@ pub(super) fn describe(state: &TokenState) -> String {
 }
 
 async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
-    let rule = &workplace.settings.portal.token_pattern.rule;
+    let rule = &workplace.rules.token_rule;
     let mut table = Table::new(["TELEGRAM ID", "TOKEN", "STATE"]);
     let mut users = Vec::new();
     let mut cursor = Cursor::with_pages_of(PAGE);
@@ -248,9 +238,11 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
         let rows = users::page_with_value(&tx, &mut cursor).await?;
         tx.commit().await?;
         for row in &rows {
-            let (id, state) = (row.telegram_id, row.state(&workplace.keyring, rule));
+            let (id, state) = (row.telegram_id, row.state(&workplace.rules.keyring, rule));
             if json {
-                users.push(ListedUser { telegram_id: id, token: Shown::from(&state) });
+                let mut user = as_json(Some(&state));
+                user["telegram_id"] = id.into();
+                users.push(user);
             } else {
                 let masked = state.token().map(Token::masked).unwrap_or_default();
                 table.row([&id, &masked, &describe(&state)]);
@@ -267,32 +259,16 @@ async fn list(workplace: &mut Workplace, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// A user of the list.
-#[derive(Serialize)]
-struct ListedUser {
-    telegram_id: i64,
-    #[serde(flatten)]
-    token: Shown,
-}
-
-/// A stored token as JSON shows it.
-#[derive(Default, Serialize)]
-pub(super) struct Shown {
-    /// In a word.
-    state: Option<&'static str>,
-    token: Option<String>,
-    /// The key that sealed it.
-    key: Option<String>,
-}
-
-impl From<&TokenState> for Shown {
-    fn from(state: &TokenState) -> Self {
-        let (word, key) = match state {
-            TokenState::None => ("none", None),
-            TokenState::Sealed { key, .. } => ("sealed", Some(key.to_string())),
-            TokenState::Plaintext(_) => ("plaintext", None),
-            TokenState::Unusable(reason) => (reason.code(), None),
-        };
-        Self { state: Some(word), token: state.token().map(Token::masked), key }
-    }
+/// A stored token as JSON shows it: its state in a word, what may be seen of it, and the key that sealed it; all is null
+/// where there is no such user.
+pub(super) fn as_json(state: Option<&TokenState>) -> Value {
+    let (word, key) = match state {
+        None => (None, None),
+        Some(TokenState::None) => (Some("none"), None),
+        Some(TokenState::Sealed { key, .. }) => (Some("sealed"), Some(key.to_string())),
+        Some(TokenState::Plaintext(_)) => (Some("plaintext"), None),
+        Some(TokenState::Unusable(reason)) => (Some(reason.code()), None),
+    };
+    let token = state.and_then(TokenState::token).map(Token::masked);
+    json!({ "state": word, "token": token, "key": key })
 }

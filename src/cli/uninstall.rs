@@ -1,10 +1,8 @@
 //! `relinkd uninstall`: triggers first, then everything else but the sealed tokens, the links and the role.
 
-use super::UninstallArgs;
 use super::database::{self, block_on};
-use super::install;
 use super::output::{self, Exit, Failure};
-use super::rows;
+use super::{UninstallArgs, install, rows};
 use crate::config::{self, Settings};
 use crate::db::{DbError, Session, presence, roles, schema, setup, users};
 use crate::envelope::{Keyring, UnusableReason};
@@ -59,7 +57,7 @@ pub(super) fn run(config: &Path, args: &UninstallArgs) -> Result<Exit, Failure> 
         let command = roles::command(&admin, roles::DROP, &role).await?;
         output::line(format!("the role {role} is left; to drop it: {command}"));
         Ok(Exit::Done)
-    })
+    })?
 }
 
 /// Refuses while tokens are sealed, unless they are to be written back and can be.
@@ -69,23 +67,21 @@ async fn sealed(rows: &mut Session, keyring: Option<&Keyring>) -> Result<(), Fai
         if sealed == 0 {
             return Ok(());
         }
+        let tokens = output::things(sealed, "token");
         return Err(Failure::refused(
-            format!(
-                "sealed, so that without relinkd the bot cannot read them: {}",
-                output::things(sealed, "token")
-            ),
+            format!("sealed, so that without relinkd the bot cannot read them: {tokens}"),
             "add --unseal to write them back in plaintext, or --keep-sealed to leave them",
         ));
     };
     let stats = TokenStats::gather(rows, Some(keyring), &TokenRule::default()).await?;
     let closed = stats.unusable.iter().filter(|(_, reason)| matches!(reason, UnusableReason::Sealed(_)));
-    let ids: Vec<String> = closed.map(|(user, _)| user.to_string()).collect();
+    let ids = output::listed(closed.map(|(user, _)| user));
     if ids.is_empty() {
         return Ok(());
     }
     Err(Failure::new(
         Exit::Key,
-        format!("the tokens of these users do not open: {}", ids.join(", ")),
+        format!("the tokens of these users do not open: {ids}"),
         "find the keyring that sealed them, or remove them with `relinkd token remove ID`",
     ))
 }
@@ -100,11 +96,8 @@ fn no_rows(failure: Failure) -> Failure {
 
 /// The keyring that the tokens are sealed with: another one would not do.
 fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
-    database::keyring(settings).map_err(|failure| {
-        failure.next(
-            "put the keyring back from your copy: without it no sealed token can be written in plaintext",
-        )
-    })
+    let next = "put the keyring back from your copy: without it no sealed token can be written in plaintext";
+    database::keyring(settings).map_err(|failure| failure.next(next))
 }
 
 /// What the database's refusals mean here.

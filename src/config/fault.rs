@@ -4,19 +4,13 @@
 //! Never shown is a line of `[database]`, which may hold a password, nor any line where the file is no TOML, for then it
 //! cannot be told which line belongs where. serde says what is wrong and `toml` where; the structs know their keys.
 
-use std::{fmt, ops::Range};
-
-use serde_path_to_error::Segment;
-use toml::{
-    Spanned,
-    de::{DeString, DeTable, DeValue},
-};
-
-use super::{
-    Settings,
-    section::{Shape, Shaped as _},
-};
+use super::Settings;
+use super::section::{Shape, Shaped as _};
 use crate::place::Place;
+use serde_path_to_error::Segment;
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys that must be there, each with what may be written.
 const REQUIRED: [([&str; 2], &str); 2] = [
@@ -24,119 +18,107 @@ const REQUIRED: [([&str; 2], &str); 2] = [
     (["portal", "base_url"], "https://yapomogu55.okdesk.ru"),
 ];
 
-/// One fault of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
-    place: Place,
-    /// The key, what is wrong and what would be right; and beneath, where it may be shown, the line.
-    said: String,
+/// A file that is not even TOML. The error's own words are not used.
+pub(super) fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let what = "not TOML: is a quote, a bracket or `=` missing here, or one too many, or does a key stand here a second time?";
+    of_text(Place::of(text, error.span().unwrap_or_default().start), what)
 }
 
-impl Fault {
-    /// A file that is not even TOML. The error's own words are not used.
-    pub(super) fn not_toml(text: &str, error: &toml::de::Error) -> Self {
-        let what = "not TOML: is a quote, a bracket or `=` missing here, or one too many, or does a key stand here a second time?";
-        Self::of_text(Place::of(text, error.span().unwrap_or_default().start), what)
-    }
+/// A fault of the file as a text.
+pub(super) fn of_text(place: Place, what: &str) -> String {
+    format!("{place}: {what}")
+}
 
-    /// A fault of the file as a text.
-    pub(super) fn of_text(place: Place, what: &str) -> Self {
-        Self { place, said: what.to_owned() }
-    }
+/// A value that one section alone could not judge.
+pub(super) fn of_value(text: &str, document: &DeTable<'_>, path: &[&str], what: &str) -> String {
+    let span = at(document, path).map(|(span, _)| span).unwrap_or_default();
+    said(text, span, path, what.to_owned())
+}
 
-    /// A value that one section alone could not judge.
-    pub(super) fn of_value(text: &str, document: &DeTable<'_>, path: &[&str], what: &str) -> Self {
-        let span = at(document, path).map(|(span, _)| span).unwrap_or_default();
-        Self::new(text, span, path, what.to_owned())
-    }
-
-    /// A key that is not known, or a value of another type, whatever else is wrong: a key that is missing may be the one
-    /// that is misspelt. Also a section that is no table: serde alone would take a list for one.
-    pub(super) fn of_shape(text: &str, document: &DeTable<'_>, above: &[&str]) -> Option<Self> {
-        document.iter().find_map(|(key, value)| {
-            let path = [above, &[key.get_ref()]].concat();
-            match (shape(&path), value.get_ref()) {
-                (None, _) => Some(Self::unknown(text, key.span(), above, key.get_ref())),
-                (Some(Shape::Section(_)), DeValue::Table(section)) => Self::of_shape(text, section, &path),
-                (Some(Shape::Text), DeValue::String(_))
-                | (Some(Shape::Switch), DeValue::Boolean(_))
-                | (Some(Shape::List), DeValue::Array(_)) => None,
-                (Some(wanted), found) => Some(Self::wrong_type(text, span(key, value), &path, wanted, found)),
-            }
-        })
-    }
-
-    /// What keeps a document of the right shape from being settings: a value that is wrong, or a key that is missing.
-    pub(super) fn of_document(
-        text: &str,
-        document: &DeTable<'_>,
-        error: &serde_path_to_error::Error<toml::de::Error>,
-    ) -> Self {
-        let path: Vec<&str> = (error.path().iter())
-            .filter_map(|segment| if let Segment::Map { key } = segment { Some(key.as_str()) } else { None })
-            .collect();
-        match at(document, &path) {
-            Some((_, value)) if !value.is_table() => {
-                let span = error.inner().span().unwrap_or_default();
-                Self::new(text, span, &path, error.inner().message().to_owned())
-            }
-            section => Self::missing(text, document, section.map(|(span, _)| span)),
+/// A key that is not known, or a value of another type, whatever else is wrong: a key that is missing may be the one
+/// that is misspelt. Also a section that is no table: serde alone would take a list for one.
+pub(super) fn of_shape(text: &str, document: &DeTable<'_>, above: &[&str]) -> Option<String> {
+    document.iter().find_map(|(key, value)| {
+        let path = [above, &[key.get_ref()]].concat();
+        match (shape(&path), value.get_ref()) {
+            (None, _) => Some(unknown(text, key.span(), above, key.get_ref())),
+            (Some(Shape::Section(_)), DeValue::Table(section)) => of_shape(text, section, &path),
+            (Some(Shape::Text), DeValue::String(_))
+            | (Some(Shape::Switch), DeValue::Boolean(_))
+            | (Some(Shape::List), DeValue::Array(_)) => None,
+            (Some(wanted), found) => Some(wrong_type(text, span(key, value), &path, wanted, found)),
         }
-    }
+    })
+}
 
-    fn missing(text: &str, document: &DeTable<'_>, section: Option<Range<usize>>) -> Self {
-        let (key, example) = (REQUIRED.into_iter())
-            .find(|(key, _)| at(document, key).is_none())
-            .expect("the structs require what REQUIRED lists, as a test shows");
-        let what = format!("is missing: write {} = \"{example}\" under [{}]", key[1], key[0]);
-        match section {
-            Some(span) => Self::new(text, span, &key, what),
-            None => Self::of_text(Place::START, &format!("`{}` {what}", key.join("."))),
+/// What keeps a document of the right shape from being settings: a value that is wrong, or a key that is missing.
+pub(super) fn of_document(
+    text: &str,
+    document: &DeTable<'_>,
+    error: &serde_path_to_error::Error<toml::de::Error>,
+) -> String {
+    let path: Vec<&str> = (error.path().iter())
+        .filter_map(|segment| if let Segment::Map { key } = segment { Some(key.as_str()) } else { None })
+        .collect();
+    match at(document, &path) {
+        Some((_, value)) if !value.is_table() => {
+            let span = error.inner().span().unwrap_or_default();
+            said(text, span, &path, error.inner().message().to_owned())
         }
+        section => missing(text, document, section.map(|(span, _)| span)),
     }
+}
 
-    fn wrong_type(text: &str, span: Range<usize>, path: &[&str], wanted: Shape, found: &DeValue<'_>) -> Self {
-        let wanted = match wanted {
-            Shape::Section(_) => format!("a section, written as [{}]", path.join(".")),
-            Shape::Switch => "true or false, without quotes".to_owned(),
-            Shape::List => "a list of texts, as in [\"https://…\"]".to_owned(),
-            Shape::Text => "text in quotes".to_owned(),
-        };
-        let found = match found {
-            DeValue::String(_) => "text",
-            DeValue::Integer(_) | DeValue::Float(_) => "a number",
-            DeValue::Boolean(_) => "true or false",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a section",
-        };
-        Self::new(text, span, path, format!("must be {wanted}, and is {found}"))
+fn missing(text: &str, document: &DeTable<'_>, section: Option<Range<usize>>) -> String {
+    let (key, example) = (REQUIRED.into_iter())
+        .find(|(key, _)| at(document, key).is_none())
+        .expect("the structs require what REQUIRED lists, as a test shows");
+    let what = format!("is missing: write {} = \"{example}\" under [{}]", key[1], key[0]);
+    match section {
+        Some(span) => said(text, span, &key, what),
+        None => of_text(Place::START, &format!("`{}` {what}", key.join("."))),
     }
+}
 
-    fn unknown(text: &str, span: Range<usize>, above: &[&str], key: &str) -> Self {
-        let known = keys(above);
-        let list = known.join(", ");
-        let what = match (nearest(key, &known), above) {
-            (Some(near), _) => format!("is not known; did you mean `{near}`?"),
-            (None, []) => format!("is not known; there are {list}"),
-            // It may be a password that slipped out of its quotes.
-            (None, ["database"]) => {
-                let what = format!("has a key that is not known; [database] has {list}");
-                return Self::new(text, span, above, what);
-            }
-            (None, _) => format!("is not known; [{}] has {list}", above.join(".")),
-        };
-        Self::new(text, span, &[above, &[key]].concat(), what)
-    }
+fn wrong_type(text: &str, span: Range<usize>, path: &[&str], wanted: Shape, found: &DeValue<'_>) -> String {
+    let wanted = match wanted {
+        Shape::Section(_) => format!("a section, written as [{}]", path.join(".")),
+        Shape::Switch => "true or false, without quotes".to_owned(),
+        Shape::List => "a list of texts, as in [\"https://…\"]".to_owned(),
+        Shape::Text => "text in quotes".to_owned(),
+    };
+    let found = match found {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    };
+    said(text, span, path, format!("must be {wanted}, and is {found}"))
+}
 
-    fn new(text: &str, span: Range<usize>, path: &[&str], what: String) -> Self {
-        let place = Place::of(text, span.start);
-        let mut said = printable(&format!("`{}` {what}", path.join(".")));
-        if !secret(path) {
-            said.push_str(&excerpt(text, span, place.line));
+fn unknown(text: &str, span: Range<usize>, above: &[&str], key: &str) -> String {
+    let known = keys(above);
+    let list = known.join(", ");
+    let what = match (nearest(key, &known), above) {
+        (Some(near), _) => format!("is not known; did you mean `{near}`?"),
+        (None, []) => format!("is not known; there are {list}"),
+        // It may be a password that slipped out of its quotes.
+        (None, ["database"]) => {
+            let what = format!("has a key that is not known; [database] has {list}");
+            return said(text, span, above, what);
         }
-        Self { place, said }
-    }
+        (None, _) => format!("is not known; [{}] has {list}", above.join(".")),
+    };
+    said(text, span, &[above, &[key]].concat(), what)
+}
+
+/// The place, the key, what is wrong and what would be right; and beneath, where it may be shown, the line.
+fn said(text: &str, span: Range<usize>, path: &[&str], what: String) -> String {
+    let place = Place::of(text, span.start);
+    let said = of_text(place, &printable(&format!("`{}` {what}", path.join("."))));
+    if secret(path) { said } else { said + &excerpt(text, span, place.line) }
 }
 
 /// Whether the lines of this key are not shown: those of `[database]`, misspelt or not.
@@ -204,10 +186,4 @@ fn printable(text: &str) -> String {
         other => other,
     };
     text.chars().map(harmless).collect()
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.said)
-    }
 }

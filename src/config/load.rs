@@ -1,24 +1,15 @@
 //! From the file to the settings: which file it is, and what follows from its name and the process's surroundings.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
-
-use serde::de::DeserializeOwned;
-use thiserror::Error;
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue, Deserializer, ValueDeserializer},
-};
-use zeroize::Zeroizing;
-
-use super::{
-    Database, Environment, FileSource, Settings, Tables,
-    fault::Fault,
-    settings::{KeyringSettings, PortalSettings, SpoolSettings},
-};
+use super::settings::{KeyringSettings, PortalSettings, SpoolSettings};
+use super::{Database, Environment, FileSource, Settings, Tables, fault};
 use crate::place::Place;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+use thiserror::Error;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
+use zeroize::Zeroizing;
 
 /// Where configurations are.
 const DIRECTORY: &str = "/etc/relinkd";
@@ -71,7 +62,7 @@ pub(super) fn read(path: &Path, environment: &Environment) -> (Parts, Result<Set
         Err(fault) => {
             let valid = String::from_utf8_lossy(&bytes[..fault.valid_up_to()]);
             let place = Place::of(&valid, valid.len());
-            return failed(wrong(Fault::of_text(place, "not UTF-8 text from here on")));
+            return failed(wrong(fault::of_text(place, "not UTF-8 text from here on")));
         }
     };
     let (parts, settings) = Context { instance: instance(path), environment }.read(text);
@@ -106,10 +97,10 @@ fn spool_of(instance: Option<&str>) -> String {
 }
 
 impl Context<'_> {
-    pub(super) fn read(&self, text: &str) -> (Parts, Result<Settings, Fault>) {
+    pub(super) fn read(&self, text: &str) -> (Parts, Result<Settings, String>) {
         let mut document = match DeTable::parse(text) {
             Ok(document) => document,
-            Err(error) => return (Parts::default(), Err(Fault::not_toml(text, &error))),
+            Err(error) => return (Parts::default(), Err(fault::not_toml(text, &error))),
         };
         if let Some(name) = &self.instance {
             assume(document.get_mut(), "keyring", "file", format!("{DIRECTORY}/{name}.keyring.toml"));
@@ -118,20 +109,20 @@ impl Context<'_> {
         (self.parts(document.get_ref()), self.settings(text, &document))
     }
 
-    fn settings(&self, text: &str, document: &Spanned<DeTable<'_>>) -> Result<Settings, Fault> {
+    fn settings(&self, text: &str, document: &Spanned<DeTable<'_>>) -> Result<Settings, String> {
         let table = document.get_ref();
-        if let Some(fault) = Fault::of_shape(text, table, &[]) {
+        if let Some(fault) = fault::of_shape(text, table, &[]) {
             return Err(fault);
         }
         let mut settings: Settings = serde_path_to_error::deserialize(Deserializer::from(document.clone()))
-            .map_err(|error| Fault::of_document(text, table, &error))?;
+            .map_err(|error| fault::of_document(text, table, &error))?;
         if let Some((key, what)) = settings.tables.clash() {
-            return Err(Fault::of_value(text, table, &key, what));
+            return Err(fault::of_value(text, table, &key, what));
         }
         self.complete(&mut settings.keyring.file);
         settings.database = self
             .database(settings.database)
-            .map_err(|fault| Fault::of_value(text, table, &["database", "url"], &fault.to_string()))?;
+            .map_err(|fault| fault::of_value(text, table, &["database", "url"], &fault.to_string()))?;
         Ok(settings)
     }
 
@@ -160,10 +151,8 @@ impl Context<'_> {
     /// Says whose credential it is.
     fn complete(&self, file: &mut FileSource) {
         if let FileSource::Credential { unit, .. } = file {
-            *unit = self
-                .instance
-                .as_ref()
-                .map_or("relinkd.service".to_owned(), |name| format!("relinkd@{name}.service"));
+            let name = self.instance.as_ref().map(|name| format!("@{name}")).unwrap_or_default();
+            *unit = format!("relinkd{name}.service");
         }
     }
 }
@@ -192,5 +181,5 @@ pub(crate) enum ConfigError {
     #[error("the configuration {} cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}:{fault}", path.display())]
-    Wrong { path: PathBuf, fault: Fault },
+    Wrong { path: PathBuf, fault: String },
 }

@@ -33,5 +33,5 @@ pub(crate) use typed::{set_typed, typed, unit};
 pub(crate) fn fault_of(text: &str) -> Option<String> {
     let environment = Environment { os_user: Some("tester".to_owned()), ..Environment::default() };
     let (_, settings) = load::Context { instance: None, environment: &environment }.read(text);
-    settings.err().map(|fault| fault.to_string())
+    settings.err()
 }

@@ -3,19 +3,12 @@
 //! Unknown keys are refused by serde, bad values by the types. `config.toml.example` and relinkd-config(5) are tested
 //! against these structs, so a new key is a new field and a line in both.
 
-use std::{path::PathBuf, time::Duration};
-
+use super::section::{from_text, section, text};
+use super::{Database, FileSource, QualifiedName, file_source, period, table_name};
+use crate::link::{Origin, Portal, Tokenless};
+use crate::token::TokenRule;
 use serde::{Deserializer, de};
-
-use super::{
-    Database, FileSource, QualifiedName, file_source, period,
-    section::{from_text, section, text},
-    table_name,
-};
-use crate::{
-    link::{Origin, Portal, Tokenless},
-    token::TokenRule,
-};
+use std::{path::PathBuf, time::Duration};
 
 section! {
     /// All that `/etc/relinkd/config.toml` decides.

@@ -31,7 +31,7 @@ fn minimal(more: &str) -> Settings {
 /// What is shown of a wrong file, without the file's own path.
 fn shown(text: &str) -> String {
     match load_text(text).expect_err("the file is wrong") {
-        ConfigError::Wrong { fault, .. } => fault.to_string(),
+        ConfigError::Wrong { fault, .. } => fault,
         other @ ConfigError::Unreadable { .. } => panic!("{other}"),
     }
 }
@@ -492,7 +492,7 @@ proptest! {
             let ConfigError::Wrong { fault, .. } = error else { panic!("{error}") };
             for piece in password.as_bytes().windows(4) {
                 let piece = std::str::from_utf8(piece).unwrap();
-                prop_assert!(!fault.to_string().contains(piece), "{piece} in {fault}\nof {line}");
+                prop_assert!(!fault.contains(piece), "{piece} in {fault}\nof {line}");
             }
         }
     }

@@ -102,9 +102,10 @@ pub(crate) async fn forget_older_than(session: &Session, keep: Duration) -> Resu
 }
 
 /// A row as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Shown {
     /// Later rows have greater ones.
+    #[serde(skip)]
     pub id: i64,
     /// When, by RFC 3339 in the zone asked for.
     pub at: String,

@@ -25,19 +25,14 @@ pub(in crate::cli) fn run(shell: Shell) -> Exit {
 }
 
 fn script(shell: Shell) -> String {
-    let generator = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
+    let (generator, extended): (_, fn(&str) -> String) = match shell {
+        Shell::Bash => (clap_complete::Shell::Bash, bash),
+        Shell::Zsh => (clap_complete::Shell::Zsh, zsh),
+        Shell::Fish => (clap_complete::Shell::Fish, fish),
     };
     let mut script = Vec::new();
     clap_complete::generate(generator, &mut Cli::command(), "relinkd", &mut script);
-    let script = String::from_utf8(script).expect("clap_complete writes UTF-8");
-    match shell {
-        Shell::Bash => bash(&script),
-        Shell::Zsh => zsh(&script),
-        Shell::Fish => fish(&script),
-    }
+    extended(std::str::from_utf8(&script).expect("clap_complete writes UTF-8"))
 }
 
 /// It offers `<ID>` and `[ISSUE]` as words.

@@ -6,11 +6,10 @@
 pub(super) mod completions;
 mod page;
 
-use super::output::{self, Exit, Failure};
-use super::{Cli, ManArgs};
+use super::Cli;
+use super::output::{self, Exit, Failure, OrFail as _};
 use clap::{Command, CommandFactory};
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 /// The pages of section 5.
 const FORMATS: [(&str, &str); 3] = [
@@ -20,14 +19,14 @@ const FORMATS: [(&str, &str); 3] = [
 ];
 
 /// Writes relinkd(1) to standard output, or every page into a directory.
-pub(super) fn man(args: &ManArgs) -> Result<Exit, Failure> {
+pub(super) fn man(directory: Option<&Path>) -> Result<Exit, Failure> {
     let mut root = Cli::command();
     root.build();
-    let Some(directory) = &args.dir else {
+    let Some(directory) = directory else {
         output::script(page::page(&root, &[]).trim_end());
         return Ok(Exit::Done);
     };
-    fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
+    written(directory, fs::create_dir_all(directory))?;
     write_all(&root, &[], directory)?;
     for (name, page) in FORMATS {
         write(&directory.join(name), page)?;
@@ -45,12 +44,10 @@ fn write_all(command: &Command, above: &[&Command], directory: &Path) -> Result<
 }
 
 fn write(path: &Path, page: &str) -> Result<(), Failure> {
-    fs::write(path, page).map_err(|error| failed(path, &error))
+    written(path, fs::write(path, page))
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::refused(
-        format!("{} cannot be written: {error}", path.display()),
-        "name a directory that you may write to: relinkd man --dir DIR",
-    )
+fn written(path: &Path, done: std::io::Result<()>) -> Result<(), Failure> {
+    let what = format_args!("{} cannot be written", path.display());
+    done.or_fail(Exit::Failed, what, "name a directory that you may write to: relinkd man --dir DIR")
 }

@@ -79,12 +79,8 @@ fn typed_argument(argument: &Arg, or: &str) -> String {
         .collect();
     let mut typed = flags.join(or);
     if matches!(argument.get_action(), ArgAction::Set | ArgAction::Append) {
-        let values: Vec<String> = argument
-            .get_value_names()
-            .unwrap_or_default()
-            .iter()
-            .map(|value| format!("\\fI{value}\\fR"))
-            .collect();
+        let names = argument.get_value_names().unwrap_or_default();
+        let values: Vec<String> = names.iter().map(|name| format!("\\fI{name}\\fR")).collect();
         let many = argument.is_positional() && matches!(argument.get_action(), ArgAction::Append);
         let space = if typed.is_empty() { "" } else { " " };
         let _ = write!(typed, "{space}{}{}", values.join(" "), if many { "..." } else { "" });
@@ -100,11 +96,8 @@ fn arguments(command: &Command, wanted: impl Fn(&Arg) -> bool) -> String {
             _ => argument.get_help().map(ToString::to_string).unwrap_or_default(),
         };
         let _ = write!(text, ".TP\n{}\n{}\n", typed_argument(argument, ", "), words(&help));
-        let values: Vec<String> = argument
-            .get_possible_values()
-            .iter()
-            .map(|value| format!("\\fB{}\\fR", value.get_name()))
-            .collect();
+        let values = argument.get_possible_values();
+        let values: Vec<String> = values.iter().map(|it| format!("\\fB{}\\fR", it.get_name())).collect();
         if !values.is_empty() && matches!(argument.get_action(), ArgAction::Set) {
             let _ = writeln!(text, "(one of {})", values.join(", "));
         }
@@ -129,8 +122,7 @@ fn examples(command: &Command) -> String {
 }
 
 fn exit_status() -> String {
-    let line = |(status, meaning)| format!(".TP\n.B {status}\n{}\n", words(meaning));
-    Exit::OF_COMMANDS.map(Exit::status).map(line).concat()
+    Exit::OF_COMMANDS.map(|(_, status, meaning)| format!(".TP\n.B {status}\n{}\n", words(meaning))).concat()
 }
 
 fn see_also(command: &Command, above: &[&Command]) -> String {

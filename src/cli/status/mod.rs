@@ -7,19 +7,15 @@ mod json;
 mod screen;
 mod watch;
 
-use super::StatusArgs;
-use super::database;
 use super::output::{self, Exit, Failure};
+use super::{StatusArgs, database};
 use crate::config::{self, Settings};
-use crate::db::connect::SessionKind;
-use crate::db::{Connector, DbError, Session, schema, users};
+use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, users};
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError};
 use crate::metrics::Metrics;
 use crate::status::{self, Local, Remote};
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 /// How long the database may take for all of it.
 pub(super) const WITHIN: Duration = Duration::from_secs(60);
@@ -32,7 +28,7 @@ pub(super) fn run(config: &Path, args: &StatusArgs) -> Result<Exit, Failure> {
         }
         let local = status::local(&place.settings.spool.directory);
         if !args.json && !args.prometheus {
-            screen::show(&screen::local(&place, &local), "");
+            screen::local(&place, &local).show("");
         }
         let remote = place.ask(WITHIN).await;
         if args.json {
@@ -40,14 +36,14 @@ pub(super) fn run(config: &Path, args: &StatusArgs) -> Result<Exit, Failure> {
         } else if args.prometheus {
             output::script(place.metrics(&local, &remote).to_string().trim_end());
         } else {
-            screen::show(&screen::remote(&place, &remote), "");
+            screen::remote(&place, &remote).show("");
             // Why the database's part is missing stands there.
             if remote.is_err() && place.keyring.is_ok() {
                 return Ok(Exit::Database);
             }
         }
         place.end(&remote)
-    })
+    })?
 }
 
 /// What there is to look at, as whom.
@@ -92,8 +88,7 @@ impl<'a> Place<'a> {
 
     /// Asks the database, within this time; over the same session as the last time, if there is one.
     pub(super) async fn ask(&mut self, within: Duration) -> Answer {
-        let silent = |_| Err(DbError::Silent(within).into());
-        tokio::time::timeout(within, self.try_ask()).await.unwrap_or_else(silent)
+        database::within(within, self.try_ask()).await
     }
 
     async fn try_ask(&mut self) -> Answer {

@@ -2,98 +2,80 @@
 //! Of no list are more than five shown.
 
 use super::{Answer, Place};
+use crate::check::Severity;
 use crate::cli::output::{self, Failure, count, rough, rough_seconds, things};
 use crate::cli::{database, spool};
 use crate::config;
-use crate::db::presence::Daemon;
 use crate::db::status::{LockHolder, SetAside, WorkStatus};
 use crate::envelope::KeyId;
 use crate::keyring_file::{KeyringError, shell_word};
 use crate::printable::Printable;
 use crate::status::{Local, Remote};
 use crate::tokens::TokenStats;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 /// How many of anything are shown.
 const SHOWN: usize = 5;
 /// A change that is older than this is late.
 const LATE_SECONDS: f64 = 60.0;
 
-/// How a subject stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tone {
-    Good,
-    Amiss,
-    Wrong,
-    /// A line beneath another.
-    More,
+/// How grave it is, if it may be amiss.
+fn warning_if(amiss: bool) -> Severity {
+    if amiss { Severity::Warning } else { Severity::Ok }
 }
 
-impl Tone {
-    fn amiss_if(amiss: bool) -> Self {
-        if amiss { Self::Amiss } else { Self::Good }
-    }
-}
-
-/// A line of the screen.
-pub(super) struct Line {
+/// A line: how a subject stands, or, without a severity, more of what stands above it.
+struct Line {
     name: &'static str,
-    tone: Tone,
+    severity: Option<Severity>,
     text: Printable,
-}
-
-/// Writes lines, each with this at its end.
-pub(super) fn show(lines: &[Line], end: &'static str) {
-    let colours = output::has_colour();
-    for line in lines {
-        let colour = match line.tone {
-            Tone::Good => Some("\x1b[32m"),
-            Tone::Amiss => Some("\x1b[33m"),
-            Tone::Wrong => Some("\x1b[31m"),
-            Tone::More => None,
-        };
-        let word = format!("{:<12}", line.name);
-        output::coloured("", (&word, colour.filter(|_| colours)), &line.text, end);
-    }
 }
 
 /// Lines as they come.
 #[derive(Default)]
-struct Lines(Vec<Line>);
+pub(super) struct Lines(Vec<Line>);
 
 impl Lines {
-    fn row(&mut self, name: &'static str, tone: Tone, text: impl Into<String>) {
-        self.0.push(Line { name, tone, text: Printable::text(&text.into()) });
+    /// Writes them, each with this at its end.
+    pub(super) fn show(&self, end: &'static str) {
+        for Line { name, severity, text } in &self.0 {
+            output::coloured("", (&format!("{name:<12}"), *severity), text, end);
+        }
+    }
+
+    fn row(&mut self, name: &'static str, severity: Severity, text: impl Display) {
+        self.0.push(Line { name, severity: Some(severity), text: Printable::of(text) });
     }
 
     /// A cause, beneath the row that it belongs to.
-    fn cause(&mut self, text: impl Into<String>) {
-        self.row("", Tone::More, text);
+    fn cause(&mut self, text: impl Display) {
+        self.0.push(Line { name: "", severity: None, text: Printable::of(text) });
     }
 
     /// The command that mends it.
-    fn mend(&mut self, command: impl AsRef<str>) {
-        self.cause(format!("mend: {}", command.as_ref()));
+    fn mend(&mut self, command: impl Display) {
+        self.cause(format_args!("mend: {command}"));
     }
 
-    /// The first of several, and how many more there are.
-    fn some<T>(&mut self, all: &[T], total: usize, cause: impl Fn(&T) -> String) {
-        all.iter().take(SHOWN).for_each(|one| self.cause(cause(one)));
-        let more = total.saturating_sub(all.len().min(SHOWN));
+    /// The first of several, and how many more there are, with those that are not even listed.
+    fn some<T>(&mut self, all: impl IntoIterator<Item = T>, unlisted: usize, cause: impl Fn(T) -> String) {
+        let mut all = all.into_iter();
+        all.by_ref().take(SHOWN).for_each(|one| self.cause(cause(one)));
+        let more = all.count() + unlisted;
         if more > 0 {
-            self.cause(format!("and {} more", count(more)));
+            self.cause(format_args!("and {} more", count(more)));
         }
     }
 }
 
 /// What is known without the database.
-pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
+pub(super) fn local(place: &Place<'_>, local: &Local) -> Lines {
     let mut lines = Lines::default();
     if let Some(owner) = &local.daemon {
         let text = format!("running here for {}, process {}", rough(owner.uptime), owner.pid);
-        lines.row("daemon", Tone::Good, text);
+        lines.row("daemon", Severity::Ok, text);
     } else {
-        lines.row("daemon", Tone::Amiss, "none is running here");
+        lines.row("daemon", Severity::Warning, "none is running here");
         // Without a keyring it would not start.
         if place.keyring.is_ok() {
             lines.mend("systemctl start relinkd");
@@ -103,30 +85,30 @@ pub(super) fn local(place: &Place<'_>, local: &Local) -> Vec<Line> {
     match &place.keyring {
         Ok(keyring) => {
             let keys = things(keyring.ids().count(), "key");
-            lines.row("keyring", Tone::Good, format!("{} seals; {keys} in all", keyring.primary()));
+            lines.row("keyring", Severity::Ok, format!("{} seals; {keys} in all", keyring.primary()));
         }
-        Err(error) => lines.row("keyring", Tone::Wrong, error.to_string()),
+        Err(error) => lines.row("keyring", Severity::Fault, error),
     }
-    lines.0
+    lines
 }
 
 fn files(lines: &mut Lines, local: &Local) {
     let counts = match &local.counts {
         Ok(counts) => counts,
-        Err(error) => return lines.row("spool", Tone::Wrong, error.to_string()),
+        Err(error) => return lines.row("spool", Severity::Fault, error),
     };
-    let tone = Tone::amiss_if(counts.rejected + counts.not_taken > 0);
+    let severity = warning_if(counts.rejected + counts.not_taken > 0);
     let [waiting, rejected, not_taken] = [counts.waiting, counts.rejected, counts.not_taken].map(count);
-    lines.row("spool", tone, format!("{waiting} waiting, {rejected} rejected, {not_taken} not taken"));
+    lines.row("spool", severity, format!("{waiting} waiting, {rejected} rejected, {not_taken} not taken"));
     let Some(listing) = &local.listing else { return };
-    lines.some(&listing.rejected, listing.rejected.len(), |file| {
+    lines.some(&listing.rejected, 0, |file| {
         format!("rejected: {}: {}", Printable::name(&file.name), spool::summary(file))
     });
     if let Some(file) = listing.rejected.first() {
         let name = shell_word(Printable::name(&file.name).as_str());
         lines.mend(format!("relinkd spool show {name}"));
     }
-    lines.some(&listing.not_taken, listing.not_taken.len(), |file| {
+    lines.some(&listing.not_taken, 0, |file| {
         format!("not taken: {}: {}", Printable::name(&file.name), file.reason)
     });
     if !listing.not_taken.is_empty() {
@@ -137,14 +119,13 @@ fn files(lines: &mut Lines, local: &Local) {
 }
 
 /// What the database told, or why it did not.
-pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
+pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Lines {
     let mut lines = Lines::default();
     match answer {
         Ok(remote) => {
             let server = format!("{}, Postgres {}", remote.endpoint, remote.work.server_version);
-            lines.row("server", Tone::Good, server);
-            daemons(&mut lines, place, &remote.daemons);
-            links(&mut lines, remote);
+            lines.row("server", Severity::Ok, server);
+            daemons(&mut lines, place, remote);
             backlog(&mut lines, remote);
             triggers(&mut lines, &remote.work);
             tokens(&mut lines, &remote.token_stats);
@@ -153,7 +134,7 @@ pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
         }
         Err(silence) => {
             let Failure { cause, next, .. } = Failure::from_database(&silence.error);
-            lines.row("database", Tone::Wrong, cause.as_str());
+            lines.row("database", Severity::Fault, cause.as_str());
             lines.mend(next.as_str());
             if let Some(keys) = &silence.keys {
                 let held = |key: &str| {
@@ -166,20 +147,20 @@ pub(super) fn remote(place: &Place<'_>, answer: &Answer) -> Vec<Line> {
             }
         }
     }
-    lines.0
+    lines
 }
 
-fn daemons(lines: &mut Lines, place: &Place<'_>, daemons: &[Daemon]) {
-    if daemons.is_empty() {
-        return lines.row("connected", Tone::Wrong, "no daemon: nothing is brought into links");
-    }
-    let polls = daemons.iter().any(|daemon| daemon.mode == "poll");
+fn daemons(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
+    let daemons = &remote.daemons;
+    let Some(mode) = remote.mode() else {
+        return lines.row("connected", Severity::Fault, "no daemon: nothing is brought into links");
+    };
+    let polls = mode == "poll";
     let waits = daemons.iter().any(|daemon| daemon.other_portal);
     let longest = daemons.iter().filter_map(|daemon| daemon.running_seconds).reduce(f64::max);
     let up = longest.map_or_else(String::new, |seconds| format!(", up {}", rough_seconds(seconds)));
-    let mode = if polls { "poll" } else { "listen" };
-    let tone = Tone::amiss_if(polls || waits);
-    lines.row("connected", tone, format!("{}, mode {mode}{up}", things(daemons.len(), "daemon")));
+    let severity = warning_if(polls || waits);
+    lines.row("connected", severity, format!("{}, mode {mode}{up}", things(daemons.len(), "daemon")));
     if polls {
         lines.cause("notifications do not come through, as behind a pooler: looks once a second");
         let config = shell_word(&place.config.to_string_lossy());
@@ -190,17 +171,12 @@ fn daemons(lines: &mut Lines, place: &Place<'_>, daemons: &[Daemon]) {
         lines.mend("systemctl reload relinkd");
     }
     let files: Vec<&str> = daemons.iter().filter_map(|daemon| daemon.files_wait.as_deref()).collect();
-    if !files.is_empty() {
-        lines.row("files", Tone::Amiss, format!("files wait: {}", files[0]));
-        lines.some(&files[1..], files.len() - 1, |reason| format!("files wait: {reason}"));
+    if let [first, others @ ..] = &*files {
+        lines.row("files", Severity::Warning, format!("files wait: {first}"));
+        lines.some(others, 0, |reason| format!("files wait: {reason}"));
     }
-}
-
-fn links(lines: &mut Lines, remote: &Remote) {
-    if !remote.daemons.is_empty() {
-        let written = things(remote.links_written(), "link");
-        lines.row("links", Tone::Good, format!("{written} written since the start"));
-    }
+    let written = things(remote.links_written(), "link");
+    lines.row("links", Severity::Ok, format!("{written} written since the start"));
 }
 
 fn backlog(lines: &mut Lines, remote: &Remote) {
@@ -208,17 +184,17 @@ fn backlog(lines: &mut Lines, remote: &Remote) {
     match work.oldest_seconds {
         Some(age) if work.changes > 0 => {
             let (changes, oldest) = (things(work.changes, "change"), rough_seconds(age));
-            let tone = Tone::amiss_if(age > LATE_SECONDS);
-            lines.row("backlog", tone, format!("{changes} waiting, the oldest for {oldest}"));
+            let severity = warning_if(age > LATE_SECONDS);
+            lines.row("backlog", severity, format!("{changes} waiting, the oldest for {oldest}"));
             holders(lines, &remote.lock_holders);
         }
-        _ => lines.row("backlog", Tone::Good, "nothing is waiting"),
+        _ => lines.row("backlog", Severity::Ok, "nothing is waiting"),
     }
     if work.set_aside_count > 0 {
         let total = usize::try_from(work.set_aside_count).unwrap_or(usize::MAX);
         let changes = things(total, "change");
-        lines.row("set aside", Tone::Amiss, format!("{changes}, tried again by themselves"));
-        lines.some(&work.set_aside, total, set_aside);
+        lines.row("set aside", Severity::Warning, format!("{changes}, tried again by themselves"));
+        lines.some(&work.set_aside, total.saturating_sub(work.set_aside.len()), set_aside);
         lines.cause("the reason names what refuses: a trigger or a constraint of the bot's tables");
     }
 }
@@ -231,7 +207,7 @@ fn set_aside(one: &SetAside) -> String {
 }
 
 fn holders(lines: &mut Lines, holders: &[LockHolder]) {
-    lines.some(holders, holders.len(), |holder| {
+    lines.some(holders, 0, |holder| {
         let since = holder.seconds.map_or_else(String::new, |age| format!(", for {}", rough_seconds(age)));
         format!("session {} of {} has locked rows of the bot's tables{since}", holder.pid, holder.user)
     });
@@ -246,11 +222,9 @@ fn holders(lines: &mut Lines, holders: &[LockHolder]) {
 fn triggers(lines: &mut Lines, work: &WorkStatus) {
     let triggers = &work.triggers;
     let sound = triggers.unsound.is_empty();
-    let tone = if sound { Tone::Good } else { Tone::Wrong };
-    lines.row("triggers", tone, format!("{}/{} in place and enabled", triggers.sound(), triggers.wanted));
-    lines.some(&triggers.unsound, triggers.unsound.len(), |name| {
-        format!("{name} is missing, disabled, or not as it should be")
-    });
+    let severity = if sound { Severity::Ok } else { Severity::Fault };
+    lines.row("triggers", severity, format!("{}/{} in place and enabled", triggers.sound(), triggers.wanted));
+    lines.some(&triggers.unsound, 0, |name| format!("{name} is missing, disabled, or not as it should be"));
     if !sound {
         lines.mend("relinkd check # says which, and how");
     }
@@ -262,20 +236,18 @@ fn tokens(lines: &mut Lines, stats: &TokenStats) {
     let unusable = count(stats.unusable.len());
     lines.row(
         "tokens",
-        Tone::amiss_if(!stats.unusable.is_empty() || !stats.duplicated.is_empty()),
+        warning_if(!stats.unusable.is_empty() || !stats.duplicated.is_empty()),
         format!("{usable}: {sealed} sealed, {plaintext} in plaintext; {unusable} unusable"),
     );
     // Those whose key is missing are told beneath `keys`, key by key.
     let own: Vec<_> = stats.unusable.iter().filter(|(_, reason)| reason.unknown_key().is_none()).collect();
-    lines.some(&own, own.len(), |(id, reason)| format!("user {id}: unusable ({})", reason.code()));
+    lines.some(&own, 0, |(id, reason)| format!("user {id}: unusable ({})", reason.code()));
     if let Some((id, _)) = own.first() {
         lines.mend(format!("relinkd token set {id}"));
     }
     if let Some(last) = stats.duplicated.last() {
-        lines.cause(format!(
-            "these users share tokens with each other: {}",
-            listed(&stats.duplicated, ToString::to_string)
-        ));
+        let users = listed(&stats.duplicated, ToString::to_string);
+        lines.cause(format!("these users share tokens with each other: {users}"));
         lines.mend(format!("relinkd token set {last}"));
     }
 }
@@ -298,9 +270,8 @@ fn keys(
     let primary = ring.map_or_else(|| "no keyring".to_owned(), |ring| format!("primary {}", ring.primary()));
     let uses = listed(in_use, |(key, values)| format!("{key}: {}", count(*values)));
     let uses = if uses.is_empty() { "none" } else { &uses };
-    let missing: Vec<(&String, &u64)> = missing.iter().collect();
-    let tone = if missing.is_empty() { Tone::Good } else { Tone::Wrong };
-    lines.row("keys", tone, format!("{primary}; in use: {uses}"));
+    let severity = if missing.is_empty() { Severity::Ok } else { Severity::Fault };
+    lines.row("keys", severity, format!("{primary}; in use: {uses}"));
     if missing.is_empty() {
         return;
     }
@@ -309,8 +280,8 @@ fn keys(
         Err(KeyringError::Absent(_)) => "and the keyring is gone: no new key opens them",
         Err(_) => "and the keyring cannot be used",
     };
-    lines.some(&missing, missing.len(), |(key, values)| {
-        format!("{} under the key {key}, {why}", database::sealed(**values))
+    lines.some(missing, 0, |(key, values)| {
+        format!("{} under the key {key}, {why}", database::sealed(*values))
     });
     lines.mend(match &place.keyring {
         Ok(_) => database::bring_back_key(&place.settings),
@@ -324,11 +295,11 @@ fn audit(lines: &mut Lines, place: &Place<'_>, remote: &Remote) {
         .next_audit_seconds()
         .map_or_else(String::new, |seconds| format!("; the next in {}", rough_seconds(seconds)));
     let Some(audit) = &remote.work.audit else {
-        return lines.row("audit", Tone::Good, format!("none yet{next}"));
+        return lines.row("audit", Severity::Ok, format!("none yet{next}"));
     };
     let late = audit.age_seconds > place.settings.audit.late_after().as_secs_f64();
     let (when, found) = (&audit.finished_at, count(audit.found));
-    lines.row("audit", Tone::amiss_if(late), format!("last finished {when}, found {found} to mend{next}"));
+    lines.row("audit", warning_if(late), format!("last finished {when}, found {found} to mend{next}"));
     if late {
         lines.cause("late: none came to its end since; the log says why");
         lines.mend(format!("journalctl -u {} -p warning", config::unit(place.config)));

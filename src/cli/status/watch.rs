@@ -1,14 +1,12 @@
 //! `status --watch`: the same screen again and again, in place, until Ctrl-C.
 
 use super::{Place, WITHIN, screen};
-use crate::cli::output::{self, Exit, Failure};
+use crate::cli::output::{self, Exit, Failure, OrFail as _};
 use crate::keyring_file::{self, KeyringError};
 use crate::status;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::io::IsTerminal;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{io::IsTerminal, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 
 /// How often it is drawn.
@@ -23,28 +21,23 @@ const END: &str = "\x1b[?7h\x1b[?25h";
 
 /// Draws until it is told to stop.
 pub(super) async fn watch(place: &mut Place<'_>) -> Result<Exit, Failure> {
-    let stop = stop().map_err(|error| {
-        Failure::refused(
-            format!("cannot listen for signals: {error}"),
-            "see to what the system is short of (ulimit -a), and try again",
-        )
-    })?;
+    let stop = stop().or_fail(Exit::Failed, "cannot listen for signals", output::SHORT_OF)?;
     let terminal = std::io::stdout().is_terminal();
     if terminal {
         output::control(BEGIN);
     }
-    loop {
-        tokio::select! {
-            () = draw(place, terminal) => {}
-            () = stop.notified() => break,
+    let screens = async {
+        loop {
+            draw(place, terminal).await;
+            if output::nobody_reads() {
+                break;
+            }
+            tokio::time::sleep(EVERY).await;
         }
-        if output::nobody_reads() {
-            break;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = stop.notified() => break,
-        }
+    };
+    tokio::select! {
+        () = screens => {}
+        () = stop.notified() => {}
     }
     if terminal {
         output::control(END);
@@ -58,17 +51,19 @@ async fn draw(place: &mut Place<'_>, terminal: bool) {
         Err(error) if !matches!(error, KeyringError::Absent(_)) => {}
         changed => place.keyring = changed,
     }
-    let local = status::local(&place.settings.spool.directory);
-    let mut lines = screen::local(place, &local);
-    let remote = place.ask(WITHIN).await;
-    lines.extend(screen::remote(place, &remote));
+    let local = screen::local(place, &status::local(&place.settings.spool.directory));
+    let answer = place.ask(WITHIN).await;
+    let remote = screen::remote(place, &answer);
     if terminal {
         output::control(HOME);
-        // Clear what is left of the old line (ECMA-48, 8.3.41).
-        screen::show(&lines, "\x1b[K");
+    }
+    // Clear what is left of the old line (ECMA-48, 8.3.41).
+    let end = if terminal { "\x1b[K" } else { "" };
+    local.show(end);
+    remote.show(end);
+    if terminal {
         output::control(CLEAR_BELOW);
     } else {
-        screen::show(&lines, "");
         output::line("");
     }
 }

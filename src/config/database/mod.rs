@@ -13,15 +13,11 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
-
+use super::section::{Shape, Shaped, from_text, section};
+use super::{Environment, FileSource, Password};
 use serde::Deserialize;
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 use thiserror::Error;
-
-use super::{
-    Environment, FileSource, Password,
-    section::{Shape, Shaped, from_text, section},
-};
 
 pub(crate) use password::PasswordError;
 
@@ -63,8 +59,10 @@ pub(crate) struct Database {
     pub keepalives: Keepalives,
     /// `ssl*`.
     pub tls: Tls,
-    /// Which names the text leaves out.
-    implied: Implied,
+    /// Whether the text leaves the role out, and nothing but the process's user names it.
+    user_is_implied: bool,
+    /// The same of the database.
+    dbname_is_implied: bool,
 }
 
 section! {
@@ -157,13 +155,6 @@ pub(crate) struct ClientCert {
     pub key: PathBuf,
 }
 
-/// Which names were not given but follow from the process's user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Implied {
-    user: bool,
-    dbname: bool,
-}
-
 impl Database {
     /// Reads a URI (`postgresql://`, `postgres://`) or `key=value` text; names that it leaves out come from the
     /// process's environment.
@@ -178,16 +169,16 @@ impl Database {
 
     /// With the names that the text leaves out: from the environment, else from the process's user.
     pub(super) fn in_environment(mut self, environment: &Environment) -> Result<Self, DatabaseFault> {
-        if self.implied.user {
-            self.implied.user = environment.pg_user.is_none();
+        if self.user_is_implied {
+            self.user_is_implied = environment.pg_user.is_none();
             self.user = environment.pg_user.as_ref().or(environment.os_user.as_ref()).cloned().ok_or(
                 DatabaseFault::Form(
                     "names no user, and this process's user has no name: write it as in \"postgresql://relinkd@localhost/okdesk_bot\"",
                 ),
             )?;
         }
-        if self.implied.dbname {
-            self.implied.dbname = environment.pg_database.is_none();
+        if self.dbname_is_implied {
+            self.dbname_is_implied = environment.pg_database.is_none();
             self.dbname = environment.pg_database.clone().unwrap_or_else(|| self.user.clone());
         }
         Ok(self)
@@ -196,9 +187,9 @@ impl Database {
     /// The same database for a process that has become `os_user`: the role, and the database named after it, follow
     /// where nothing else names them.
     pub(crate) fn with_os_user(mut self, os_user: &str) -> Self {
-        if self.implied.user {
+        if self.user_is_implied {
             os_user.clone_into(&mut self.user);
-            if self.implied.dbname {
+            if self.dbname_is_implied {
                 os_user.clone_into(&mut self.dbname);
             }
         }

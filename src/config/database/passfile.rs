@@ -1,27 +1,16 @@
 //! The password file (libpq, "The Password File"): `host:port:database:user:password`, `*` for any, `\` before a colon
 //! or a backslash. The first line that fits counts. A file that others may read is ignored, with a notice.
 
-use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
-
-use zeroize::Zeroizing;
-
 use crate::config::Password;
+use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
+use zeroize::Zeroizing;
 
 /// More than any password file: whatever is larger is something else.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What a line is looked for with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'w> {
-    /// The host; `localhost` for the default socket.
-    pub(super) host: &'w str,
-    pub(super) port: u16,
-    pub(super) dbname: &'w str,
-    pub(super) user: &'w str,
-}
-
-/// Looks into the file at `path`. No file, and no line that fits, is no password; an error is what makes the file ignored.
-pub(super) fn look(path: &Path, wanted: Wanted<'_>) -> Result<Option<Password>, String> {
+/// Looks into the file at `path` for host (`localhost` for the default socket), port, database and user. No file, and no
+/// line that fits, is no password; an error is what makes the file ignored.
+pub(super) fn look(path: &Path, wanted: [&str; 4]) -> Result<Option<Password>, String> {
     // As libpq: what cannot even be looked at is not there. The home of root is closed to whom its commands become.
     let Ok(metadata) = fs::metadata(path) else { return Ok(None) };
     let shown = path.display();
@@ -42,24 +31,19 @@ pub(super) fn look(path: &Path, wanted: Wanted<'_>) -> Result<Option<Password>, 
 }
 
 /// The password of this line, where it fits.
-fn password(line: &[u8], wanted: Wanted<'_>) -> Option<Password> {
+fn password(line: &[u8], wanted: [&str; 4]) -> Option<Password> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.starts_with(b"#") {
         return None;
     }
-    let rest = field(line, wanted.host)?;
-    let rest = field(rest, &wanted.port.to_string())?;
-    let rest = field(rest, wanted.dbname)?;
-    let rest = field(rest, wanted.user)?;
+    let rest = wanted.into_iter().try_fold(line, field)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(rest.len()));
     let mut escaped = rest.iter();
     while let Some(byte) = escaped.next() {
         bytes.extend(if *byte == b'\\' { escaped.next() } else { Some(byte) });
     }
-    std::str::from_utf8(&bytes)
-        .ok()
-        .filter(|text| !text.is_empty())
-        .map(|text| Password::new(text.to_owned()))
+    let text = std::str::from_utf8(&bytes).ok().filter(|text| !text.is_empty());
+    text.map(|text| Password::new(text.to_owned()))
 }
 
 /// What follows the first field, where that is `*` or says `wanted`.
@@ -82,7 +66,7 @@ fn field<'l>(line: &'l [u8], wanted: &str) -> Option<&'l [u8]> {
 mod tests {
     use super::*;
 
-    const WANTED: Wanted<'_> = Wanted { host: "db", port: 5432, dbname: "okdesk_bot", user: "relinkd" };
+    const WANTED: [&str; 4] = ["db", "5432", "okdesk_bot", "relinkd"];
 
     fn file(text: &str, mode: u32) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -91,7 +75,7 @@ mod tests {
         file
     }
 
-    fn found(text: &str, wanted: Wanted<'_>) -> Option<String> {
+    fn found(text: &str, wanted: [&str; 4]) -> Option<String> {
         let file = file(text, 0o600);
         look(file.path(), wanted).unwrap().map(|password| password.expose().to_owned())
     }
@@ -121,7 +105,7 @@ mod tests {
 
     #[test]
     fn names_with_colons_are_escaped() {
-        let wanted = Wanted { host: "::1", dbname: "a\\b", ..WANTED };
+        let wanted = ["::1", "5432", "a\\b", "relinkd"];
         assert_eq!(found("\\:\\:1:5432:a\\\\b:relinkd:x", wanted).as_deref(), Some("x"));
         assert_eq!(found("::1:5432:a\\\\b:relinkd:x", wanted), None);
     }

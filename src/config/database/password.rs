@@ -2,20 +2,13 @@
 //!
 //! Looked up for each connection, so that a password that changes in a file is found.
 
-use std::{
-    fs, io,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
-
+use super::{DEFAULT_SOCKET_DIRECTORY, Database, Endpoint, Host, passfile};
+use crate::config::{Environment, NoCredential, Password};
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
-
-use super::{
-    DEFAULT_SOCKET_DIRECTORY, Database, Endpoint, Host,
-    passfile::{self, Wanted},
-};
-use crate::config::{Environment, NoCredential, Password};
 
 /// The longest password, in bytes, that a file may hold.
 const MAX_BYTES: u64 = 64 << 10;
@@ -43,8 +36,8 @@ impl Database {
         let Some(path) = environment.pg_passfile.clone().or_else(home) else {
             return Ok(FoundPassword::default());
         };
-        let host = &endpoint.passfile_host();
-        let wanted = Wanted { host, port: endpoint.port, dbname: &self.dbname, user: &self.user };
+        let (host, port) = (endpoint.passfile_host(), endpoint.port.to_string());
+        let wanted = [&host, &port, &self.dbname, &self.user].map(String::as_str);
         Ok(passfile::look(&path, wanted).map_or_else(
             |notice| FoundPassword { password: None, notice: Some(notice) },
             |password| FoundPassword { password, notice: None },

@@ -4,10 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::{
-    ClientCert, DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, Database, DatabaseFault, Endpoint, Host, Implied,
-    KEYS, Keepalives, RootCert, Tls, TlsMode,
-};
+use super::{ClientCert, Database, DatabaseFault, Endpoint, Host, Keepalives, RootCert, Tls, TlsMode};
+use super::{DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, KEYS};
 use crate::config::{Password, file_source::absolute};
 
 /// The other parameters that libpq knows, which people may bring along: no password looks like one of these.
@@ -99,7 +97,8 @@ pub(super) fn database(parameters: &Parameters) -> Result<Database, DatabaseFaul
     };
     Ok(Database {
         hosts: hosts(parameters)?,
-        implied: Implied { user: user.is_none(), dbname: dbname.is_none() },
+        user_is_implied: user.is_none(),
+        dbname_is_implied: dbname.is_none(),
         user: user.unwrap_or_default(),
         dbname: dbname.unwrap_or_default(),
         application_name: parameters.owned("application_name"),
