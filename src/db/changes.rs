@@ -255,8 +255,8 @@ pub(crate) async fn everybody_after(
 /// Takes one change out of the queue; false where it is not there any more, or another session has it.
 pub(crate) async fn take(tx: &Tx<'_>, id: i64) -> Result<bool, DbError> {
     let sql =
-        "with one as materialized (select c.id from relinkd.change c where c.id = $1 for update skip locked)
-               delete from relinkd.change c using one o where c.id = o.id returning c.id";
+        "with one as materialized (select c.ctid as place from relinkd.change c where c.id = $1 for update skip locked)
+               delete from relinkd.change c using one o where c.ctid = o.place returning c.id";
     let rows = tx.query(sql, params![id]).await?;
     Ok(!rows.is_empty())
 }
@@ -270,11 +270,11 @@ pub(crate) async fn cancel_strips(tx: &Tx<'_>, issues: &[(i64, i64)], mark: i64)
     let (ids, places): (Vec<i64>, Vec<i64>) = issues.iter().copied().unzip();
     // One pass over what is before the last of them, however many they are.
     let sql = "with stripping as materialized (
-                   select c.id, c.issue_id from relinkd.change c
+                   select c.id, c.issue_id, c.ctid as place from relinkd.change c
                     where c.id > $3 and c.id < (select max(p) from unnest($2) p) and c.strip)
                update relinkd.change c set strip = null
                  from stripping s join unnest($1, $2) w(issue_id, place) on s.issue_id = w.issue_id and s.id < w.place
-                where c.id = s.id";
+                where c.ctid = s.place";
     tx.execute(sql, params![ids, places, mark]).await?;
     Ok(true)
 }
