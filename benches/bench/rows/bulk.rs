@@ -12,6 +12,9 @@ use crate::site::{Plain, Site};
 use crate::sql::{COMMITTED, milliseconds, now};
 use crate::support::BASE;
 
+/// The yardstick's name.
+pub(super) const BY_HAND: &str = "one update by hand";
+
 /// What rewriting all links took, one value a round.
 #[derive(Default)]
 struct Series {
@@ -67,7 +70,7 @@ pub(crate) fn run(lab: &Lab, sheet: &mut Sheet) {
     for (aged, by_hand) in by_hand.iter().enumerate() {
         let table = if aged == 1 { "aged" } else { "fresh" };
         let what = format!("{links} links, {table} table");
-        report(sheet, "one update by hand", &what, by_hand);
+        report(sheet, BY_HAND, &what, by_hand);
         for (site, series) in sites.iter().zip(&by_site) {
             let part = ratios(&series[aged].speeds, &by_hand.speeds);
             sheet.add(

@@ -1,8 +1,11 @@
 //! What a link costs in a large table, against one of a hundredth of its size: the same number of users, as far apart as
-//! the table allows, get another token; from the bot's commit to the last of their links.
+//! the table allows, get another token; from the bot's commit to the last of their links. Beside it what one update by hand
+//! costs, that asks nothing and passes every trigger, of as many links of their neighbours: the pages are read and logged
+//! for that, too.
 
 use std::time::Duration;
 
+use super::bulk::BY_HAND;
 use crate::data::{ISSUES_A_USER, add_users, issues, link_of, load, owner, set_tokens, token_of};
 use crate::figure::{Goal, Sheet, ratios};
 use crate::lab::{Lab, Subject};
@@ -19,24 +22,24 @@ pub(crate) fn run(lab: &Lab, sheet: &mut Sheet) {
     let (large, small) = (lab.sizes.big, lab.sizes.big / 100);
     for subject in &lab.subjects {
         let tables = [Table::new(lab, subject, small), Table::new(lab, subject, large)];
-        let mut costs = [Vec::new(), Vec::new()];
+        let (mut costs, mut by_hand) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
         for round in lab.rounds() {
-            for (table, costs) in tables.iter().zip(&mut costs) {
-                costs.push(table.cost(round % 9 + 1));
+            for (index, table) in tables.iter().enumerate() {
+                costs[index].push(table.cost(round % 9 + 1));
+                by_hand[index].push(table.cost_by_hand());
             }
         }
-        for (table, costs) in tables.iter().zip(&costs) {
-            sheet.add(
-                subject.name,
-                &format!("cost of a link among {} issues", table.issues),
-                "µs",
-                costs,
-                None,
-            );
+        for (name, costs, goal) in
+            [(BY_HAND, &by_hand, None), (subject.name, &costs, Some(Goal::AtMost(1.15)))]
+        {
+            for (table, costs) in tables.iter().zip(costs) {
+                let what = format!("cost of a link among {} issues", table.issues);
+                sheet.add(name, &what, "µs", costs, None);
+            }
+            let part = ratios(&costs[1], &costs[0]);
+            let what = format!("cost of a link among {large} issues, of that among {small}");
+            sheet.add(name, &what, "×", &part, goal);
         }
-        let part = ratios(&costs[1], &costs[0]);
-        let what = format!("cost of a link among {large} issues, of that among {small}");
-        sheet.add(subject.name, &what, "×", &part, Some(Goal::AtMost(1.15)));
     }
 }
 
@@ -65,12 +68,8 @@ impl Table {
         let daemon = site.start();
         let mut took = 0.0;
         let mut links = 0;
-        let stride = self.users / SOME;
         for time in 0..TIMES {
-            let first = 1 + time * stride / TIMES;
-            // As a list: a condition by arithmetic would read a table of a hundred thousand users.
-            let ids: Vec<_> = (0..SOME).map(|i| (first + i * stride).to_string()).collect();
-            let ids = ids.join(", ");
+            let ids = self.some(1 + time * self.stride() / TIMES);
             set_tokens(&site.plain.bot, &format!("telegram_id in ({ids})"), generation);
             let from = now();
             let theirs = format!("from issues where telegram_user_id in ({ids})");
@@ -86,5 +85,33 @@ impl Table {
         site.drain();
         daemon.stop();
         took * 1000.0 / links as f64
+    }
+
+    /// Microseconds a link, in one statement that looks at nothing.
+    #[expect(clippy::cast_precision_loss, reason = "a count of links fits")]
+    fn cost_by_hand(&self) -> f64 {
+        let admin = &self.site.plain.admin;
+        let (mut took, mut links) = (0.0, 0);
+        admin.run("set session_replication_role = replica");
+        for time in 0..TIMES {
+            let theirs = format!("telegram_user_id in ({})", self.some(2 + time * self.stride() / TIMES));
+            let from = now();
+            admin.run(&format!("update issues set okdesk_url = okdesk_url || '' where {theirs}"));
+            took += milliseconds(from, now());
+            links += admin.number(&format!("select count(*) from issues where {theirs}"));
+        }
+        admin.run("reset session_replication_role");
+        took * 1000.0 / links as f64
+    }
+
+    fn stride(&self) -> i64 {
+        self.users / SOME
+    }
+
+    /// Some users from `first` on, as far apart as can be. As a list: a condition by arithmetic would read a table of a
+    /// hundred thousand of them.
+    fn some(&self, first: i64) -> String {
+        let ids: Vec<_> = (0..SOME).map(|i| (first + i * self.stride()).to_string()).collect();
+        ids.join(", ")
     }
 }
