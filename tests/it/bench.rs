@@ -143,8 +143,9 @@ fn a_bench_writes_its_config_keyring_and_spool() {
 /// Stands in for the daemon, to try what tries the daemon.
 fn stand_in(script: &str) -> (tempfile::TempDir, Daemon) {
     let directory = scratch::directory();
-    let mut command = Command::new("sh");
-    command.args(["-c", script]);
+    // A shell cannot trap what it was told to ignore, and whoever runs the tests may ignore anything (nohup).
+    let mut command = Command::new("env");
+    command.args(["--default-signal", "sh", "-c", script]);
     let daemon = Daemon::spawn(command, directory.path().join("log"), &directory.path().join("notify"));
     (directory, daemon)
 }
