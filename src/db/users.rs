@@ -73,7 +73,7 @@ pub(crate) async fn by_id(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<UserRow>, Db
     tx.query_map(by_id!(""), params![users], user_row).await
 }
 
-/// As [`by_id`], each with what is remembered of the user.
+/// As [`by_id()`], each with what is remembered of the user.
 pub(crate) async fn by_id_remembered(
     tx: &Tx<'_>,
     users: &[i64],
