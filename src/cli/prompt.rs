@@ -15,8 +15,8 @@ pub(super) fn secret(question: &str) -> io::Result<Zeroizing<String>> {
     rpassword::prompt_password(Printable::text(question)).map(Zeroizing::new)
 }
 
-/// What is asked for by its name on a terminal; else what stands on standard input, of which no more than `limit` bytes are read.
-/// `next` is what to do where it cannot be read.
+/// What is asked for by its name on a terminal; else what stands on standard input, of which no more than `limit` bytes
+/// are read. `next` is what to do where it cannot be read.
 pub(super) fn secret_or_input(what: &str, limit: usize, next: &str) -> Result<Zeroizing<String>, Failure> {
     let read = if io::stdin().is_terminal() {
         secret(&format!("{what}: "))

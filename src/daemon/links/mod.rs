@@ -154,18 +154,6 @@ impl Links<'_> {
         self.sleep().await
     }
 
-    fn is_locked(&self) -> bool {
-        self.locked.load(Ordering::Relaxed)
-    }
-
-    async fn unlock(&self) -> Result<(), DbError> {
-        if self.locked.swap(false, Ordering::Relaxed) {
-            in_time(doorbell::unlock(&self.listener)).await
-        } else {
-            Ok(())
-        }
-    }
-
     /// Whether the daemon stops, or has read its configuration again.
     fn interrupted(&self) -> bool {
         self.shared.stop.is_set() || self.shared.reloaded.is_set()

@@ -48,6 +48,20 @@ impl Links<'_> {
         Ok(())
     }
 
+    /// Whether this daemon has the sleeper's lock.
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked.load(Ordering::Relaxed)
+    }
+
+    /// Lets go of it, where this daemon has it: writers ring no longer.
+    pub(super) async fn unlock(&self) -> Result<(), DbError> {
+        if self.locked.swap(false, Ordering::Relaxed) {
+            in_time(doorbell::unlock(&self.listener)).await
+        } else {
+            Ok(())
+        }
+    }
+
     /// Asleep: until a ring, something due, or the end. The poll only asks.
     async fn doze(&self) -> Result<(), RelinkError> {
         // There was work for two, perhaps; a session that is not needed is not kept.
