@@ -3,7 +3,7 @@
 //! It waits for disks and for the database on a runtime of its own, so that no slow disk delays a link.
 
 use super::progress::Loop;
-use super::{Flag, Shared, in_time, on_a_thread};
+use super::{Current, Flag, Shared, in_time, on_a_thread};
 use crate::backoff::Backoff;
 use crate::db::connect::SessionKind;
 use crate::db::{DbError, Session, presence, schema};
@@ -15,7 +15,7 @@ use crate::tokens::assign::AssignError;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// The loop is heard of this often, however long the rescan's interval.
 const ROUND: Duration = Duration::from_secs(10);
@@ -34,6 +34,7 @@ async fn run(shared: &Shared, mut spool: Spool, scanned: &Flag) {
     spool.watch(move || bell.notify_one());
     let mut keeper = Keeper { shared, spool, intake: Intake::default(), session: None, told: None };
     let mut backoff = Backoff::default();
+    let mut current = shared.current.subscribe();
     while !shared.stop.is_set() {
         let pause = match keeper.round(scanned).await {
             Ok(pause) => {
@@ -47,12 +48,12 @@ async fn run(shared: &Shared, mut spool: Spool, scanned: &Flag) {
             }
         };
         scanned.set();
-        wait(shared, &woken, pause).await;
+        wait(shared, &woken, &mut current, pause).await;
     }
 }
 
-/// Waits for the time to pass, for something to happen in the spool, or for the end.
-async fn wait(shared: &Shared, woken: &Notify, pause: Duration) {
+/// Waits for the time to pass, for something to happen in the spool, for a reload, or for the end.
+async fn wait(shared: &Shared, woken: &Notify, current: &mut watch::Receiver<Current>, pause: Duration) {
     let end = Instant::now() + pause;
     loop {
         shared.progress.beat(Loop::Spool);
@@ -62,6 +63,7 @@ async fn wait(shared: &Shared, woken: &Notify, pause: Duration) {
         }
         tokio::select! {
             () = woken.notified() => return,
+            _ = current.changed() => return,
             () = shared.pause(left.min(ROUND)) => {}
         }
     }

@@ -493,6 +493,21 @@ fn a_spool_that_is_replaced_whole_is_taken_up() {
 }
 
 #[test]
+fn a_reload_looks_through_the_spool_at_once() {
+    let bench = installed(&[ALICE]);
+    bench.set("spool.rescan", "\"1h\"");
+    let daemon = bench.start();
+    bench.wait_idle();
+    // Nothing is told of the new directories: the old ones are watched.
+    fs::rename(bench.spool(), bench.path("aside")).unwrap();
+    daemon.hup();
+    bench.wait_until("the directories are made anew", || bench.incoming().is_dir());
+    bench.drop_token("after.toml", ALICE, TOKEN);
+    bench.wait_applied("after.toml");
+    daemon.stop();
+}
+
+#[test]
 fn a_file_still_being_written_is_left_alone() {
     let bench = installed(&[ALICE, BOB]);
     bench.set("spool.rescan", "\"500ms\"");
