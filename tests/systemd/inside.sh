@@ -81,6 +81,7 @@ forget_drop_in() {
 
 # Boots the sandbox with Postgres and the package in it, the latter not yet installed.
 boot() {
+    mkdir "$SANDBOX_DIR"
     cp "$1" "$SANDBOX_DIR/relinkd.deb"
     "$SANDBOX" up
     mv "$SANDBOX_DIR/relinkd.deb" "$SANDBOX_DIR/share/"

@@ -2,7 +2,12 @@
 # Runs tests that are shell functions, and reports them. A test fails where a command in it does; what it printed is then
 # shown.
 
-# run_tests FILE...: every function test_* of these files, in the order in which they stand there.
+# The names of the tests in these files, in the order in which they stand there.
+tests_in() { sed -n 's/^test_\([a-z0-9_]*\)() {$/\1/p' "$@" | grep -E "${ONLY:-.}"; }
+
+has_tests() { [[ -n $(tests_in "$@") ]]; }
+
+# run_tests FILE...: every function test_* of these files.
 run_tests() {
     local name log status passed=0 failed=0
     log=$(mktemp)
@@ -23,7 +28,7 @@ run_tests() {
             printf 'FAILED  %s\n' "${name//_/ }"
             sed 's/^/        /' "$log"
         fi
-    done < <(sed -n 's/^test_\([a-z0-9_]*\)() {$/\1/p' "$@" | grep -E "${ONLY:-.}")
+    done < <(tests_in "$@")
     rm -f "$log"
     printf '%s: %d passed, %d failed\n' "${0#./}" "$passed" "$failed"
     [[ $failed -eq 0 && $passed -gt 0 ]]
