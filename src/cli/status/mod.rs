@@ -7,6 +7,7 @@ mod json;
 mod screen;
 mod watch;
 
+use self::screen::Screen;
 use super::output::{self, Exit, Failure};
 use super::{StatusArgs, database};
 use crate::config::{self, Settings};
@@ -28,7 +29,7 @@ pub(super) fn run(config: &Path, args: &StatusArgs) -> Result<Exit, Failure> {
         }
         let local = status::local(&place.settings.spool.directory);
         if !args.json && !args.prometheus {
-            screen::local(&place, &local).show("");
+            Screen { place: &place, end: "" }.local(&local);
         }
         let remote = place.ask(WITHIN).await;
         if args.json {
@@ -36,7 +37,7 @@ pub(super) fn run(config: &Path, args: &StatusArgs) -> Result<Exit, Failure> {
         } else if args.prometheus {
             output::script(place.metrics(&local, &remote).to_string().trim_end());
         } else {
-            screen::remote(&place, &remote).show("");
+            Screen { place: &place, end: "" }.remote(&remote);
             // Why the database's part is missing stands there.
             if remote.is_err() && place.keyring.is_ok() {
                 return Ok(Exit::Database);

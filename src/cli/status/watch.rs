@@ -1,6 +1,6 @@
 //! `status --watch`: the same screen again and again, in place, until Ctrl-C.
 
-use super::{Place, WITHIN, screen};
+use super::{Place, WITHIN, screen::Screen};
 use crate::cli::output::{self, Exit, Failure, OrFail as _};
 use crate::keyring_file::{self, KeyringError};
 use crate::status;
@@ -51,16 +51,15 @@ async fn draw(place: &mut Place<'_>, terminal: bool) {
         Err(error) if !matches!(error, KeyringError::Absent(_)) => {}
         changed => place.keyring = changed,
     }
-    let local = screen::local(place, &status::local(&place.settings.spool.directory));
+    let local = status::local(&place.settings.spool.directory);
     let answer = place.ask(WITHIN).await;
-    let remote = screen::remote(place, &answer);
     if terminal {
         output::control(HOME);
     }
     // Clear what is left of the old line (ECMA-48, 8.3.41).
-    let end = if terminal { "\x1b[K" } else { "" };
-    local.show(end);
-    remote.show(end);
+    let screen = Screen { place, end: if terminal { "\x1b[K" } else { "" } };
+    screen.local(&local);
+    screen.remote(&answer);
     if terminal {
         output::control(CLEAR_BELOW);
     } else {
