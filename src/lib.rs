@@ -36,11 +36,8 @@ pub use cli::Cli;
 #[must_use]
 pub fn run() -> std::process::ExitCode {
     process::harden();
-    match cli::dispatch(Cli::of_process()) {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            failure.report();
-            failure.exit.into()
-        }
-    }
+    cli::dispatch(Cli::of_process()).unwrap_or_else(|failure| {
+        failure.report();
+        failure.exit.into()
+    })
 }

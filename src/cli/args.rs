@@ -1,6 +1,6 @@
 //! What may be typed: commands, arguments, and what their help says.
 
-use super::{Exit, explain, health::HealthArgs, import, manual};
+use super::{explain, health::HealthArgs, import, manual, output::EXIT_STATUSES};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::{ffi::OsString, path::PathBuf};
 
@@ -45,8 +45,8 @@ pub struct Cli {
 const GLOBAL: &str = "Global options";
 
 fn exit_status_help() -> String {
-    let lines = Exit::OF_COMMANDS.map(|(_, status, meaning)| format!("  {status}  {meaning}"));
-    format!("{}\n\nExit status:\n{}", examples!("check", "status"), lines.join("\n"))
+    let lines = (0..).zip(EXIT_STATUSES).map(|(status, meaning)| format!("\n  {status}  {meaning}"));
+    format!("{}\n\nExit status:{}", examples!("check", "status"), lines.collect::<String>())
 }
 
 /// The commands.

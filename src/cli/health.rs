@@ -3,8 +3,9 @@
 //! Whatever happens, there is one line on standard output and an exit status of its own kind: what reads it knows no
 //! other.
 
-use super::output::{self, Exit, Failure, Level, count, rough_seconds, things};
+use super::output::{self, Failure, count, rough_seconds, things};
 use super::{database, status::Place};
+use crate::check::Severity;
 use crate::config;
 use crate::printable::Printable;
 use crate::status::{self, Local, Remote};
@@ -43,16 +44,18 @@ pub(crate) struct HealthArgs {
     pub timeout: Duration,
 }
 
-pub(super) fn run(config: &Path, args: &HealthArgs) -> Exit {
-    let (level, line) = match look(config, args) {
+/// Says it, and returns the exit status (Monitoring Plugins, "Plugin Return Codes").
+pub(super) fn run(config: &Path, args: &HealthArgs) -> u8 {
+    let (status, line) = match look(config, args) {
         Ok(verdict) => verdict.line(),
-        Err(failure) => {
-            (Level::Unknown, sentence(Level::Unknown, &format!("{}; {}", failure.cause, failure.next)))
-        }
+        Err(failure) => (UNKNOWN, sentence(UNKNOWN, &format!("{}; {}", failure.cause, failure.next))),
     };
     output::line(line);
-    Exit::Health(level)
+    status
 }
+
+/// The exit status of what cannot be known; what can be has that of its [`Severity`].
+const UNKNOWN: u8 = 3;
 
 /// A length of time as the configuration writes it, or a number of seconds.
 pub(super) fn period(text: &str) -> Result<Duration, &'static str> {
@@ -80,8 +83,8 @@ pub(super) fn is_asked_for(arguments: impl Iterator<Item = OsString>) -> bool {
 pub(super) fn wrong_usage(error: &clap::Error) -> ! {
     let text = error.to_string();
     let cause = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    output::line(sentence(Level::Unknown, &format!("{cause}; see relinkd health --help")));
-    std::process::exit(3);
+    output::line(sentence(UNKNOWN, &format!("{cause}; see relinkd health --help")));
+    std::process::exit(UNKNOWN.into());
 }
 
 fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
@@ -90,7 +93,7 @@ fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
     let answer = database::block_on(async { place.ask(args.timeout).await })?;
     let mut verdict = Verdict::default();
     if let Err(error) = &place.keyring {
-        verdict.say(Level::Critical, error.to_string());
+        verdict.say(Severity::Fault, error.to_string());
     }
     match &answer {
         Ok(remote) => {
@@ -102,7 +105,7 @@ fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
         }
         Err(silence) => {
             let failure = Failure::from_database(&silence.error);
-            verdict.say(Level::Critical, format!("{}; {}", failure.cause, failure.next));
+            verdict.say(Severity::Fault, format!("{}; {}", failure.cause, failure.next));
         }
     }
     verdict.files(&local, args);
@@ -112,24 +115,24 @@ fn look(config: &Path, args: &HealthArgs) -> Result<Verdict, Failure> {
 /// What was found, and how well each of it is, and the performance data.
 #[derive(Default)]
 struct Verdict {
-    said: Vec<(Level, String)>,
+    said: Vec<(Severity, String)>,
     data: Vec<String>,
 }
 
 impl Verdict {
-    fn say(&mut self, level: Level, text: impl Into<String>) {
-        self.said.push((level, text.into()));
+    fn say(&mut self, severity: Severity, text: impl Into<String>) {
+        self.said.push((severity, text.into()));
     }
 
     fn daemons(&mut self, remote: &Remote) {
         let running = remote.daemons.len();
         self.data.push(format!("daemons={running};;1:;0"));
         match remote.mode() {
-            None => self.say(Level::Critical, "no daemon is running"),
-            Some(mode) => self.say(Level::Ok, format!("{}, mode {mode}", things(running, "daemon"))),
+            None => self.say(Severity::Fault, "no daemon is running"),
+            Some(mode) => self.say(Severity::Ok, format!("{}, mode {mode}", things(running, "daemon"))),
         }
         if remote.daemons.iter().any(|daemon| daemon.other_portal) {
-            self.say(Level::Warning, "a daemon waits for a reload: its [portal] is another");
+            self.say(Severity::Warning, "a daemon waits for a reload: its [portal] is another");
         }
     }
 
@@ -140,9 +143,9 @@ impl Verdict {
         self.data.push(format!("backlog={};;;0", work.changes));
         self.data.push(format!("backlog_age={age:.0}s;{warning};{critical};0"));
         let text = format!("{} waiting", things(work.changes, "change"));
-        match level(age, warning, Some(critical)) {
-            Level::Ok => self.say(Level::Ok, text),
-            level => self.say(level, format!("{text}, the oldest for {}", rough_seconds(age))),
+        match severity(age, warning, Some(critical)) {
+            Severity::Ok => self.say(Severity::Ok, text),
+            severity => self.say(severity, format!("{text}, the oldest for {}", rough_seconds(age))),
         }
         self.data.push(format!("set_aside={};;;0", work.set_aside_count));
     }
@@ -151,8 +154,8 @@ impl Verdict {
         let triggers = &remote.work.triggers;
         let (sound, wanted) = (triggers.sound(), triggers.wanted);
         self.data.push(format!("triggers={sound};;{wanted}:;0;{wanted}"));
-        let level = if triggers.unsound.is_empty() { Level::Ok } else { Level::Critical };
-        self.say(level, format!("triggers {sound}/{wanted}"));
+        let severity = if triggers.unsound.is_empty() { Severity::Ok } else { Severity::Fault };
+        self.say(severity, format!("triggers {sound}/{wanted}"));
     }
 
     fn tokens(&mut self, remote: &Remote, args: &HealthArgs) {
@@ -177,7 +180,7 @@ impl Verdict {
                 self.data.push(format!("waiting={};;;0", counts.waiting));
                 self.data.push(format!("not_taken={};;;0", counts.not_taken));
             }
-            Err(error) => self.say(Level::Warning, error.to_string()),
+            Err(error) => self.say(Severity::Warning, error.to_string()),
         }
     }
 
@@ -191,14 +194,14 @@ impl Verdict {
             return self.data.push(format!("audit_age=U;{warning};{critical};0"));
         };
         self.data.push(format!("audit_age={age:.0}s;{warning};{critical};0"));
-        let (level, age) = (level(age, warning, Some(critical)), rough_seconds(age));
-        let text = match (level, last) {
-            (Level::Ok, None) => "no audit yet".to_owned(),
-            (Level::Ok, Some(_)) => format!("audit {age} ago"),
+        let (severity, age) = (severity(age, warning, Some(critical)), rough_seconds(age));
+        let text = match (severity, last) {
+            (Severity::Ok, None) => "no audit yet".to_owned(),
+            (Severity::Ok, Some(_)) => format!("audit {age} ago"),
             (_, None) => format!("no audit in {age}"),
             (_, Some(_)) => format!("the last audit was {age} ago"),
         };
-        self.say(level, text);
+        self.say(severity, text);
     }
 
     /// So many of these things are so, and why, where that is too many.
@@ -211,42 +214,37 @@ impl Verdict {
     ) {
         let limit = critical.map_or_else(String::new, |limit| limit.to_string());
         self.data.push(format!("{so}={number};{warning};{limit};0"));
-        match level(number, warning, critical) {
-            Level::Ok => self.say(Level::Ok, format!("{} {so}", count(number))),
-            level => self.say(level, format!("{} {so}{why}", things(number, thing))),
+        match severity(number, warning, critical) {
+            Severity::Ok => self.say(Severity::Ok, format!("{} {so}", count(number))),
+            severity => self.say(severity, format!("{} {so}{why}", things(number, thing))),
         }
     }
 
-    /// The worst, and the line: what is wrong, the worst first, else what is fine.
-    fn line(mut self) -> (Level, String) {
-        self.said.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
-        let level = self.said.first().map_or(Level::Ok, |(level, _)| *level);
-        let all_is_well = level == Level::Ok;
-        let said = self.said.into_iter().filter(|(level, _)| all_is_well || *level != Level::Ok);
+    /// The exit status, and the line: what is wrong, the worst first, else what is fine.
+    fn line(mut self) -> (u8, String) {
+        self.said.sort_by_key(|(severity, _)| std::cmp::Reverse(*severity));
+        let severity = self.said.first().map_or(Severity::Ok, |(severity, _)| *severity);
+        let all_is_well = severity == Severity::Ok;
+        let said = self.said.into_iter().filter(|(severity, _)| all_is_well || *severity != Severity::Ok);
         let said: Vec<String> = said.map(|(_, text)| text).collect();
-        let mut line = sentence(level, &said.join(if all_is_well { ", " } else { "; " }));
+        let mut line = sentence(severity as u8, &said.join(if all_is_well { ", " } else { "; " }));
         if !self.data.is_empty() {
             let _ = write!(line, " | {}", self.data.join(" "));
         }
-        (level, line)
+        (severity as u8, line)
     }
 }
 
 /// The line without performance data; a bar in the text would begin them.
-fn sentence(level: Level, text: &str) -> String {
-    let name = match level {
-        Level::Ok => "OK",
-        Level::Warning => "WARNING",
-        Level::Critical => "CRITICAL",
-        Level::Unknown => "UNKNOWN",
-    };
+fn sentence(status: u8, text: &str) -> String {
+    let name = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::from(status)];
     format!("RELINKD {name} - {}", Printable::text(text).as_str().replace('|', "/"))
 }
 
-fn level<T: PartialOrd>(value: T, warning: T, critical: Option<T>) -> Level {
+fn severity<T: PartialOrd>(value: T, warning: T, critical: Option<T>) -> Severity {
     match critical {
-        Some(critical) if value > critical => Level::Critical,
-        _ if value > warning => Level::Warning,
-        _ => Level::Ok,
+        Some(critical) if value > critical => Severity::Fault,
+        _ if value > warning => Severity::Warning,
+        _ => Severity::Ok,
     }
 }

@@ -28,13 +28,12 @@ mod uninstall;
 
 pub use args::Cli;
 pub(crate) use args::*;
-pub(crate) use output::Exit;
 
 use crate::telemetry;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use log::LevelFilter;
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 impl Cli {
     /// The arguments of this process. Ends it where they are wrong, or ask for help.
@@ -71,7 +70,7 @@ fn without_values(mut error: clap::Error) -> clap::Error {
 }
 
 /// Does what was asked for; returns the exit status.
-pub(crate) fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
+pub(crate) fn dispatch(cli: Cli) -> Result<ExitCode, output::Failure> {
     // The environment's is there for the next command, too.
     let named = cli.config.is_some() && std::env::var_os("RELINKD_CONFIG").map(PathBuf::from) != cli.config;
     let config = crate::config::path(cli.config);
@@ -98,7 +97,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<Exit, output::Failure> {
         Command::History(args) => history::run(&config, &args),
         Command::Sync(args) => sync::run(&config, &args),
         Command::Status(args) => status::run(&config, &args),
-        Command::Health(args) => Ok(health::run(&config, &args)),
+        Command::Health(args) => return output::finish(health::run(&config, &args)),
         Command::Spool(args) => spool::run(&config, args),
         Command::Key(command) => keys::run(&config, command),
         Command::Explain(args) => explain::run(&config, &args),

@@ -14,7 +14,7 @@ use crate::tokens::assign::{AssignError, Obstacle};
 use indicatif::HumanCount;
 use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write as _};
-use std::{fmt::Display, sync::OnceLock, time::Duration};
+use std::{fmt::Display, process::ExitCode, sync::OnceLock, time::Duration};
 
 /// The example of a configuration, as the package has it.
 pub(super) const EXAMPLE: &str = "/usr/share/doc/relinkd/examples/config.toml.example";
@@ -27,9 +27,9 @@ pub(super) const SHORT_OF: &str = "see to what the system is short of (ulimit -a
 /// The next step where the operating system gave no randomness.
 pub(super) const NO_RANDOMNESS: &str = "see to the system's random numbers (getrandom(2)), and try again";
 
-/// Exit statuses.
+/// Exit statuses of commands; `health` has its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Done.
     Done,
     /// Failed, or refused.
@@ -46,45 +46,23 @@ pub enum Exit {
     Key,
     /// Done in part.
     Partly,
-    /// What `health` found, which has statuses of its own.
-    Health(Level),
 }
 
-/// How well it is (Monitoring Plugins, "Plugin Return Codes").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// All is well.
-    Ok,
-    /// Somebody should look.
-    Warning,
-    /// Somebody must look, now.
-    Critical,
-    /// It cannot be known.
-    Unknown,
-}
+/// What the manual says of each exit status, from 0 on.
+pub(super) const EXIT_STATUSES: [&str; 8] = [
+    "done",
+    "failed, or refused",
+    "wrong usage",
+    "--dry-run found changes",
+    "configuration",
+    "database",
+    "key",
+    "done in part",
+];
 
-impl Exit {
-    /// All but those of `health`, each with its number and what the manual says of it.
-    pub(super) const OF_COMMANDS: [(Self, u8, &'static str); 8] = [
-        (Self::Done, 0, "done"),
-        (Self::Failed, 1, "failed, or refused"),
-        (Self::Usage, 2, "wrong usage"),
-        (Self::Changes, 3, "--dry-run found changes"),
-        (Self::Configuration, 4, "configuration"),
-        (Self::Database, 5, "database"),
-        (Self::Key, 6, "key"),
-        (Self::Partly, 7, "done in part"),
-    ];
-}
-
-impl From<Exit> for std::process::ExitCode {
+impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        let of_command = Exit::OF_COMMANDS.iter().find(|(one, ..)| *one == exit);
-        match (exit, of_command) {
-            (Exit::Health(level), _) => Self::from(level as u8),
-            (_, Some((_, number, _))) => Self::from(*number),
-            (_, None) => Self::FAILURE,
-        }
+        Self::from(exit as u8)
     }
 }
 
@@ -292,12 +270,12 @@ pub(super) fn nobody_reads() -> bool {
 }
 
 /// The end of a command: its exit status stands if all that it had to say was written.
-pub(super) fn finish(exit: Exit) -> Result<Exit, Failure> {
+pub(super) fn finish(exit: impl Into<ExitCode>) -> Result<ExitCode, Failure> {
     note(std::io::stdout().lock().flush());
     match UNWRITTEN.get() {
-        None => Ok(exit),
+        None => Ok(exit.into()),
         // A reader that has gone (a closed pipe) is no failure.
-        Some(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit),
+        Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok(exit.into()),
         Some(error) => Err(Failure::refused(
             format!("the result cannot be written: {error}"),
             "what was asked for is done, but for its words: see to where standard output goes",

@@ -1,6 +1,6 @@
 //! A page of the manual in troff (`groff_man(7)`): a command's definition, section by section.
 
-use crate::cli::Exit;
+use crate::cli::output::EXIT_STATUSES;
 use clap::{Arg, ArgAction, Command};
 use std::fmt::Write as _;
 
@@ -122,7 +122,8 @@ fn examples(command: &Command) -> String {
 }
 
 fn exit_status() -> String {
-    Exit::OF_COMMANDS.map(|(_, status, meaning)| format!(".TP\n.B {status}\n{}\n", words(meaning))).concat()
+    let statuses = (0..).zip(EXIT_STATUSES);
+    statuses.map(|(status, meaning)| format!(".TP\n.B {status}\n{}\n", words(meaning))).collect()
 }
 
 fn see_also(command: &Command, above: &[&Command]) -> String {
