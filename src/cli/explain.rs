@@ -12,7 +12,7 @@ use crate::link;
 use crate::relink::{self, Rules};
 use crate::token::Token;
 use clap::{ArgGroup, Args};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -87,6 +87,16 @@ struct Desk<'s> {
 }
 
 impl Desk<'_> {
+    /// Says it as JSON, or in lines.
+    fn say(&self, document: Value, in_lines: impl FnOnce()) -> Exit {
+        if self.json {
+            output::json(document);
+        } else {
+            in_lines();
+        }
+        Exit::Done
+    }
+
     async fn by_id(&self, id: i64) -> Result<Exit, Failure> {
         let found = issues::by_id(&self.tx, &[id]).await?.into_iter().next().ok_or_else(|| {
             Failure::refused(
@@ -97,12 +107,7 @@ impl Desk<'_> {
             )
         })?;
         let issue = self.issue(found, None).await?;
-        if self.json {
-            output::json(issue);
-        } else {
-            print(&[issue], true);
-        }
-        Ok(Exit::Done)
+        Ok(self.say(json!(issue), || print(&[issue], true)))
     }
 
     async fn by_number(&self, number: &str) -> Result<Exit, Failure> {
@@ -113,12 +118,8 @@ impl Desk<'_> {
                 "the bot may not have it, or its link is not ours; by the id of the row: relinkd explain ID",
             ));
         }
-        if self.json {
-            output::json(json!({"number": number, "issues": issues}));
-        } else {
-            print(&issues, true);
-        }
-        Ok(Exit::Done)
+        let document = json!({"number": number, "issues": issues});
+        Ok(self.say(document, || print(&issues, true)))
     }
 
     async fn of_user(&self, telegram_id: i64) -> Result<Exit, Failure> {
@@ -127,19 +128,16 @@ impl Desk<'_> {
         for issue in issues::of_users(&self.tx, &[Stretch { telegram_id, after: None }], SHOWN).await? {
             issues.push(self.issue(issue, None).await?);
         }
-        if self.json {
-            let mut document = json!(person);
-            document["issues"] = json!(issues);
-            output::json(document);
-            return Ok(Exit::Done);
-        }
-        output::line(format!("user {telegram_id}"));
-        person.print();
-        if issues.is_empty() {
-            row("issues", "none");
-        }
-        print(&issues, false);
-        Ok(Exit::Done)
+        let mut document = json!(person);
+        document["issues"] = json!(issues);
+        Ok(self.say(document, || {
+            output::line(format!("user {telegram_id}"));
+            person.print();
+            if issues.is_empty() {
+                row("issues", "none");
+            }
+            print(&issues, false);
+        }))
     }
 
     async fn of_link(&self, sent: &str) -> Result<Exit, Failure> {
@@ -148,20 +146,17 @@ impl Desk<'_> {
             Some(number) => self.with_number(number, Some(sent)).await?,
             None => Vec::new(),
         };
-        if self.json {
-            output::json(json!({"link": written, "issues": issues}));
-            return Ok(Exit::Done);
-        }
-        output::line("the link that was sent");
-        written.print();
-        if let Some(number) = &written.number {
-            row("number", number);
-            if issues.is_empty() {
-                row("issues", "no link of the bot's leads to that number");
+        Ok(self.say(json!({"link": written, "issues": issues}), || {
+            output::line("the link that was sent");
+            written.print();
+            if let Some(number) = &written.number {
+                row("number", number);
+                if issues.is_empty() {
+                    row("issues", "no link of the bot's leads to that number");
+                }
             }
-        }
-        print(&issues, true);
-        Ok(Exit::Done)
+            print(&issues, true);
+        }))
     }
 
     /// The issues whose link leads to this number. `sent`: a link whose token is compared with their users'.
