@@ -1,6 +1,7 @@
 //! What may be typed: commands, arguments, and what their help says.
 
 use super::{explain, health::HealthArgs, import, manual, output::EXIT_STATUSES};
+use crate::envelope::KeyId;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use std::{ffi::OsString, path::PathBuf};
 
@@ -382,8 +383,8 @@ pub(crate) enum KeyCommand {
     )]
     Generate {
         /// The key's id: 1 to 16 of a-z and 0-9 [default: k, the year, a letter]
-        #[arg(long, value_name = "KID", value_hint = ValueHint::Other)]
-        id: Option<String>,
+        #[arg(long, value_name = "KID", value_hint = ValueHint::Other, value_parser = KeyId::parse)]
+        id: Option<KeyId>,
         /// Do not look into the database
         #[arg(long)]
         offline: bool,
@@ -397,8 +398,8 @@ pub(crate) enum KeyCommand {
     #[command(after_help = examples!("key promote k2026b --reload"))]
     Promote {
         /// The key's id
-        #[arg(value_name = "KID", value_hint = ValueHint::Other)]
-        id: String,
+        #[arg(value_name = "KID", value_hint = ValueHint::Other, value_parser = KeyId::parse)]
+        id: KeyId,
         #[command(flatten)]
         reload: ReloadArg,
     },
@@ -406,8 +407,8 @@ pub(crate) enum KeyCommand {
     #[command(after_help = examples!("key retire k2026a", "key retire k2026a --destroy"))]
     Retire {
         /// The key's id
-        #[arg(value_name = "KID", value_hint = ValueHint::Other)]
-        id: String,
+        #[arg(value_name = "KID", value_hint = ValueHint::Other, value_parser = KeyId::parse)]
+        id: KeyId,
         /// Remove the key for good; backups sealed with it can never be opened again
         #[arg(long)]
         destroy: bool,

@@ -24,33 +24,28 @@ impl From<EditFault> for Failure {
 
 pub(super) fn run(config: &Path, command: KeyCommand) -> Result<Exit, Failure> {
     let settings = config::load(config)?;
-    match command {
-        KeyCommand::List => list(&settings),
-        KeyCommand::Generate { id, offline, reload: ReloadArg { reload } } => {
-            let path = file(&settings)?;
-            let id = id.as_deref().map(key_id).transpose()?;
-            let named = if offline { Named::default() } else { named_for_generate(&settings)? };
-            let is_added = generate(&settings, &path, id, &named)?;
-            if is_added { tell_daemon(config, reload) } else { Ok(Exit::Done) }
+    database::block_on(async {
+        match command {
+            KeyCommand::List => list(&settings),
+            KeyCommand::Generate { id, offline, reload: ReloadArg { reload } } => {
+                let path = file(&settings)?;
+                let named = if offline { Named::default() } else { named_for_generate(&settings).await? };
+                let is_added = generate(&settings, &path, id, &named)?;
+                if is_added { tell_daemon(config, reload) } else { Ok(Exit::Done) }
+            }
+            KeyCommand::Promote { id, reload: ReloadArg { reload } } => {
+                change(&settings, |ring| keyring_file::promote(ring, &id))?;
+                output::line(format!("{id} seals from now on"));
+                let exit = tell_daemon(config, reload);
+                output::line("then seal what is there anew: relinkd rekey");
+                exit
+            }
+            KeyCommand::Retire { id, destroy, reload: ReloadArg { reload } } => {
+                retire(config, &settings, &id, destroy).await?;
+                tell_daemon(config, reload)
+            }
         }
-        KeyCommand::Promote { id, reload: ReloadArg { reload } } => {
-            let id = key_id(&id)?;
-            change(&settings, |ring| keyring_file::promote(ring, &id))?;
-            output::line(format!("{id} seals from now on"));
-            let exit = tell_daemon(config, reload);
-            output::line("then seal what is there anew: relinkd rekey");
-            exit
-        }
-        KeyCommand::Retire { id, destroy, reload: ReloadArg { reload } } => {
-            retire(config, &settings, &key_id(&id)?, destroy)?;
-            tell_daemon(config, reload)
-        }
-    }
-}
-
-fn key_id(text: &str) -> Result<KeyId, Failure> {
-    let wrong = |fault| Failure::new(Exit::Usage, fault, "see which keys there are: relinkd key list");
-    KeyId::parse(text).map_err(wrong)
+    })?
 }
 
 /// Tells the daemon of this configuration that the keyring has changed, or says how that is done. What was done to the
@@ -103,8 +98,8 @@ fn change(
 type Named = BTreeMap<String, u64>;
 
 /// The keys that stored values name, for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
-fn named_for_generate(settings: &Settings) -> Result<Named, Failure> {
-    let found = look(settings)?;
+async fn named_for_generate(settings: &Settings) -> Result<Named, Failure> {
+    let found = in_use(settings).await;
     if let Err(error) = &found
         && status::refuses(error)
     {
@@ -177,11 +172,11 @@ fn list(settings: &Settings) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Result<(), Failure> {
+async fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Result<(), Failure> {
     file(settings)?;
     let what = "it cannot be seen whether the key still seals a token";
     let (named, sealing) =
-        look(settings)?.or_fail(Exit::Database, what, "`relinkd status` must work first")?;
+        in_use(settings).await.or_fail(Exit::Database, what, "`relinkd status` must work first")?;
     let sealed = named.get(id.as_str()).copied().unwrap_or(0);
     if sealed > 0 {
         return Err(Failure::refused(
@@ -212,21 +207,19 @@ fn retire(config: &Path, settings: &Settings, id: &KeyId, destroy: bool) -> Resu
 }
 
 /// The keys that stored values name, with how many do, and the keys that daemons seal with, where all of relinkd is there:
-/// as the daemon's role sees them.
+/// as the daemon's role sees them, within the time that `status` has.
 async fn in_use(settings: &Settings) -> Result<(Named, Vec<String>), DbError> {
-    let mut session = rows::connect(settings).await?;
-    let named = users::keys_in_use(&mut session, &settings.tables.users).await;
-    match (schema::verify(&session, &settings.tables).await, named) {
-        (Ok(_), named) => {
-            let daemons = presence::daemons(&session).await?;
-            Ok((named?.unwrap_or_default(), daemons.into_iter().filter_map(|it| it.seals_with).collect()))
+    let look = async {
+        let mut session = rows::connect(settings).await?;
+        let named = users::keys_in_use(&mut session, &settings.tables.users).await;
+        match (schema::verify(&session, &settings.tables).await, named) {
+            (Ok(_), named) => {
+                let daemons = presence::daemons(&session).await?;
+                Ok((named?.unwrap_or_default(), daemons.into_iter().filter_map(|it| it.seals_with).collect()))
+            }
+            (Err(_), Ok(Some(named))) => Ok((named, Vec::new())),
+            (Err(error), _) => Err(error),
         }
-        (Err(_), Ok(Some(named))) => Ok((named, Vec::new())),
-        (Err(error), _) => Err(error),
-    }
-}
-
-/// As [`in_use`], within the time that `status` has.
-fn look(settings: &Settings) -> Result<Result<(Named, Vec<String>), DbError>, Failure> {
-    database::block_on(async { database::within(status::WITHIN, in_use(settings)).await })
+    };
+    database::within(status::WITHIN, look).await
 }
