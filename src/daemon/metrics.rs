@@ -11,9 +11,9 @@ use crate::printable::Printable;
 use crate::spool;
 use crate::status;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -154,26 +154,21 @@ impl Writer<'_> {
 
 /// Puts the text in the file's place in one go. A collector that runs as somebody else may read it.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let draft = draft(path);
+    let (directory, name) = (path.parent().unwrap_or(path), draft(path));
     // One that a crash has left, or that somebody has put there.
-    let _ = fs::remove_file(&draft);
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let done = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.set_permissions(Permissions::from_mode(0o644)))
-        .and_then(|()| fs::rename(&draft, path));
-    if done.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    done
+    let _ = fs::remove_file(directory.join(&name));
+    let mut draft = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempfile_in(directory)?;
+    draft.write_all(text.as_bytes())?;
+    draft.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    Ok(draft.persist(path).map(drop)?)
 }
 
 /// A name in the same directory that no collector reads.
-fn draft(path: &Path) -> PathBuf {
+fn draft(path: &Path) -> OsString {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".tmp");
-    path.with_file_name(name)
+    name
 }
 
 fn remove(path: Option<&Path>) {
@@ -186,6 +181,7 @@ fn remove(path: Option<&Path>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn a_file_is_replaced_in_one_go_and_can_be_read_by_all() {
@@ -206,7 +202,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, other) = (directory.path().join("relinkd.prom"), directory.path().join("other"));
         fs::write(&other, "kept").unwrap();
-        std::os::unix::fs::symlink(&other, draft(&path)).unwrap();
+        std::os::unix::fs::symlink(&other, directory.path().join(draft(&path))).unwrap();
         write(&path, "a 1\n").unwrap();
         assert_eq!(fs::read_to_string(other).unwrap(), "kept");
     }
