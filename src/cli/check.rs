@@ -14,18 +14,16 @@ use std::path::Path;
 
 pub(super) fn run(config: &Path, offline: bool, quiet: bool) -> Result<Exit, Failure> {
     let (mut parts, fault) = config::load_parts(config);
-    let mut screen =
-        Screen { journal: telemetry::journal_reads(std::io::stdout()), quiet, heading: None, decides: None };
     let mut report = Report::new(config);
     check::config(&mut report, &parts, fault.as_ref());
     let keyring = files(&mut report, &mut parts, offline)?;
-    screen.show(&mut report);
+    let mut decides = show(&report.take(), quiet);
     if let (false, Some(database)) = (offline, &parts.database) {
         let subject = Subject { database, parts: &parts, keyring: keyring.as_ref() };
         block_on(async { subject.look(&mut report).await })?;
-        screen.show(&mut report);
+        decides = decides.or(show(&report.take(), quiet));
     }
-    Ok(screen.decides.map_or(Exit::Done, |group| heading_and_exit(group).1))
+    Ok(decides.map_or(Exit::Done, |group| heading_and_exit(group).1))
 }
 
 /// What stands above a group, and the exit status where the group decides.
@@ -80,30 +78,13 @@ fn files(
     Ok(keyring)
 }
 
-struct Screen {
-    /// systemd runs this, before it reloads the daemon: what is wrong gets a priority (sd-daemon(3)).
-    journal: bool,
-    quiet: bool,
-    heading: Option<Group>,
-    /// The first group with a fault.
-    decides: Option<Group>,
-}
-
-impl Screen {
-    fn show(&mut self, report: &mut Report<'_>) {
-        for finding in report.take() {
-            if finding.severity == Severity::Fault {
-                self.decides = self.decides.or(Some(finding.group));
-            }
-            if !self.quiet || finding.severity != Severity::Ok {
-                self.line(&finding);
-            }
-        }
-    }
-
-    fn line(&mut self, finding: &Finding) {
-        if self.heading != Some(finding.group) {
-            self.heading = Some(finding.group);
+/// Shows these, the groups in order. Returns the first group with a fault.
+fn show(findings: &[Finding], quiet: bool) -> Option<Group> {
+    // systemd runs this, before it reloads the daemon: what is wrong gets a priority (sd-daemon(3)).
+    let journal = telemetry::journal_reads(std::io::stdout());
+    let mut heading = None;
+    for finding in findings.iter().filter(|it| !quiet || it.severity != Severity::Ok) {
+        if heading.replace(finding.group) != Some(finding.group) {
             output::line(heading_and_exit(finding.group).0);
         }
         let word = match finding.severity {
@@ -111,14 +92,15 @@ impl Screen {
             Severity::Warning => "warning",
             Severity::Fault => "fault  ",
         };
-        let priority = if self.journal && finding.severity != Severity::Ok { "<4>" } else { "" };
+        let priority = if journal && finding.severity != Severity::Ok { "<4>" } else { "" };
         let word = (word, Some(finding.severity));
         output::coloured(&format!("{priority}  "), word, format!(" {}", finding.what), "");
         for more in &finding.more {
             output::line(format!("{priority}           {more}"));
         }
         if let Some(mend) = &finding.mend {
-            output::line(format!("{priority}           mend: {}", config::typed(mend.as_str())));
+            output::line(format!("{priority}           mend: {mend}"));
         }
     }
+    findings.iter().find(|it| it.severity == Severity::Fault).map(|it| it.group)
 }
