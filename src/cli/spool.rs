@@ -7,6 +7,7 @@ use super::output::{self, Exit, Failure};
 use super::{SpoolArgs, SpoolCommand, database, table::Table};
 use crate::config::{self, ConfigError};
 use crate::printable::Printable;
+use crate::process;
 use crate::spool::{self, Listing, NotTaken, OperateError, Rejected, SpoolError};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
@@ -26,11 +27,11 @@ pub(super) fn run(config: &Path, args: SpoolArgs) -> Result<Exit, Failure> {
         Some(SpoolCommand::Show { name }) => show(&root, name),
         Some(SpoolCommand::Retry { names }) => each(&names, |name| {
             let target = spool::retry(&root, name)?;
-            Ok(format!("{}: moved back, as incoming/{}", shown(name), shown(&target)))
+            Ok(format!("{}: moved back, as incoming/{}", Printable::name(name), Printable::name(&target)))
         }),
         Some(SpoolCommand::Discard { names }) => each(&names, |name| {
             spool::discard(&root, name)?;
-            Ok(format!("{}: deleted, with its reason", shown(name)))
+            Ok(format!("{}: deleted, with its reason", Printable::name(name)))
         }),
     }
 }
@@ -54,7 +55,7 @@ fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
     if json {
         output::json(json!({
             "directory": root.to_string_lossy(),
-            "waiting": listing.waiting.iter().map(|name| json!({ "name": shown(name) })).collect::<Vec<_>>(),
+            "waiting": listing.waiting.iter().map(|name| json!({ "name": Printable::name(name) })).collect::<Vec<_>>(),
             "claimed": listing.claimed,
             "not_taken": not_taken_as_json(&listing),
             "rejected": rejected_as_json(&listing),
@@ -63,13 +64,13 @@ fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
     }
     let mut table = Table::new(["STATE", "NAME", "WHY"]);
     for name in &listing.waiting {
-        table.row([&"waiting", &shown(name), &""]);
+        table.row([&"waiting", &Printable::name(name), &""]);
     }
     for other in &listing.not_taken {
-        table.row([&"not taken", &shown(&other.name), &other.reason]);
+        table.row([&"not taken", &Printable::name(&other.name), &other.reason]);
     }
     for rejected in &listing.rejected {
-        table.row([&"rejected", &shown(&rejected.name), &summary(rejected)]);
+        table.row([&"rejected", &Printable::name(&rejected.name), &summary(rejected)]);
     }
     if let Some(claimed) = listing.claimed.filter(|claimed| *claimed > 0) {
         table.row([&"claimed", &output::things(claimed, "file"), &"relinkd is at it"]);
@@ -83,14 +84,14 @@ fn list(root: &Path, json: bool) -> Result<Exit, Failure> {
 }
 
 pub(super) fn not_taken_as_json(listing: &Listing) -> Vec<Value> {
-    let one = |it: &NotTaken| json!({ "name": shown(&it.name), "reason": it.reason.to_string() });
+    let one = |it: &NotTaken| json!({ "name": Printable::name(&it.name), "reason": it.reason.to_string() });
     listing.not_taken.iter().map(one).collect()
 }
 
 pub(super) fn rejected_as_json(listing: &Listing) -> Vec<Value> {
     let one = |it: &Rejected| {
         let age = it.age().map(|age| age.as_secs());
-        json!({ "name": shown(&it.name), "age_seconds": age, "reason": it.faults().collect::<Vec<_>>() })
+        json!({ "name": Printable::name(&it.name), "age_seconds": age, "reason": it.faults().collect::<Vec<_>>() })
     };
     listing.rejected.iter().map(one).collect()
 }
@@ -115,7 +116,7 @@ fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
             let age = rejected.age().map_or_else(String::new, |age| format!(", {} ago", output::rough(age)));
             row("state", &format_args!("rejected{age}"));
             if let Some(file) = &rejected.file {
-                row("owner", &user_name(file.uid()));
+                row("owner", &process::user_name(file.uid()));
                 row("size", &output::things(file.size(), "byte"));
             }
             match &rejected.reason {
@@ -134,7 +135,7 @@ fn show(root: &Path, name: OsString) -> Result<Exit, Failure> {
                 row("state", &format_args!("not taken: {}", other.reason));
             } else {
                 return Err(Failure::refused(
-                    format!("{}: there is no such file in incoming/ or rejected/", shown(&name)),
+                    format!("{}: there is no such file in incoming/ or rejected/", Printable::name(&name)),
                     "`relinkd spool` lists what there is; what was applied has a receipt in applied/",
                 ));
             }
@@ -168,7 +169,7 @@ fn refusal(name: &OsStr, error: &OperateError) -> Failure {
         OperateError::NoFile(_) => "see what it is with `ls -l`, and delete it",
         OperateError::Spool(_) => FOR_OPERATORS,
     };
-    Failure::refused(format!("{}: {}", shown(name), error), next)
+    Failure::refused(format!("{}: {}", Printable::name(name), error), next)
 }
 
 /// Who may do this.
@@ -184,13 +185,4 @@ fn failure(root: &Path, error: SpoolError) -> Failure {
         }
         other => Failure::refused(other, FOR_OPERATORS),
     }
-}
-
-fn user_name(uid: u32) -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
-    user.map_or_else(|| uid.to_string(), |user| user.name)
-}
-
-fn shown(name: &OsStr) -> Printable {
-    Printable::name(name)
 }
