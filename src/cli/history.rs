@@ -8,7 +8,7 @@ use crate::db::{Cursor, DbError, Session};
 use crate::process;
 use regex_lite::Regex;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Rows a page, each page a table of its own.
 const PAGE: usize = 5_000;
@@ -31,7 +31,10 @@ pub(super) fn run(config: &Path, args: &HistoryArgs) -> Result<Exit, Failure> {
         let zone = zone(&session).await?;
         let since = match since {
             None => None,
-            Some(since) => Some(begin(&mut session, &since, &zone).await?),
+            Some(Since::Ago(period)) => Some(history::ago(&session, period).await?),
+            Some(Since::Moment(text)) => {
+                Some(history::moment(&mut session, text, &zone).await.map_err(no_date)?)
+            }
         };
         show(&mut session, &Wanted { telegram_id: args.id, since, zone: &zone }, args.json).await
     })?
@@ -58,14 +61,11 @@ async fn zone(session: &Session) -> Result<String, Failure> {
     Ok(if history::knows_zone(session, &here).await? { here } else { "UTC".to_owned() })
 }
 
-async fn begin(session: &mut Session, since: &Since<'_>, zone: &str) -> Result<SystemTime, Failure> {
-    match since {
-        Since::Ago(period) => Ok(history::ago(session, *period).await?),
-        Since::Moment(text) => history::moment(session, text, zone).await.map_err(|error| {
-            // Class 22, data exceptions: the thirtieth of February (Postgres manual, appendix A).
-            let no_date = matches!(&error, DbError::Server { code, .. } if code.code().starts_with("22"));
-            if no_date { no_moment() } else { error.into() }
-        }),
+/// The thirtieth of February is no moment either: class 22, data exceptions (Postgres manual, appendix A).
+fn no_date(error: DbError) -> Failure {
+    match &error {
+        DbError::Server { code, .. } if code.code().starts_with("22") => no_moment(),
+        _ => error.into(),
     }
 }
 
