@@ -10,8 +10,8 @@ use crate::relink::Rules;
 use std::{collections::BTreeMap, future::Future, io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
 /// The keyring. A command that root runs accepts one that the spool's owner owns.
-pub(super) fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
-    Ok(keyring_file::load(&settings.keyring.file, spool_owner_for_root(settings))?)
+pub(super) fn keyring(settings: &Settings) -> Result<Keyring, KeyringError> {
+    keyring_file::load(&settings.keyring.file, spool_owner_for_root(settings))
 }
 
 /// What to say of a keyring that cannot be used: of one that is lost, which keys the stored values name, so that nobody

@@ -4,14 +4,13 @@ use super::database;
 use super::output::{Exit, Failure};
 use crate::config;
 use crate::daemon::{self, DaemonError};
-use crate::keyring_file::{self, KeyringError};
+use crate::keyring_file::KeyringError;
 use crate::spool::SpoolError;
 use std::path::Path;
 
 pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
     let settings = config::load(config)?;
-    let keyring = match keyring_file::load(&settings.keyring.file, database::spool_owner_for_root(&settings))
-    {
+    let keyring = match database::keyring(&settings) {
         Ok(keyring) => keyring,
         Err(error @ KeyringError::Absent(_)) => {
             // Whoever has lost it must not be told to make a new one.

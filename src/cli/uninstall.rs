@@ -97,7 +97,7 @@ fn no_rows(failure: Failure) -> Failure {
 /// The keyring that the tokens are sealed with: another one would not do.
 fn keyring(settings: &Settings) -> Result<Keyring, Failure> {
     let next = "put the keyring back from your copy: without it no sealed token can be written in plaintext";
-    database::keyring(settings).map_err(|failure| failure.next(next))
+    database::keyring(settings).map_err(|error| Failure::from(error).next(next))
 }
 
 /// What the database's refusals mean here.

@@ -13,7 +13,7 @@ use super::{StatusArgs, database};
 use crate::config::{self, Settings};
 use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, users};
 use crate::envelope::Keyring;
-use crate::keyring_file::{self, KeyringError};
+use crate::keyring_file::KeyringError;
 use crate::metrics::Metrics;
 use crate::status::{self, Local, Remote};
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -82,7 +82,7 @@ impl<'a> Place<'a> {
     /// Reads what there is to read as whoever runs the command, then becomes the spool's owner.
     pub(super) fn open(config: &'a Path) -> Result<Self, Failure> {
         let mut settings = config::load(config)?;
-        let keyring = keyring_file::load(&settings.keyring.file, database::spool_owner_for_root(&settings));
+        let keyring = database::keyring(&settings);
         database::become_spool_owner(&mut settings)?;
         Ok(Self { config, settings, keyring, session: None })
     }

@@ -1,8 +1,9 @@
 //! `status --watch`: the same screen again and again, in place, until Ctrl-C.
 
 use super::{Place, WITHIN, screen::Screen};
+use crate::cli::database;
 use crate::cli::output::{self, Exit, Failure, OrFail as _};
-use crate::keyring_file::{self, KeyringError};
+use crate::keyring_file::KeyringError;
 use crate::status;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -46,7 +47,7 @@ pub(super) async fn watch(place: &mut Place<'_>) -> Result<Exit, Failure> {
 }
 
 async fn draw(place: &mut Place<'_>, terminal: bool) {
-    match keyring_file::load(&place.settings.keyring.file, None) {
+    match database::keyring(&place.settings) {
         // Root could read one that the spool's owner may not.
         Err(error) if !matches!(error, KeyringError::Absent(_)) => {}
         changed => place.keyring = changed,
