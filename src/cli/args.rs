@@ -141,9 +141,7 @@ pub(crate) enum Command {
     )]
     Rekey,
     /// Write the completions of a shell to standard output
-    #[command(
-        after_help = examples!("completions bash", "completions zsh", "completions fish")
-    )]
+    #[command(after_help = examples!("completions bash", "completions zsh", "completions fish"))]
     Completions {
         /// The shell
         #[arg(value_name = "SHELL")]
@@ -230,9 +228,7 @@ pub(crate) enum TokenCommand {
         token: Option<String>,
     },
     /// Show a user's token, masked
-    #[command(
-        after_help = examples!("token show 413129274", "token show 413129274 --reveal")
-    )]
+    #[command(after_help = examples!("token show 413129274", "token show 413129274 --reveal"))]
     Show {
         #[command(flatten)]
         id: IdArg,

@@ -2,6 +2,7 @@
 
 use super::{Answer, Place, keys_in_use};
 use crate::cli::{output::Failure, spool};
+use crate::db::status::WorkStatus;
 use crate::status::{Local, Remote};
 use serde_json::{Value, json};
 
@@ -9,14 +10,12 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
     let remote = answer.as_ref().ok();
     let work = remote.map(|remote| &remote.work);
     let stats = remote.map(|remote| &remote.token_stats);
+    let audit = work.and_then(|work| work.audit.as_ref());
+    let keyring = place.keyring.as_ref();
     json!({
-        "daemon": local.daemon.map(|owner| json!({
-            "pid": owner.pid, "uptime_seconds": owner.uptime.as_secs(),
-        })),
+        "daemon": local.daemon.map(|it| json!({ "pid": it.pid, "uptime_seconds": it.uptime.as_secs() })),
         "spool": files(place, local, remote),
-        "keyring": {
-            "usable": place.keyring.is_ok(), "error": place.keyring.as_ref().err().map(ToString::to_string),
-        },
+        "keyring": { "usable": keyring.is_ok(), "error": keyring.err().map(ToString::to_string) },
         "database": database(answer),
         "server": remote.map(|remote| json!({
             "endpoint": remote.endpoint, "version": remote.work.server_version,
@@ -31,9 +30,8 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
         },
         "set_aside_count": work.map(|work| work.set_aside_count),
         "set_aside": work.map(|work| &work.set_aside),
-        "triggers": work.map(|work| json!({
-            "sound": work.triggers.sound(), "wanted": work.triggers.wanted,
-            "unsound": work.triggers.unsound,
+        "triggers": work.map(|WorkStatus { triggers, .. }| json!({
+            "sound": triggers.sound(), "wanted": triggers.wanted, "unsound": triggers.unsound,
         })),
         "users": {
             "with_token": stats.map(|stats| stats.with_token),
@@ -44,15 +42,15 @@ pub(super) fn document(place: &Place<'_>, local: &Local, answer: &Answer) -> Val
             "duplicated": stats.map(|stats| &stats.duplicated),
         },
         "keys": {
-            "primary": place.keyring.as_ref().ok().map(|keyring| keyring.primary().as_str()),
+            "primary": keyring.ok().map(|keyring| keyring.primary().as_str()),
             "in_use": keys_in_use(answer),
             "daemons_seal_with": remote.map(|it| it.daemons.iter().map(|daemon| &daemon.seals_with).collect::<Vec<_>>()),
             "missing": stats.map(|stats| &stats.missing_keys),
         },
         "audit": {
-            "finished_at": work.and_then(|it| it.audit.as_ref()).map(|audit| &audit.finished_at),
-            "age_seconds": work.and_then(|it| it.audit.as_ref()).map(|audit| audit.age_seconds),
-            "found": work.and_then(|it| it.audit.as_ref()).map(|audit| audit.found),
+            "finished_at": audit.map(|audit| &audit.finished_at),
+            "age_seconds": audit.map(|audit| audit.age_seconds),
+            "found": audit.map(|audit| audit.found),
             "next_seconds": remote.and_then(Remote::next_audit_seconds),
         },
     })
