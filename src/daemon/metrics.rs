@@ -30,12 +30,14 @@ const SHARE: u32 = 50;
 /// Starts the thread. It ends with the daemon, and takes its file away.
 pub(super) fn start(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     on_a_thread("metrics", async move || {
-        Writer { shared: &shared, session: None, counted: None, told: None }.run().await;
+        Writer { shared: &shared, file: None, session: None, counted: None, told: None }.run().await;
     })
 }
 
 struct Writer<'a> {
     shared: &'a Shared,
+    /// The file that was written last.
+    file: Option<PathBuf>,
     session: Option<Session>,
     /// What the database told last, and when it is to be asked again.
     counted: Option<(Metrics, Instant)>,
@@ -46,37 +48,36 @@ struct Writer<'a> {
 impl Writer<'_> {
     async fn run(&mut self) {
         let shared = self.shared;
-        // Before the first try to connect there is nothing to tell.
         tokio::select! {
-            () = shared.tried_to_connect.wait() => {}
+            () = self.write_on() => {}
             () = shared.stop.wait() => {}
         }
+        // A daemon that is gone has no metrics; those that it left would be taken for news.
+        remove(self.file.as_deref());
+    }
+
+    async fn write_on(&mut self) {
+        let shared = self.shared;
+        // Before the first try to connect there is nothing to tell.
+        shared.tried_to_connect.wait().await;
         let mut current = shared.current.subscribe();
-        let mut file: Option<PathBuf> = None;
-        while !shared.stop.is_set() {
+        loop {
             let wanted = current.borrow_and_update().settings.metrics.file.clone();
-            if wanted != file {
-                remove(file.as_deref());
-                file = wanted;
+            if wanted != self.file {
+                remove(self.file.as_deref());
+                self.file.clone_from(&wanted);
             }
-            if let Some(path) = &file {
-                let text = tokio::select! {
-                    metrics = self.metrics() => metrics.to_string(),
-                    () = shared.stop.wait() => break,
-                };
-                let written = write(path, &text);
-                self.tell(path, written);
+            if let Some(path) = &wanted {
+                let text = self.metrics().await.to_string();
+                self.tell(path, write(path, &text));
             } else {
                 self.session = None;
             }
             tokio::select! {
-                () = tokio::time::sleep(EVERY), if file.is_some() => {}
+                () = tokio::time::sleep(EVERY), if wanted.is_some() => {}
                 _ = current.changed() => {}
-                () = shared.stop.wait() => {}
             }
         }
-        // A daemon that is gone has no metrics; those that it left would be taken for news.
-        remove(file.as_deref());
     }
 
     async fn metrics(&mut self) -> Metrics {
