@@ -6,7 +6,9 @@ use crate::config::{
 };
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError, shell_word};
+use crate::process;
 use crate::spool::{self, State};
+use nix::unistd;
 use std::fs::{self, File};
 use std::{collections::BTreeMap, io, os::unix::fs::MetadataExt, path::Path};
 
@@ -155,15 +157,12 @@ fn place(source: &FileSource) -> String {
 }
 
 /// Whether this process, which is the daemon's user by now, can read the file; systemd sees to a credential.
-pub(crate) fn readable(
-    report: &mut Report<'_>,
-    part: Group,
-    source: &FileSource,
-    (user, group): &(String, String),
-) {
+pub(crate) fn readable(report: &mut Report<'_>, part: Group, source: &FileSource) {
     let FileSource::Path(path) = source else { return };
     report.group = part;
     if let Err(error) = File::open(path) {
+        let (user, gid) = (process::user_name(unistd::geteuid().as_raw()), unistd::getegid());
+        let group = unistd::Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |it| it.name);
         let word = shell_word(&path.to_string_lossy());
         report.fault(
             format!("{} cannot be read by {user}, the spool's owner: {error}", path.display()),

@@ -49,15 +49,15 @@ fn files(
 
     if let Some(directory) = &directory {
         match database::become_owner(directory, parts.database.as_mut()) {
-            Ok(Some(owner)) => {
+            Ok(true) => {
                 if let (Some(source), Some(Ok(_))) = (&source, &keyring) {
-                    check::readable(report, Group::Keyring, source, &owner);
+                    check::readable(report, Group::Keyring, source);
                 }
                 if let Some(source) = parts.database.as_ref().and_then(|it| it.password_file.as_ref()) {
-                    check::readable(report, Group::Config, source, &owner);
+                    check::readable(report, Group::Config, source);
                 }
             }
-            Ok(None) => {}
+            Ok(false) => {}
             Err(failure) => {
                 report.group = Group::Spool;
                 report.fault(failure.cause.as_str(), "relinkd check");

@@ -107,14 +107,10 @@ pub(super) fn become_spool_owner(settings: &mut Settings) -> Result<(), Failure>
     become_owner(&settings.spool.directory, Some(&mut settings.database)).map(drop)
 }
 
-/// As [`become_spool_owner`], with the owner of this directory. Returns the names of the user and of the group that
-/// this process now has; none where it stays who it was.
-pub(super) fn become_owner(
-    directory: &Path,
-    mut database: Option<&mut Database>,
-) -> Result<Option<(String, String)>, Failure> {
-    use nix::unistd::{Gid, Group, Uid, User, setgid, setgroups, setuid};
-    let Some(uid) = owner_for_root(directory).filter(|uid| *uid != 0) else { return Ok(None) };
+/// As [`become_spool_owner`], with the owner of this directory. Returns whether this process is somebody else now.
+pub(super) fn become_owner(directory: &Path, mut database: Option<&mut Database>) -> Result<bool, Failure> {
+    use nix::unistd::{Gid, Uid, User, setgid, setgroups, setuid};
+    let Some(uid) = owner_for_root(directory).filter(|uid| *uid != 0) else { return Ok(false) };
     // The unit's credentials are found by root alone; afterwards it would be too late.
     if let Some(database) =
         database.as_mut().filter(|it| it.password_file.as_ref().is_some_and(FileSource::is_credential))
@@ -125,16 +121,14 @@ pub(super) fn become_owner(
     }
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     let gid = user.as_ref().map_or(Gid::from_raw(uid), |user| user.gid);
-    let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
     let what = format_args!("cannot become the spool's owner (uid {uid})");
     let became = setgroups(&[gid]).and_then(|()| setgid(gid)).and_then(|()| setuid(Uid::from_raw(uid)));
     became.or_fail(Exit::Failed, what, "run it as that user, or as root with its capabilities")?;
     crate::process::harden();
-    let name = user.map(|user| user.name);
-    if let (Some(name), Some(database)) = (&name, database) {
-        *database = database.clone().with_os_user(name);
+    if let (Some(user), Some(database)) = (user, database) {
+        *database = database.clone().with_os_user(&user.name);
     }
-    Ok(Some((name.unwrap_or_else(|| uid.to_string()), group)))
+    Ok(true)
 }
 
 /// Everything a command that works on tokens and links needs.
