@@ -37,8 +37,8 @@ pub(super) fn man(directory: Option<&Path>) -> Result<Exit, Failure> {
 
 /// The page of a command, and those of the commands below it.
 fn write_all(command: &Command, above: &[&Command], directory: &Path) -> Result<(), Failure> {
-    let name = format!("{}.1", page::name(command, above));
-    write(&directory.join(name), &page::page(command, above))?;
+    let file = format!("{}.1", page::name(command));
+    write(&directory.join(file), &page::page(command, above))?;
     let above: Vec<&Command> = above.iter().copied().chain([command]).collect();
     command.get_subcommands().try_for_each(|inner| write_all(inner, &above, directory))
 }

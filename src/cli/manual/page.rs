@@ -8,19 +8,18 @@ use std::fmt::Write as _;
 const REST: &str = include_str!("../../../docs/man/relinkd.1.part");
 
 /// `relinkd-token-set`
-pub(super) fn name(command: &Command, above: &[&Command]) -> String {
-    let names: Vec<&str> = above.iter().copied().chain([command]).map(Command::get_name).collect();
-    names.join("-")
+pub(super) fn name(command: &Command) -> &str {
+    command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
 /// The page of a command, which stands below these.
 pub(super) fn page(command: &Command, above: &[&Command]) -> String {
-    let name = name(command, above);
+    let name = name(command);
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let mut page = format!(
         ".TH {name} 1 \"\" \"relinkd {}\" \"User Commands\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n{}",
         env!("CARGO_PKG_VERSION"),
-        escaped(&name),
+        escaped(name),
         escaped(&lower(about.trim_end_matches('.'))),
         synopsis(command, &name.replace('-', " ")),
     );
@@ -28,7 +27,7 @@ pub(super) fn page(command: &Command, above: &[&Command]) -> String {
     section(&mut page, "DESCRIPTION", &paragraphs(&long));
     section(&mut page, "ARGUMENTS", &arguments(command, Arg::is_positional));
     section(&mut page, "OPTIONS", &arguments(command, |it| !it.is_positional() && !is_global(it)));
-    section(&mut page, "COMMANDS", &commands(command, &name));
+    section(&mut page, "COMMANDS", &commands(command));
     section(&mut page, "GLOBAL OPTIONS", &arguments(command, is_global));
     section(&mut page, "EXAMPLES", &examples(command));
     if above.is_empty() {
@@ -105,12 +104,11 @@ fn arguments(command: &Command, wanted: impl Fn(&Arg) -> bool) -> String {
     text
 }
 
-fn commands(command: &Command, name: &str) -> String {
+fn commands(command: &Command) -> String {
     let mut text = String::new();
     for inner in command.get_subcommands() {
         let about = inner.get_about().map(ToString::to_string).unwrap_or_default();
-        let page = escaped(&format!("{name}-{}", inner.get_name()));
-        let _ = write!(text, ".TP\n.BR {page} (1)\n{}\n", words(&about));
+        let _ = write!(text, ".TP\n.BR {} (1)\n{}\n", escaped(name(inner)), words(&about));
     }
     text
 }
@@ -127,11 +125,10 @@ fn exit_status() -> String {
 }
 
 fn see_also(command: &Command, above: &[&Command]) -> String {
-    let mut pages: Vec<String> =
-        (1..=above.len()).map(|depth| name(above[depth - 1], &above[..depth - 1])).collect();
+    let mut pages: Vec<&str> = above.iter().map(|it| name(it)).collect();
     if let Some(parent) = above.last().filter(|_| above.len() > 1) {
         let others = parent.get_subcommands().filter(|it| it.get_name() != command.get_name());
-        pages.extend(others.map(|other| name(other, above)));
+        pages.extend(others.map(name));
     }
     let first = pages.iter().map(|page| format!(".BR {} (1)", escaped(page)));
     let formats = ["config", "keyring", "assignment"].map(|format| format!(".BR relinkd\\-{format} (5)"));
