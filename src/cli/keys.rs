@@ -99,16 +99,15 @@ type Named = BTreeMap<String, u64>;
 
 /// The keys that stored values name, for a new key. A server that refuses has no relinkd yet, and that is when the first key is made.
 async fn named_for_generate(settings: &Settings) -> Result<Named, Failure> {
-    let found = in_use(settings).await;
-    if let Err(error) = &found
-        && status::refuses(error)
-    {
-        log::debug!("the database was not looked into: {error}");
-        return Ok(Named::new());
-    }
     let next = "`relinkd status` must reach the database first; where there is none yet: relinkd key generate --offline";
     let what = "it cannot be seen whether stored tokens name the new key's id";
-    found.map(|(named, _)| named).or_fail(Exit::Database, what, next)
+    match in_use(settings).await {
+        Err(error) if status::refuses(&error) => {
+            log::debug!("the database was not looked into: {error}");
+            Ok(Named::new())
+        }
+        found => Ok(found.or_fail(Exit::Database, what, next)?.0),
+    }
 }
 
 /// Adds a key, or makes the file. Returns whether there was one, which a daemon may have read.
@@ -124,9 +123,8 @@ fn generate(settings: &Settings, path: &Path, id: Option<KeyId>, named: &Named) 
     let key = Key::generate().or_fail(Exit::Key, "no randomness for a key", output::NO_RANDOMNESS)?;
     if !path.exists() {
         let id = id.map_or_else(|| keyring_file::next_id(None, is_taken, year()), Ok)?;
-        let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new()).map_err(
-            |fault| Failure::new(Exit::Key, fault, "name it otherwise: relinkd key generate --id KID"),
-        )?;
+        let ring = Keyring::new(id.clone(), BTreeMap::from([(id.clone(), key)]), BTreeMap::new())
+            .expect("its only key is the primary one, and none is retired");
         keyring_file::create(path, &ring, database::spool_owner_for_root(settings))?;
         output::line(format!("made {} with the key {id}", path.display()));
         output::line("keep a copy of it elsewhere: without it no sealed token opens again");
