@@ -31,21 +31,21 @@ pub(super) const NO_RANDOMNESS: &str = "see to the system's random numbers (getr
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.
-    Done,
+    Done = 0,
     /// Failed, or refused.
-    Failed,
+    Failed = 1,
     /// Wrong usage.
-    Usage,
+    Usage = 2,
     /// `--dry-run` found changes.
-    Changes,
+    Changes = 3,
     /// The configuration.
-    Configuration,
+    Configuration = 4,
     /// The database.
-    Database,
+    Database = 5,
     /// A key.
-    Key,
+    Key = 6,
     /// Done in part.
-    Partly,
+    Partly = 7,
 }
 
 /// What the manual says of each exit status, from 0 on.
