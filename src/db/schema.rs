@@ -2,10 +2,9 @@
 //!
 //! Making and removing it is `install`'s and `uninstall`'s, in [`super::setup`].
 
-use super::params::{each, params};
+use super::params::params;
 use super::{DbError, Session, Tx, as_i64};
-use crate::config::{QualifiedName, Tables};
-use tokio_postgres::Row;
+use crate::config::Tables;
 use tokio_postgres::error::SqlState;
 
 /// The version of schema `relinkd` that this program works with.
@@ -43,134 +42,62 @@ pub(crate) async fn verify(session: &Session, tables: &Tables) -> Result<Verifie
     if found != VERSION {
         return Err(DbError::WrongVersion { found, wanted: VERSION });
     }
-    let parts = bound(session, &Named::all(tables)).await?;
-    if parts.iter().any(Part::is_another) {
-        return Err(DbError::OtherTables {
-            installed: describe(parts.iter().map(|part| part.today.as_ref())),
-            configured: describe(parts.iter().map(|part| Some(&part.configured))),
-        });
-    }
-    let limit = |of: &str| {
-        let part = parts.iter().find(|part| part.configured.part == of);
-        part.and_then(|part| usize::try_from(part.type_modifier - 4).ok())
-    };
-    Ok(Verified {
-        facts: Facts { url_limit: limit("issues.url"), token_limit: limit("users.portal_token") },
-        warnings: warnings(&parts),
-    })
-}
-
-/// One of the five columns by its names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Named {
-    /// As `relinkd.bound` calls it.
-    part: &'static str,
-    table: QualifiedName,
-    column: String,
-}
-
-impl Named {
-    fn all(tables: &Tables) -> [Self; 5] {
-        let (users, issues) = (&tables.users, &tables.issues);
-        let named = |part, table: &QualifiedName, column: &str| Self {
-            part,
-            table: table.clone(),
-            column: column.to_owned(),
-        };
-        [
-            named("users.telegram_id", &users.name, &users.telegram_id),
-            named("users.portal_token", &users.name, &users.portal_token),
-            named("issues.id", &issues.name, &issues.id),
-            named("issues.telegram_id", &issues.name, &issues.telegram_id),
-            named("issues.url", &issues.name, &issues.url),
-        ]
-    }
-}
-
-/// One of the five columns, as configured and as it is bound.
-#[derive(Debug)]
-struct Part {
-    configured: Named,
-    /// What the bound one is called today; none where it is gone.
-    today: Option<Named>,
-    type_modifier: i32,
-    /// Whether the configured name stands for the table that is bound; none where it stands for nothing: it was renamed.
-    is_table: Option<bool>,
-    /// The same of the column.
-    is_column: Option<bool>,
-}
-
-impl Part {
-    fn is_another(&self) -> bool {
-        self.today.is_none() || self.is_table == Some(false) || self.is_column == Some(false)
-    }
+    bound(session, tables).await
 }
 
 /// What the accessors are bound to, beside what the configuration names.
-async fn bound(session: &Session, configured: &[Named; 5]) -> Result<Vec<Part>, DbError> {
-    let parts = each(configured, |named| named.part);
-    let schemas = each(configured, |named| named.table.schema.as_str());
-    let names = each(configured, |named| named.table.table.as_str());
-    let columns = each(configured, |named| named.column.as_str());
-    let sql = "select b.schema_name::text, b.table_name::text, b.column_name::text, b.type_modifier,
-                      c.oid = b.table_id, a.attnum = b.column_number
-                 from unnest($1, $2, $3, $4) with ordinality w(part, schema_name, table_name, column_name, place)
-                 left join relinkd.bound b on b.part = w.part
-                 left join pg_catalog.pg_namespace n on n.nspname = w.schema_name
-                 left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.table_name
-                 left join pg_catalog.pg_attribute a
-                        on a.attrelid = b.table_id and a.attname = w.column_name and not a.attisdropped
-                order by w.place";
-    let rows = session.query(sql, params![parts, schemas, names, columns]).await?;
-    let part = |(configured, row): (&Named, &Row)| Part {
-        today: row.get::<_, Option<String>>(0).map(|schema| Named {
-            part: configured.part,
-            table: QualifiedName { schema, table: row.get(1) },
-            column: row.get(2),
-        }),
-        configured: configured.clone(),
-        type_modifier: row.get::<_, Option<i32>>(3).unwrap_or(-1),
-        is_table: row.get(4),
-        is_column: row.get(5),
-    };
-    Ok(configured.iter().zip(&rows).map(part).collect())
-}
-
-/// What was renamed, each with the key that should follow.
-fn warnings(parts: &[Part]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for Part { configured, today, is_table, is_column, .. } in parts {
-        let Some(today) = today else { continue };
-        let section = configured.part.split('.').next().unwrap_or(configured.part);
-        let mut renamed = |key: &str, old: &str, new: &str| {
-            let warning = format!("{old:?} is called {new:?} now: set tables.{key} = {new:?}");
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
-        };
-        if is_table.is_none() {
-            let (old, new) = (configured.table.to_string(), today.table.to_string());
-            renamed(&format!("{section}.name"), &old, &new);
-        }
-        if is_column.is_none() {
-            renamed(configured.part, &configured.column, &today.column);
-        }
+async fn bound(session: &Session, Tables { users, issues }: &Tables) -> Result<Verified, DbError> {
+    let sql = "
+        with part as (
+            select w.place, w.part, b.type_modifier, c.oid = b.table_id as is_table, a.attnum = b.column_number as is_column,
+                   w.schema_name || '.' || w.table_name as given_table, w.column_name as given_column,
+                   b.schema_name || '.' || b.table_name as bound_table, b.column_name::text as bound_column
+              from (values (1, 'users.telegram_id', $1, $2, $3), (2, 'users.portal_token', $1, $2, $4), (3, 'issues.id', $5, $6, $7),
+                           (4, 'issues.telegram_id', $5, $6, $8), (5, 'issues.url', $5, $6, $9))
+                   w(place, part, schema_name, table_name, column_name)
+              left join relinkd.bound b on b.part = w.part
+              left join pg_namespace n on n.nspname = w.schema_name
+              left join pg_class c on c.relnamespace = n.oid and c.relname = w.table_name
+              left join pg_attribute a on a.attrelid = b.table_id and a.attname = w.column_name and not a.attisdropped
+        ), named(whose, place, tables) as (
+            select n.whose, min(p.place), format('%s (%s)', n.table_name, string_agg(n.column_name, ', ' order by p.place))
+              from part p cross join lateral (
+                   values ('bound', p.bound_table, p.bound_column), ('given', p.given_table, p.given_column))
+                   n(whose, table_name, column_name)
+             where n.table_name is not null group by n.whose, n.table_name
+        ), renamed(place, key, old, new) as (
+            -- What is bound, where the configured name stands for nothing any more.
+            select min(p.place), split_part(p.part, '.', 1) || '.name', p.given_table, p.bound_table
+              from part p where p.is_table is null and p.bound_table is not null group by 2, 3, 4
+            union all
+            select p.place, p.part, p.given_column, p.bound_column
+              from part p where p.is_column is null and p.bound_table is not null
+        )
+        select bool_and(p.bound_table is not null and coalesce(p.is_table, true) and coalesce(p.is_column, true)),
+               coalesce((select string_agg(n.tables, ' and ' order by n.place) from named n where n.whose = 'bound'), 'tables that are gone'),
+               (select string_agg(n.tables, ' and ' order by n.place) from named n where n.whose = 'given'),
+               max(p.type_modifier) filter (where p.part = 'issues.url'),
+               max(p.type_modifier) filter (where p.part = 'users.portal_token'),
+               array(select format('%s is called %s now: set tables.%s = %2$s', to_json(r.old), to_json(r.new), r.key)
+                       from renamed r order by r.place, r.key not like '%.name')
+          from part p";
+    let names = params![
+        users.name.schema,
+        users.name.table,
+        users.telegram_id,
+        users.portal_token,
+        issues.name.schema,
+        issues.name.table,
+        issues.id,
+        issues.telegram_id,
+        issues.url,
+    ];
+    let row = session.query_one(sql, names).await?;
+    if !row.get::<_, bool>(0) {
+        return Err(DbError::OtherTables { installed: row.get(1), configured: row.get(2) });
     }
-    warnings
-}
-
-/// `public.users (telegram_id, portal_token) and …`
-fn describe<'n>(parts: impl Iterator<Item = Option<&'n Named>>) -> String {
-    let mut tables: Vec<(&QualifiedName, Vec<&str>)> = Vec::new();
-    for named in parts.flatten() {
-        match tables.last_mut() {
-            Some((last, columns)) if *last == &named.table => columns.push(&named.column),
-            _ => tables.push((&named.table, vec![&named.column])),
-        }
-    }
-    let tables: Vec<String> =
-        tables.iter().map(|(table, columns)| format!("{table} ({})", columns.join(", "))).collect();
-    if tables.is_empty() { "tables that are gone".to_owned() } else { tables.join(" and ") }
+    let limit = |column| usize::try_from(row.get::<_, i32>(column) - 4).ok();
+    Ok(Verified { facts: Facts { url_limit: limit(3), token_limit: limit(4) }, warnings: row.get(5) })
 }
 
 const PORTAL: &str = "select m.portal_fingerprint from relinkd.meta m";
