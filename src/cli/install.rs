@@ -10,6 +10,7 @@ use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, setup
 use crate::link::Tokenless;
 use crate::relink::{LinkCounts, Rules};
 use crate::tokens::TokenStats;
+use postgres_protocol::escape::escape_literal;
 use std::{io::IsTerminal, path::Path, sync::Arc};
 
 pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit, Failure> {
@@ -211,8 +212,9 @@ pub(super) fn explain(error: DbError) -> Failure {
 
 /// The SQL for a DBA, to be run with psql as the tables' owner.
 fn print(settings: &Settings, role: &str) {
+    // Not quoted by Postgres: there is no session.
     let setting = |(key, value): (&str, String)| {
-        format!("select set_config('{key}', {}, false) \\g /dev/null\n", roles::literal(&value))
+        format!("select set_config('{key}', {}, false) \\g /dev/null\n", escape_literal(&value))
     };
     let settings: String = setup::settings(&settings.tables, role).into_iter().map(setting).collect();
     output::script(format_args!(

@@ -2,6 +2,8 @@
 
 use super::params::params;
 use super::{DbError, NoConnection, Session};
+use postgres_protocol::escape::escape_identifier;
+use postgres_protocol::password::scram_sha_256;
 use tokio_postgres::error::SqlState;
 
 /// Whether there is such a role.
@@ -12,7 +14,7 @@ pub(crate) async fn exists(session: &Session, role: &str) -> Result<bool, DbErro
 
 /// Makes a role that may log in. Of a password only the SCRAM verifier is sent (RFC 5803), as `psql` does it.
 pub(crate) async fn create(session: &Session, role: &str, password: Option<&[u8]>) -> Result<(), DbError> {
-    let verifier = password.map(postgres_protocol::password::scram_sha_256).unwrap_or_default();
+    let verifier = password.map(scram_sha_256).unwrap_or_default();
     let sql = "select format('create role %I login', $1) || case when $2 <> '' then format(' password %L', $2) else '' end";
     let command: String = session.query_value(sql, params![role, verifier]).await?;
     session.batch(&command).await
@@ -92,19 +94,10 @@ pub(crate) fn wants_password(error: &DbError) -> bool {
     }
 }
 
-/// A text as an SQL literal (Postgres manual, 4.1.2.1). Not quoted by Postgres, for `install --print` has no session.
-pub(crate) fn literal(text: &str) -> String {
-    if text.contains('\\') {
-        format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
-    } else {
-        format!("'{}'", text.replace('\'', "''"))
-    }
-}
-
 /// A name as an SQL identifier (Postgres manual, 4.1.1): quoted unless it is plain. Not quoted by Postgres, for it is told to
 /// whoever gets no session any more.
 pub(crate) fn identifier(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if plain { name.to_owned() } else { escape_identifier(name) }
 }
