@@ -106,15 +106,8 @@ macro_rules! page {
     };
 }
 
-/// The next users of the bot's table, in order of `telegram_id`; never a part of the rows of one `telegram_id`, unless
-/// there are more than a page.
-pub(crate) async fn page(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
-    let (from, limit, first) = start(cursor);
-    let rows = tx.query_map(page!("", ""), params![from, limit, first], user_row).await?;
-    Ok(cursor.pass(rows, |row| row.telegram_id))
-}
-
-/// As [`page()`], those who have a value in the token column.
+/// The next users of the bot's table who have a value in the token column, in order of `telegram_id`; never a part of the
+/// rows of one `telegram_id`, unless there are more than a page.
 pub(crate) async fn page_with_value(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Result<Vec<UserRow>, DbError> {
     let (from, limit, first) = start(cursor);
     let sql = page!("", " and u.portal_token <> ''");
@@ -122,7 +115,7 @@ pub(crate) async fn page_with_value(tx: &Tx<'_>, cursor: &mut Cursor<i64>) -> Re
     Ok(cursor.pass(rows, |row| row.telegram_id))
 }
 
-/// As [`page()`], each with what is remembered of the user.
+/// As [`page_with_value()`], all users, each with what is remembered of the user.
 pub(crate) async fn page_remembered(
     tx: &Tx<'_>,
     cursor: &mut Cursor<i64>,

@@ -120,7 +120,7 @@ impl Form<'_> {
     }
 }
 
-/// Once over all users. Returns those whose row was locked or has changed meanwhile.
+/// Once over all users who have a value. Returns those whose row was locked or has changed meanwhile.
 async fn pass(
     session: &mut Session,
     form: Form<'_>,
@@ -131,7 +131,7 @@ async fn pass(
     let mut cursor = Cursor::with_pages_of(PAGE);
     while cursor.more() {
         let tx = session.begin(form.purpose());
-        let rows = users::page(&tx, &mut cursor).await?;
+        let rows = users::page_with_value(&tx, &mut cursor).await?;
         seen(rows.len());
         let (mut replacements, mut tokens) = (Vec::new(), BTreeMap::new());
         for row in rows {
