@@ -138,18 +138,9 @@ pub(crate) async fn keys_in_use(
     table: &UsersTable,
 ) -> Result<Option<BTreeMap<String, u64>>, DbError> {
     let tx = session.begin(Purpose::Read);
-    let installed = tx.query("select from pg_class where oid = to_regclass('relinkd.bot_user')", &[]).await?;
-    let query = if installed.is_empty() {
-        query_of_table(&tx, table).await?
-    } else {
-        Some(
-            "select split_part(u.portal_token::text, ':', 3), count(*) from relinkd.bot_user u
-              where case when octet_length(u.portal_token::text) <= 4096
-                         then u.portal_token::text like 'relinkd:v1:%:%' end group by 1"
-                .to_owned(),
-        )
-    };
-    let Some(query) = query else { return Ok(None) };
+    let column = params![table.name.schema, table.name.table, table.portal_token];
+    let found = tx.query(KEYS_IN_USE, column).await?;
+    let Some(query) = found.first().map(|row| row.get::<_, String>(0)) else { return Ok(None) };
     let rows = tx.query(&query, &[]).await?;
     tx.commit().await?;
     let named =
@@ -159,23 +150,20 @@ pub(crate) async fn keys_in_use(
     ))
 }
 
-/// The same of the table itself, where schema relinkd is gone and values are still sealed. None where there is no such
-/// table, or where code of the bot's would run with a superuser's rights.
-async fn query_of_table(tx: &Tx<'_>, table: &UsersTable) -> Result<Option<String>, DbError> {
-    let rows = tx
-        .query(
-            "select format('select split_part(t.%1$I::text, '':'', 3), count(*) from %2$I.%3$I t
-                             where case when octet_length(t.%1$I::text) <= 4096
-                                        then t.%1$I::text like ''relinkd:v1:%%:%%'' end group by 1', a.attname, n.nspname, c.relname)
-               from pg_namespace n join pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
-               join pg_attribute a on a.attrelid = c.oid and not a.attisdropped
-              where n.nspname = $1 and c.relname = $2 and a.attname = $3
-                and not exists (select from pg_roles r where r.rolsuper and pg_has_role(session_user, r.oid, 'member'))",
-            params![table.name.schema, table.name.table, table.portal_token],
-        )
-        .await?;
-    Ok(rows.first().map(|row| row.get(0)))
-}
+/// The query over relinkd's view; over the table itself, where schema relinkd is gone and values are still sealed. None where
+/// there is no such table, or where code of the bot's would run with a superuser's rights.
+const KEYS_IN_USE: &str = "
+    select format('select split_part(t.%1$I::text, '':'', 3), count(*) from %2$I.%3$I t
+                    where case when octet_length(t.%1$I::text) <= 4096
+                               then t.%1$I::text like ''relinkd:v1:%%:%%'' end group by 1', x.column_name, x.schema_name, x.table_name)
+      from (select 'portal_token', 'relinkd', 'bot_user' where to_regclass('relinkd.bot_user') is not null
+             union all
+            select a.attname, n.nspname, c.relname
+              from pg_namespace n join pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
+              join pg_attribute a on a.attrelid = c.oid and not a.attisdropped
+             where n.nspname = $1 and c.relname = $2 and a.attname = $3 and to_regclass('relinkd.bot_user') is null
+               and not exists (select from pg_roles r where r.rolsuper and pg_has_role(session_user, r.oid, 'member')))
+           x(column_name, schema_name, table_name)";
 
 fn user_row(row: &Row) -> UserRow {
     let known: bool = row.try_get::<_, Option<Tid>>(2).is_ok_and(|tid| tid.is_some());
