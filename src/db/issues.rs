@@ -1,7 +1,7 @@
 //! Issues: read by id, by user and in pages, and links written over those that were read.
 
 use super::params::{Scalar, each, params};
-use super::text::{Link, link_column};
+use super::text::link_column;
 use super::{Cursor, DbError, Tx, as_i64, as_millis};
 use bytes::BytesMut;
 use std::collections::HashSet;
@@ -27,23 +27,8 @@ pub(crate) struct IssueRow {
 /// transaction that read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RowPlace {
-    tid: Tid,
-    xid: Xid,
-}
-
-impl RowPlace {
-    /// From the columns `place` and `version` of the views, which stand at this index and the next.
-    pub(super) fn of(row: &Row, index: usize) -> Self {
-        Self { tid: row.get(index), xid: row.get(index + 1) }
-    }
-
-    pub(super) fn tid(self) -> Tid {
-        self.tid
-    }
-
-    pub(super) fn xid(self) -> Xid {
-        self.xid
-    }
+    pub(super) tid: Tid,
+    pub(super) xid: Xid,
 }
 
 /// A `tid`.
@@ -219,8 +204,9 @@ fn issue_row(row: &Row) -> IssueRow {
     IssueRow {
         id: row.get(0),
         telegram_id: row.get(1),
-        url: row.get::<_, Link>(2).0,
-        place: RowPlace::of(row, 3),
+        // None as well where the bytes are no text.
+        url: row.try_get(2).unwrap_or_default(),
+        place: RowPlace { tid: row.get(3), xid: row.get(4) },
     }
 }
 
@@ -237,8 +223,8 @@ pub(crate) async fn write_and_commit(
         .write_and_commit(
             sql,
             params![
-                each(rewrites, |r| r.place.tid()),
-                each(rewrites, |r| r.place.xid()),
+                each(rewrites, |r| r.place.tid),
+                each(rewrites, |r| r.place.xid),
                 each(rewrites, |r| r.issue_id),
                 each(rewrites, |r| r.new.as_str()),
                 each(rewrites, |r| r.back.user),

@@ -295,20 +295,9 @@ impl Tx<'_> {
 
     /// Copies rows in with `copy … from stdin binary` (Postgres manual, COPY): unlike parameters, they are in nobody's
     /// log.
-    pub(crate) async fn copy(
-        &self,
-        sql: &str,
-        types: &[Type],
-        rows: &[Vec<&(dyn ToSql + Sync)>],
-    ) -> Result<(), DbError> {
+    pub(crate) async fn copy_in(&self, sql: &str, types: &[Type]) -> Result<BinaryCopyInWriter, DbError> {
         self.opened().await?;
-        let sink = self.session.client.copy_in(sql).await?;
-        let mut writer = pin!(BinaryCopyInWriter::new(sink, types));
-        for row in rows {
-            writer.as_mut().write(row).await?;
-        }
-        writer.finish().await?;
-        Ok(())
+        Ok(BinaryCopyInWriter::new(self.session.client.copy_in(sql).await?, types))
     }
 
     /// Runs several statements without parameters.

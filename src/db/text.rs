@@ -6,8 +6,6 @@
 use std::error::Error;
 use tokio_postgres::types::{FromSql, Type};
 
-type Decoded<T> = Result<T, Box<dyn Error + Sync + Send>>;
-
 /// A link as it is read: none of more than 64 KiB, which is left alone like everything that is no link.
 macro_rules! link_column {
     ($of:literal) => {
@@ -32,28 +30,11 @@ macro_rules! token_column {
 
 pub(super) use {link_column, token_column};
 
-/// A link, or none where the bytes are no text: it is left alone.
-pub(super) struct Link(pub Option<String>);
-
-impl<'a> FromSql<'a> for Link {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Decoded<Self> {
-        Ok(Self(std::str::from_utf8(raw).ok().map(str::to_owned)))
-    }
-
-    fn from_sql_null(_: &Type) -> Decoded<Self> {
-        Ok(Self(None))
-    }
-
-    fn accepts(of: &Type) -> bool {
-        *of == Type::TEXT
-    }
-}
-
 /// Text in which a replacement character stands for bytes that are none: no token has one.
 pub(super) struct Lossy(pub String);
 
 impl<'a> FromSql<'a> for Lossy {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Decoded<Self> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         Ok(Self(String::from_utf8_lossy(raw).into_owned()))
     }
 

@@ -1,6 +1,6 @@
 //! Users: their rows as read, and stored tokens replaced where they still are what was read.
 
-use super::issues::{RowPlace, Tid, Xid};
+use super::issues::{RowPlace, Tid};
 use super::params::{each, params};
 use super::session::Purpose;
 use super::text::{Lossy, token_column};
@@ -9,8 +9,9 @@ use crate::config::UsersTable;
 use crate::envelope::{KeyId, Keyring, TokenState};
 use crate::token::TokenRule;
 use std::collections::{BTreeMap, HashSet};
+use std::pin::pin;
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use zeroize::Zeroizing;
 
 /// A user's row as read. Not to be printed: it may hold a token.
@@ -166,12 +167,11 @@ const KEYS_IN_USE: &str = "
            x(column_name, schema_name, table_name)";
 
 fn user_row(row: &Row) -> UserRow {
-    let known: bool = row.try_get::<_, Option<Tid>>(2).is_ok_and(|tid| tid.is_some());
-    UserRow { telegram_id: row.get(0), value: token(row), place: known.then(|| RowPlace::of(row, 2)) }
-}
-
-fn token(row: &Row) -> Option<Zeroizing<String>> {
-    row.get::<_, Option<Lossy>>(1).map(|text| Zeroizing::new(text.0))
+    UserRow {
+        telegram_id: row.get(0),
+        value: row.get::<_, Option<Lossy>>(1).map(|text| Zeroizing::new(text.0)),
+        place: row.get::<_, Option<Tid>>(2).map(|tid| RowPlace { tid, xid: row.get(3) }),
+    }
 }
 
 fn remembered_row(row: &Row) -> (UserRow, Remembered) {
@@ -220,8 +220,8 @@ pub(crate) async fn replace(tx: &Tx<'_>, replacements: &[Replacement]) -> Result
         .write(
             sql,
             params![
-                each(replacements, |it| it.place.tid()),
-                each(replacements, |it| it.place.xid()),
+                each(replacements, |it| it.place.tid),
+                each(replacements, |it| it.place.xid),
                 each(replacements, |it| it.value.as_str()),
             ],
         )
@@ -238,15 +238,12 @@ pub(crate) async fn replace(tx: &Tx<'_>, replacements: &[Replacement]) -> Result
 pub(crate) async fn replace_by_copy(tx: &Tx<'_>, replacements: &[Replacement]) -> Result<Vec<i64>, DbError> {
     tx.batch("create temporary table relinkd_unsealed (place tid, version xid, token text) on commit drop")
         .await?;
-    let places: Vec<(Tid, Xid)> = replacements.iter().map(|s| (s.place.tid(), s.place.xid())).collect();
-    let values: Vec<&str> = replacements.iter().map(|s| s.value.as_str()).collect();
-    let rows: Vec<Vec<&(dyn ToSql + Sync)>> = places
-        .iter()
-        .zip(&values)
-        .map(|((tid, xid), value)| vec![tid as &(dyn ToSql + Sync), xid, value])
-        .collect();
     let copy = "copy pg_temp.relinkd_unsealed from stdin binary";
-    tx.copy(copy, &[Type::TID, Type::XID, Type::TEXT], &rows).await?;
+    let mut copied = pin!(tx.copy_in(copy, &[Type::TID, Type::XID, Type::TEXT]).await?);
+    for Replacement { place, value, .. } in replacements {
+        copied.as_mut().write(&[&place.tid, &place.xid, &value.as_str()]).await?;
+    }
+    copied.finish().await?;
     // No `with`: the bot's table may have rules, and Postgres takes no such statement where one adds others.
     let free: Vec<Tid> = tx
         .query_map(
@@ -263,5 +260,5 @@ pub(crate) async fn replace_by_copy(tx: &Tx<'_>, replacements: &[Replacement]) -
         &[],
     )
     .await?;
-    Ok(replacements.iter().filter(|r| !free.contains(&r.place.tid())).map(|r| r.telegram_id).collect())
+    Ok(replacements.iter().filter(|r| !free.contains(&r.place.tid)).map(|r| r.telegram_id).collect())
 }
