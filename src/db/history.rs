@@ -135,7 +135,7 @@ pub(crate) struct Wanted<'a> {
 macro_rules! page {
     ($of:literal) => {
         concat!(
-            "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM'), telegram_id, action, via, by, file
+            "select id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SSTZH:TZM') as at, telegram_id, action, via, by, file
                from relinkd.history
               where ",
             $of,
@@ -156,15 +156,7 @@ pub(crate) async fn page(
     let after = cursor.after().unwrap_or(i64::MIN);
     let limit = as_i64(cursor.limit());
     let values = params![after, wanted.since, limit, wanted.telegram_id];
-    let shown = |row: &Row| Shown {
-        id: row.get(0),
-        at: row.get(1),
-        telegram_id: row.get(2),
-        action: row.get(3),
-        via: row.get(4),
-        by: row.get(5),
-        file: row.get(6),
-    };
+    let shown = |row: &Row| from_row!(row, Shown { id, at, telegram_id, action, via, by, file });
     let page = tx.query_map(sql, values, shown).await?;
     tx.commit().await?;
     Ok(cursor.pass(page, |row: &Shown| row.id))

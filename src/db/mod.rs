@@ -4,6 +4,13 @@
 //! prepared where a pooler may stand in between ([`params`], [`session`]). Queries name relinkd's own views; the names of
 //! the bot's tables reach the server as values alone, and are quoted there.
 
+/// A row as a struct whose fields are named as its columns.
+macro_rules! from_row {
+    ($row:ident, $of:ident { $($field:ident),* }) => {
+        $of { $($field: $row.get(stringify!($field))),* }
+    };
+}
+
 pub(crate) mod assigning;
 pub(crate) mod changes;
 pub(crate) mod connect;

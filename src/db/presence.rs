@@ -124,21 +124,27 @@ pub(crate) async fn seat(session: &Session, id: &str) -> Result<(i64, i64), DbEr
 
 /// The daemons that are alive, the longest first.
 pub(crate) async fn daemons(session: &Session) -> Result<Vec<Daemon>, DbError> {
-    let sql = "select d.mode, d.files_wait, d.running_since, extract(epoch from now() - d.running_since)::float8,
+    let sql = "select d.mode, d.files_wait, d.running_since, extract(epoch from now() - d.running_since)::float8 as running_seconds,
                       d.links_written, d.last_write_at, d.reconnects,
-                      greatest(extract(epoch from d.next_audit_at - now()), 0)::float8, d.other_portal, d.seals_with
+                      greatest(extract(epoch from d.next_audit_at - now()), 0)::float8 as next_audit_seconds,
+                      d.other_portal, d.seals_with
                  from relinkd.daemon d where relinkd.alive(d) order by d.started_at";
-    let daemon = |row: &Row| Daemon {
-        mode: row.get(0),
-        files_wait: row.get(1),
-        running_since: row.get(2),
-        running_seconds: row.get(3),
-        links_written: row.get(4),
-        last_write_at: row.get(5),
-        reconnects: row.get(6),
-        next_audit_seconds: row.get(7),
-        other_portal: row.get(8),
-        seals_with: row.get(9),
+    let daemon = |row: &Row| {
+        from_row!(
+            row,
+            Daemon {
+                mode,
+                files_wait,
+                running_since,
+                running_seconds,
+                links_written,
+                last_write_at,
+                reconnects,
+                next_audit_seconds,
+                other_portal,
+                seals_with
+            }
+        )
     };
     session.query_map(sql, &[], daemon).await
 }

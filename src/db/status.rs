@@ -78,7 +78,10 @@ pub(crate) async fn read(session: &Session) -> Result<WorkStatus, DbError> {
                       (select count(*) from relinkd.change c where c.attempts > 0),
                       to_char(m.audit_finished_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
                       m.audit_finished_at, greatest(extract(epoch from now() - m.audit_finished_at), 0)::float8,
-                      coalesce(m.audit_found, 0)
+                      coalesce(m.audit_found, 0), (select count(*) from relinkd.wanted_trigger),
+                      array(select w.name::text from relinkd.wanted_trigger w
+                             where not exists (select from relinkd.sound_trigger s where s.name = w.name and s.table_id = w.table_id)
+                             order by w.name)
                  from relinkd.meta m";
     let row = session.query_one(sql, &[]).await?;
     let finished: Option<SystemTime> = row.get(5);
@@ -95,30 +98,15 @@ pub(crate) async fn read(session: &Session) -> Result<WorkStatus, DbError> {
         set_aside_count: row.get(3),
         set_aside: set_aside(session).await?,
         audit,
-        triggers: triggers(session).await?,
+        triggers: Triggers { wanted: row.get(8), unsound: row.get(9) },
     })
 }
 
 async fn set_aside(session: &Session) -> Result<Vec<SetAside>, DbError> {
-    let sql = "select c.telegram_id, c.issue_id, c.attempts, coalesce(c.last_error, '') from relinkd.change c
+    let sql = "select c.telegram_id, c.issue_id, c.attempts, coalesce(c.last_error, '') as reason from relinkd.change c
                 where c.attempts > 0 order by c.telegram_id, c.issue_id limit $1";
-    let one = |row: &Row| SetAside {
-        telegram_id: row.get(0),
-        issue_id: row.get(1),
-        attempts: row.get(2),
-        reason: row.get(3),
-    };
+    let one = |row: &Row| from_row!(row, SetAside { telegram_id, issue_id, attempts, reason });
     session.query_map(sql, params![NAMED], one).await
-}
-
-async fn triggers(session: &Session) -> Result<Triggers, DbError> {
-    let sql = "select w.name::text, s.name is not null from relinkd.wanted_trigger w
-                 left join relinkd.sound_trigger s on s.name = w.name and s.table_id = w.table_id order by w.name";
-    let rows = session.query(sql, &[]).await?;
-    Ok(Triggers {
-        wanted: as_i64(rows.len()),
-        unsound: rows.iter().filter(|row| !row.get::<_, bool>(1)).map(|row| row.get(0)).collect(),
-    })
 }
 
 /// A session of somebody else's whose transaction has locked rows of the bot's tables.
