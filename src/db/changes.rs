@@ -182,51 +182,41 @@ fn former(text: Lossy) -> Vec<String> {
     text.0.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect()
 }
 
-/// Inserts changes, those that have a place with it.
-macro_rules! put {
-    ($id:literal, $of:literal, $conflict:literal) => {
-        concat!(
-            "insert into relinkd.change
-                 (telegram_id, issue_id, cursor, strip, former, assigned, at, due, attempts, last_error", $id, ")
-             select n.u, n.i, n.c, n.s, string_to_array(n.f, ','), n.a,
-                    coalesce(to_timestamp(n.t / 1000000.0), clock_timestamp()),
-                    case when n.p = 0 then '-infinity' else clock_timestamp() + n.p * interval '1 ms' end, n.n, n.e", $of, "
-               from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) n(u, i, c, s, f, a, t, p, n, e, id)
-             ", $conflict
-        )
-    };
-}
-
-const PUT_AT_THE_END: &str = put!("", "", "");
-const PUT_IN_PLACE: &str = put!(", id", ", n.id", "on conflict (id) do nothing");
-
 /// Puts changes into the queue: at their place where they have one, else at its end.
 pub(crate) async fn put(tx: &Tx<'_>, changes: &[Change]) -> Result<(), DbError> {
-    let (placed, others): (Vec<&Change>, Vec<&Change>) =
-        changes.iter().partition(|change| change.id.is_some());
-    for (sql, some) in [(PUT_IN_PLACE, placed), (PUT_AT_THE_END, others)] {
-        if some.is_empty() {
-            continue;
-        }
-        tx.execute(
-            sql,
-            params![
-                each(&some, |c| c.telegram_id),
-                each(&some, |c| c.issue_id),
-                each(&some, |c| c.cursor),
-                each(&some, |c| c.strip),
-                each(&some, |c| (!c.former.is_empty()).then(|| c.former.join(","))),
-                each(&some, |c| c.assigned),
-                each(&some, |c| c.at),
-                each(&some, |c| as_millis(c.pause)),
-                each(&some, |c| c.attempts),
-                each(&some, |c| c.last_error.as_deref()),
-                each(&some, |c| c.id),
-            ],
-        )
-        .await?;
+    if changes.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let sql = "with put as materialized (
+                   select n.id, n.telegram_id, n.issue_id, n.cursor, n.strip, string_to_array(n.former, ',') as former, n.assigned,
+                          coalesce(to_timestamp(n.at / 1000000.0), clock_timestamp()) as at,
+                          case when n.pause = 0 then '-infinity' else clock_timestamp() + n.pause * interval '1 ms' end as due,
+                          n.attempts, n.last_error
+                     from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                          n(id, telegram_id, issue_id, cursor, strip, former, assigned, at, pause, attempts, last_error)),
+               placed as (
+                   insert into relinkd.change (id, telegram_id, issue_id, cursor, strip, former, assigned, at, due, attempts, last_error)
+                   select p.* from put p where p.id is not null on conflict (id) do nothing)
+               insert into relinkd.change (telegram_id, issue_id, cursor, strip, former, assigned, at, due, attempts, last_error)
+               select p.telegram_id, p.issue_id, p.cursor, p.strip, p.former, p.assigned, p.at, p.due, p.attempts, p.last_error
+                 from put p where p.id is null";
+    tx.execute(
+        sql,
+        params![
+            each(changes, |c| c.id),
+            each(changes, |c| c.telegram_id),
+            each(changes, |c| c.issue_id),
+            each(changes, |c| c.cursor),
+            each(changes, |c| c.strip),
+            each(changes, |c| (!c.former.is_empty()).then(|| c.former.join(","))),
+            each(changes, |c| c.assigned),
+            each(changes, |c| c.at),
+            each(changes, |c| as_millis(c.pause)),
+            each(changes, |c| c.attempts),
+            each(changes, |c| c.last_error.as_deref()),
+        ],
+    )
+    .await
 }
 
 /// The next users after this one that either table knows, in order: for a change of everybody.
