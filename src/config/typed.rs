@@ -4,6 +4,7 @@
 //! [`typed`]. Set once at start.
 
 use super::load::instance;
+use regex_lite::{Captures, Regex};
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -42,35 +43,16 @@ pub(crate) fn typed(text: &str) -> Cow<'_, str> {
 
 impl Here {
     fn typed(&self, text: &str) -> String {
-        let mut typed = String::with_capacity(text.len() + 64);
-        let mut rest = text;
-        while let Some(at) = rest.find(UNIT) {
-            let (before, after) = (&rest[..at], &rest[at + UNIT.len()..]);
-            typed.push_str(before);
-            typed.push_str(self.name(before, after));
-            rest = after;
-            if let Some(config) = &self.config
-                && self.is_command(before, after)
-            {
-                typed.push_str(" --config ");
-                typed.push_str(config);
-            }
-        }
-        typed + rest
-    }
-
-    /// `relinkd`, or the unit where a word of `systemctl`'s stands before it.
-    fn name(&self, before: &str, after: &str) -> &str {
-        let words = before.rsplit(['`', '"', ';', ':', '(']).next().unwrap_or(before);
-        let of_systemctl = words.contains("systemctl ") && before.ends_with(' ');
-        if of_systemctl && !after.starts_with(['@', '-', '.', '/']) { &self.unit } else { UNIT }
-    }
-
-    fn is_command(&self, before: &str, after: &str) -> bool {
-        let begins = before.chars().next_back().is_none_or(|c| !c.is_alphanumeric() && !"/-._@".contains(c));
-        let word =
-            after.strip_prefix(' ').and_then(|after| after.split(|c: char| !c.is_ascii_lowercase()).next());
-        begins && word.is_some_and(|word| self.commands.iter().any(|command| command == word))
+        // A word of `systemctl`'s is the unit, unless it goes on.
+        let unit = Regex::new(r#"(systemctl (?:[^`";:(]*? )?)relinkd($|[^@./-])"#).expect("a constant");
+        let text = unit.replace_all(text, |it: &Captures<'_>| [&it[1], &self.unit, &it[2]].concat());
+        let Some(config) = &self.config else { return text.into_owned() };
+        let command = Regex::new(&format!(r"(^|[^\w/.@-])relinkd ({})\b", self.commands.join("|")))
+            .expect("the commands are words");
+        let command = command.replace_all(&text, |it: &Captures<'_>| {
+            format!("{}relinkd --config {config} {}", &it[1], &it[2])
+        });
+        command.into_owned()
     }
 }
 
