@@ -141,17 +141,19 @@ impl Connector {
 
     async fn try_endpoint(&self, endpoint: &Endpoint, kind: SessionKind) -> Result<Session, DbError> {
         let limit = self.database.connect_timeout.unwrap_or(CONNECT_WITHIN);
-        let late =
-            |_| DbError::Connect { endpoint: endpoint.to_string(), cause: NoConnection::Silence(limit) };
-        let config = self.config(endpoint, kind)?;
-        let session = tokio::time::timeout(limit, self.open(&config, endpoint)).await.map_err(late)??;
+        let late = DbError::Connect { endpoint: endpoint.to_string(), cause: NoConnection::Silence(limit) };
+        tokio::time::timeout(limit, self.open_writable(endpoint, kind)).await.unwrap_or(Err(late))
+    }
+
+    async fn open_writable(&self, endpoint: &Endpoint, kind: SessionKind) -> Result<Session, DbError> {
+        let session = self.open(&self.config(endpoint, kind)?, endpoint).await?;
         if kind == SessionKind::Admin {
             // Before anything that the database's settings could turn to another meaning.
-            tokio::time::timeout(limit, session.batch(setup::OURSELVES)).await.map_err(late)??;
+            session.batch(setup::OURSELVES).await?;
         }
         let sql =
             "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
-        let state = tokio::time::timeout(limit, session.query_one(sql, &[])).await.map_err(late)??;
+        let state = session.query_one(sql, &[]).await?;
         match (state.get(0), state.get(1)) {
             (true, _) => Err(DbError::Standby(endpoint.to_string())),
             (false, "on") => Err(DbError::ReadOnly(endpoint.to_string())),
@@ -200,7 +202,6 @@ impl Connector {
             .user(&database.user)
             .dbname(&database.dbname)
             .application_name(database.application_name.as_deref().unwrap_or(kind.application_name()))
-            .connect_timeout(database.connect_timeout.unwrap_or(CONNECT_WITHIN))
             .keepalives(database.keepalives.enabled.unwrap_or(true))
             .keepalives_idle(database.keepalives.idle.unwrap_or(KEEPALIVE_IDLE))
             .keepalives_interval(database.keepalives.interval.unwrap_or(KEEPALIVE_INTERVAL))
