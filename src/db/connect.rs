@@ -225,11 +225,7 @@ impl Connector {
         if self.typed_password.is_some() {
             return Ok(self.typed_password.clone());
         }
-        let found = self.database.password_for(endpoint, &Environment::of_process())?;
-        if let Some(notice) = found.notice {
-            log::warn!("{notice}");
-        }
-        Ok(found.password)
+        Ok(self.database.password_for(endpoint, &Environment::of_process())?)
     }
 }
 

@@ -115,7 +115,9 @@ mod tests {
         for mode in [0o640, 0o604, 0o610, 0o660] {
             let file = file("*:*:*:*:x", mode);
             let Err(notice) = look(file.path(), WANTED) else { panic!("{mode:o}") };
-            assert!(notice.contains("chmod 0600"), "{notice}");
+            let path = file.path().display();
+            let ignored = "is ignored, since group or others may use it: chmod 0600";
+            assert_eq!(notice, format!("the password file {path} {ignored} {path}"));
         }
         for mode in [0o600, 0o400] {
             assert!(look(file("*:*:*:*:x", mode).path(), WANTED).is_ok());

@@ -13,35 +13,29 @@ use zeroize::Zeroizing;
 /// The longest password, in bytes, that a file may hold.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// A password, and what an operator should hear of: a password file that was there and was ignored.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct FoundPassword {
-    pub password: Option<Password>,
-    pub notice: Option<String>,
-}
-
 impl Database {
     /// The password for a connection to `endpoint`: of `database.url`, else of `database.password_file`, else of
-    /// `PGPASSWORD`, else of the password file in `PGPASSFILE`, else of `~/.pgpass`.
+    /// `PGPASSWORD`, else of the password file in `PGPASSFILE`, else of `~/.pgpass`. One that is there and is ignored is
+    /// told in the log.
     pub(crate) fn password_for(
         &self,
         endpoint: &Endpoint,
         environment: &Environment,
-    ) -> Result<FoundPassword, PasswordError> {
+    ) -> Result<Option<Password>, PasswordError> {
         let configured = self.configured_password(environment)?;
         if let Some(password) = configured.or_else(|| environment.pg_password.clone()) {
-            return Ok(FoundPassword { password: Some(password), notice: None });
+            return Ok(Some(password));
         }
         let home = || environment.home.as_ref().map(|home| home.join(".pgpass"));
         let Some(path) = environment.pg_passfile.clone().or_else(home) else {
-            return Ok(FoundPassword::default());
+            return Ok(None);
         };
         let (host, port) = (endpoint.passfile_host(), endpoint.port.to_string());
         let wanted = [&host, &port, &self.dbname, &self.user].map(String::as_str);
-        Ok(passfile::look(&path, wanted).map_or_else(
-            |notice| FoundPassword { password: None, notice: Some(notice) },
-            |password| FoundPassword { password, notice: None },
-        ))
+        Ok(passfile::look(&path, wanted).unwrap_or_else(|notice| {
+            log::warn!("{notice}");
+            None
+        }))
     }
 
     /// The password that the configuration itself has, in `database.url` or `database.password_file`.
