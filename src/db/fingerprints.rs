@@ -4,7 +4,7 @@
 use super::params::params;
 use super::{DbError, Session, Tx};
 use crate::envelope::{Fingerprint, KeyId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// Until when the fingerprint of a token is kept that goes now.
 macro_rules! kept_until {
@@ -74,23 +74,19 @@ pub(crate) async fn holders(
 /// Groups of users who have the same token, as far as they have one of these users in them.
 pub(crate) async fn shared_with(tx: &Tx<'_>, users: &[i64]) -> Result<Vec<Vec<i64>>, DbError> {
     // `offset 0` keeps the steps apart: each by key, whatever the planner thinks of a table that was empty a moment ago.
-    let sql = "select distinct w.id, b.telegram_id
-                 from unnest($1) w(id)
-                cross join lateral (select f.fingerprint from relinkd.fingerprint f
-                                     where f.telegram_id = w.id and f.until is null offset 0) a
-                cross join lateral (
-                      select t.telegram_id from relinkd.fingerprint t
-                       where t.fingerprint = a.fingerprint and t.until is null and t.telegram_id <> w.id offset 0) b
-                where exists (select from relinkd.bot_user u
-                               where u.telegram_id = b.telegram_id and u.portal_token <> '' offset 0)";
-    let rows = tx.query(sql, params![users]).await?;
-    let mut groups: BTreeMap<i64, BTreeSet<i64>> = BTreeMap::new();
-    for row in &rows {
-        groups.entry(row.get(0)).or_insert_with(|| BTreeSet::from([row.get(0)])).insert(row.get(1));
-    }
-    let distinct: BTreeSet<Vec<i64>> =
-        groups.into_values().map(|group| group.into_iter().collect()).collect();
-    Ok(distinct.into_iter().collect())
+    let sql = "select distinct (select array_agg(m order by m) from unnest(g.others || g.id) m)
+                 from (select w.id, array_agg(distinct b.telegram_id) as others
+                         from unnest($1) w(id)
+                        cross join lateral (select f.fingerprint from relinkd.fingerprint f
+                                             where f.telegram_id = w.id and f.until is null offset 0) a
+                        cross join lateral (
+                              select t.telegram_id from relinkd.fingerprint t
+                               where t.fingerprint = a.fingerprint and t.until is null and t.telegram_id <> w.id offset 0) b
+                        where exists (select from relinkd.bot_user u
+                                       where u.telegram_id = b.telegram_id and u.portal_token <> '' offset 0)
+                        group by w.id) g
+                order by 1";
+    tx.query_map(sql, params![users], |row| row.get(0)).await
 }
 
 /// Records that a user's value is no usable token.
