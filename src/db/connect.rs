@@ -23,36 +23,23 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// How long written data may stay unacknowledged (tcp(7), `TCP_USER_TIMEOUT`).
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a session is for; shown as its `application_name`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SessionKind {
-    /// The daemon's ear: it listens and does nothing else.
-    Listener,
-    /// The daemon's hand on links.
-    Worker,
-    /// The daemon's hand on drop files.
-    Intake,
-    /// The daemon's audit.
-    Audit,
-    /// The daemon's count for its metrics.
-    Metrics,
-    /// A command.
-    Command,
-    /// A command with an admin's rights.
-    Admin,
-}
-
-impl SessionKind {
-    fn application_name(self) -> &'static str {
-        match self {
-            Self::Listener => "relinkd listener",
-            Self::Worker => "relinkd worker",
-            Self::Intake => "relinkd intake",
-            Self::Audit => "relinkd audit",
-            Self::Metrics => "relinkd metrics",
-            Self::Command => "relinkd command",
-            Self::Admin => "relinkd admin",
-        }
+named! {
+    /// What a session is for; named by its `application_name`.
+    SessionKind {
+        /// The daemon's ear: it listens and does nothing else.
+        Listener = "relinkd listener",
+        /// The daemon's hand on links.
+        Worker = "relinkd worker",
+        /// The daemon's hand on drop files.
+        Intake = "relinkd intake",
+        /// The daemon's audit.
+        Audit = "relinkd audit",
+        /// The daemon's count for its metrics.
+        Metrics = "relinkd metrics",
+        /// A command.
+        Command = "relinkd command",
+        /// A command with an admin's rights.
+        Admin = "relinkd admin",
     }
 }
 
@@ -201,7 +188,7 @@ impl Connector {
             .port(endpoint.port)
             .user(&database.user)
             .dbname(&database.dbname)
-            .application_name(database.application_name.as_deref().unwrap_or(kind.application_name()))
+            .application_name(database.application_name.as_deref().unwrap_or(kind.name()))
             .keepalives(database.keepalives.enabled.unwrap_or(true))
             .keepalives_idle(database.keepalives.idle.unwrap_or(KEEPALIVE_IDLE))
             .keepalives_interval(database.keepalives.interval.unwrap_or(KEEPALIVE_INTERVAL))

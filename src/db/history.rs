@@ -6,50 +6,29 @@ use super::{Cursor, DbError, Session, Tx, as_i64};
 use std::time::{Duration, SystemTime};
 use tokio_postgres::Row;
 
-/// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// A token was set.
-    Set,
-    /// A token was removed.
-    Removed,
-    /// A token that the bot wrote in plaintext was sealed.
-    Sealed,
-    /// A token was shown to somebody.
-    Revealed,
-}
-
-impl Action {
-    /// As it stands in the table.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Set => "set",
-            Self::Removed => "removed",
-            Self::Sealed => "sealed",
-            Self::Revealed => "revealed",
-        }
+named! {
+    /// What was done.
+    Action {
+        /// A token was set.
+        Set = "set",
+        /// A token was removed.
+        Removed = "removed",
+        /// A token that the bot wrote in plaintext was sealed.
+        Sealed = "sealed",
+        /// A token was shown to somebody.
+        Revealed = "revealed",
     }
 }
 
-/// By which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Via {
-    /// A command.
-    Cli,
-    /// A drop file.
-    Spool,
-    /// The bot, or whoever else wrote the column.
-    Bot,
-}
-
-impl Via {
-    /// As it stands in the table.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Cli => "cli",
-            Self::Spool => "spool",
-            Self::Bot => "bot",
-        }
+named! {
+    /// By which way.
+    Via {
+        /// A command.
+        Cli = "cli",
+        /// A drop file.
+        Spool = "spool",
+        /// The bot, or whoever else wrote the column.
+        Bot = "bot",
     }
 }
 

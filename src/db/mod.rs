@@ -11,6 +11,26 @@ macro_rules! from_row {
     };
 }
 
+/// Kinds, each with the name that the database has for it.
+macro_rules! named {
+    ($(#[$of_meta:meta])* $of:ident { $($(#[$meta:meta])* $kind:ident = $name:literal,)* }) => {
+        $(#[$of_meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum $of {
+            $($(#[$meta])* $kind,)*
+        }
+
+        impl $of {
+            /// As the database has it.
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
+}
+
 pub(crate) mod assigning;
 pub(crate) mod changes;
 pub(crate) mod connect;

@@ -8,22 +8,13 @@ use super::{DbError, Session, as_i64};
 use std::time::SystemTime;
 use tokio_postgres::Row;
 
-/// How a daemon learns of changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// By notifications, with a poll behind them.
-    Listen,
-    /// By looking once a second: a pooler keeps notifications away.
-    Poll,
-}
-
-impl Mode {
-    /// As it stands in the table and in `status`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Listen => "listen",
-            Self::Poll => "poll",
-        }
+named! {
+    /// How a daemon learns of changes. The names stand in `status` as well.
+    Mode {
+        /// By notifications, with a poll behind them.
+        Listen = "listen",
+        /// By looking once a second: a pooler keeps notifications away.
+        Poll = "poll",
     }
 }
 
