@@ -47,7 +47,6 @@ named! {
 pub(crate) struct Connector {
     database: Database,
     tls: MakeTlsConnector,
-    typed_password: Option<Password>,
     /// The endpoint that was writable last time.
     writable: AtomicUsize,
 }
@@ -60,14 +59,13 @@ impl Connector {
         Ok(Self {
             tls: tls::connector(&database.tls)?,
             database: database.clone(),
-            typed_password: None,
             writable: AtomicUsize::new(0),
         })
     }
 
     /// The same with a password that somebody typed.
     pub(crate) fn with_password(mut self, password: String) -> Self {
-        self.typed_password = Some(Password::new(password));
+        self.database.password = Some(Password::new(password));
         self
     }
 
@@ -202,17 +200,10 @@ impl Connector {
         if let Some(options) = &database.options {
             config.options(options);
         }
-        if let Some(password) = self.password(endpoint)? {
+        if let Some(password) = database.password_for(endpoint, &Environment::of_process())? {
             config.password(password.expose());
         }
         Ok(config)
-    }
-
-    fn password(&self, endpoint: &Endpoint) -> Result<Option<Password>, DbError> {
-        if self.typed_password.is_some() {
-            return Ok(self.typed_password.clone());
-        }
-        Ok(self.database.password_for(endpoint, &Environment::of_process())?)
     }
 }
 
