@@ -7,6 +7,7 @@ use super::DbError;
 use crate::config::{RootCert, Tls, TlsMode};
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslVerifyMode};
+use openssl::x509::store::{X509Lookup, X509StoreBuilder};
 use postgres_openssl::MakeTlsConnector;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,19 +58,15 @@ fn trust(builder: &mut SslConnectorBuilder, tls: &Tls) -> Result<(), DbError> {
         Some(RootCert::File(path)) => Some(path.clone()),
         None => usual(),
     };
-    match file {
-        Some(file) => {
-            // Only this file: the builder's default store is the system's.
-            let mut store = openssl::x509::store::X509StoreBuilder::new().map_err(failed("OpenSSL"))?;
-            store
-                .add_lookup(openssl::x509::store::X509Lookup::file())
-                .and_then(|lookup| lookup.load_cert_file(&file, SslFiletype::PEM))
-                .map_err(failed(&format!("sslrootcert {}", file.display())))?;
-            builder.set_cert_store(store.build());
-            Ok(())
-        }
-        None => builder.set_default_verify_paths().map_err(failed("the system's certificates")),
-    }
+    // The builder has loaded the system's already; beside a file nothing else is trusted.
+    let Some(file) = file else { return Ok(()) };
+    let mut store = X509StoreBuilder::new().map_err(failed("OpenSSL"))?;
+    store
+        .add_lookup(X509Lookup::file())
+        .and_then(|lookup| lookup.load_cert_file(&file, SslFiletype::PEM))
+        .map_err(failed(&format!("sslrootcert {}", file.display())))?;
+    builder.set_cert_store(store.build());
+    Ok(())
 }
 
 fn failed(what: &str) -> impl Fn(ErrorStack) -> DbError {
