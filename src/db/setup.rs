@@ -71,10 +71,9 @@ pub(crate) fn settings(tables: &Tables, role: &str) -> [(&'static str, String); 
 
 /// Sets the names for the statements that follow in this session.
 pub(crate) async fn name(admin: &Session, tables: &Tables, role: &str) -> Result<(), DbError> {
-    for (key, value) in settings(tables, role) {
-        admin.query("select set_config($1, $2, false)", params![key, value]).await?;
-    }
-    Ok(())
+    let (keys, values): (Vec<&str>, Vec<String>) = settings(tables, role).into_iter().unzip();
+    let sql = "select set_config(s.key, s.value, false) from unnest($1, $2) s(key, value)";
+    admin.execute(sql, params![keys, values]).await
 }
 
 /// Creates or upgrades schema, triggers and grants, all or nothing: half of it would make the bot's own writes fail.
