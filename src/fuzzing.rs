@@ -115,7 +115,7 @@ pub fn drop_file(input: &[u8]) {
     if let Some(assignments) = read(drop_file::parse(&bytes, &TokenRule::default())) {
         let again: String = assignments.iter().map(assignment).collect();
         let again = drop_file::parse(again.as_bytes(), &TokenRule::default()).expect("as it was read");
-        assert_eq!(again.assignments(), assignments);
+        assert_eq!(again.assignments, assignments);
     }
 }
 
@@ -134,7 +134,7 @@ pub fn csv(input: &[u8]) {
         let again: String = assignments.iter().map(row).collect();
         let again = format!("telegram_id,token\n{again}");
         let again = drop_file::parse_spreadsheet(again.as_bytes(), &TokenRule::default(), None);
-        assert_eq!(again.expect("as it was read").assignments(), assignments);
+        assert_eq!(again.expect("as it was read").assignments, assignments);
     }
 }
 
@@ -142,12 +142,12 @@ pub fn csv(input: &[u8]) {
 fn read(file: Result<DropFile, Faulty>) -> Option<Vec<Assignment>> {
     match file {
         Ok(file) => {
-            let assignments = file.assignments();
+            let assignments = &file.assignments;
             let users: HashSet<i64> = assignments.iter().map(|it| it.telegram_id).collect();
             assert_eq!(users.len(), assignments.len(), "no user stands twice");
             assert!(!assignments.is_empty());
             hides_the_secret(&format!("{file:?}"));
-            Some(assignments.to_vec())
+            Some(file.assignments)
         }
         Err(faulty) => {
             assert!(!faulty.faults.is_empty());

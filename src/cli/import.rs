@@ -4,16 +4,15 @@ use super::output::{self, Exit, Failure, OrFail as _};
 use super::token::{assign, links_follow, masked};
 use super::{database::Workplace, table::Table};
 use crate::db::session::Purpose;
-use crate::drop_file::{self, Assignment, Columns, DropFile, Fault, FaultKind, Faulty};
+use crate::drop_file::{self, Assignment, Columns, DropFile, Fault, FaultKind, Faulty, Named, Refusal};
 use crate::envelope::TokenState;
 use crate::place::Place;
 use crate::printable::Printable;
 use crate::relink::{self, Users};
-use crate::token::Token;
-use crate::tokens::assign::{self, Objections};
+use crate::tokens::assign;
 use clap::{Args, ValueHint};
 use std::path::{Path, PathBuf};
-use std::{fs::File, io::Read};
+use std::{collections::HashMap, fs::File, io::Read};
 use zeroize::Zeroizing;
 
 /// Arguments of `token import`.
@@ -39,7 +38,11 @@ pub(super) fn run(config: &Path, args: &ImportArgs) -> Result<Exit, Failure> {
         let rows = rows(workplace, &file).await?;
         let counts = [Kind::Gets, Kind::Changes, Kind::Keeps]
             .map(|kind| rows.iter().filter(|row| row.kind == kind).count());
-        if args.dry_run { Ok(show(&rows, counts)) } else { import(workplace, &file, rows, counts).await }
+        if args.dry_run {
+            Ok(show(&rows, counts))
+        } else {
+            import(workplace, &file, rows, counts, root).await
+        }
     })
 }
 
@@ -63,32 +66,32 @@ async fn judge(
     sheet: Result<DropFile, Faulty>,
     root: bool,
 ) -> Result<DropFile, Failure> {
-    let (file, mut faults, users, tokens) = match sheet {
-        Ok(file) => {
-            let (users, tokens) = (file.users(), file.tokens());
-            (Some(file), Vec::new(), users, tokens)
-        }
-        Err(Faulty { faults, users, tokens }) => (None, faults, users, tokens),
+    let (assignments, faults, named) = match sheet {
+        Ok(DropFile { assignments, named }) => (assignments, Vec::new(), named),
+        Err(Faulty { faults, named }) => (Vec::new(), faults, named),
     };
-    let found = assign::objections(&mut workplace.session, &workplace.rules, &users, &tokens).await?;
-    faults.extend(found.faults(&users, &tokens));
-    match file {
-        Some(file) if faults.is_empty() => Ok(file),
-        _ => Err(refused(faults, &found, &tokens, root)),
+    let refusals = assign::objections(&mut workplace.session, &workplace.rules, &named).await?;
+    if faults.is_empty() && refusals.is_empty() {
+        return Ok(DropFile { assignments, named });
     }
+    Err(refused(&named, faults, &refusals, root))
 }
 
 /// Each fault with its place; root is told who holds a token.
-fn refused(mut faults: Vec<Fault>, found: &Objections, tokens: &[(Token, Place)], root: bool) -> Failure {
-    faults.sort_by_key(|fault| fault.place);
-    let line = |fault: &Fault| {
-        let token = tokens.iter().find(|(_, place)| *place == fault.place).map(|(token, _)| token);
-        match token.and_then(|token| found.held.get(token)) {
-            Some(holders) if root && fault.kind == FaultKind::TokenHeld => {
-                format!("  {fault}: {}", output::listed(holders))
-            }
-            _ => format!("  {fault}"),
+fn refused(named: &Named, own: Vec<Fault>, refusals: &[Refusal], root: bool) -> Failure {
+    let faults = named.faults(own, refusals);
+    let holders: HashMap<Place, &Vec<i64>> = refusals
+        .iter()
+        .filter_map(|refusal| match refusal {
+            Refusal::TokenHeld(token, holders) => Some((named.tokens[token], holders)),
+            Refusal::UnknownUser(_) => None,
+        })
+        .collect();
+    let line = |fault: &Fault| match holders.get(&fault.place) {
+        Some(holders) if root && fault.kind == FaultKind::TokenHeld => {
+            format!("  {fault}: {}", output::listed(*holders))
         }
+        _ => format!("  {fault}"),
     };
     Failure::refused(
         format!("nothing was imported: the table has {}", output::things(faults.len(), "fault")),
@@ -112,11 +115,11 @@ struct Row {
 }
 
 async fn rows(workplace: &mut Workplace, file: &DropFile) -> Result<Vec<Row>, Failure> {
-    let ids: Vec<i64> = file.assignments().iter().map(|it| it.telegram_id).collect();
+    let ids: Vec<i64> = file.assignments.iter().map(|it| it.telegram_id).collect();
     let tx = workplace.session.begin(Purpose::Read);
     let users = relink::read_users(&tx, &workplace.rules, &ids).await?;
     tx.commit().await?;
-    Ok(file.assignments().iter().map(|assignment| row(assignment, &users)).collect())
+    Ok(file.assignments.iter().map(|assignment| row(assignment, &users)).collect())
 }
 
 fn row(assignment: &Assignment, users: &Users) -> Row {
@@ -161,14 +164,14 @@ async fn import(
     file: &DropFile,
     rows: Vec<Row>,
     [gets, changes, keeps]: [usize; 3],
+    root: bool,
 ) -> Result<Exit, Failure> {
-    let news = (0..).zip(rows).filter(|(_, row)| row.kind != Kind::Keeps);
-    let (places, assignments): (Vec<usize>, Vec<_>) = news.map(|(at, row)| (at, row.assignment)).unzip();
+    let news = rows.into_iter().filter(|row| row.kind != Kind::Keeps);
+    let assignments: Vec<Assignment> = news.map(|row| row.assignment).collect();
     let refusals = if assignments.is_empty() { Vec::new() } else { assign(workplace, &assignments).await? };
     if !refusals.is_empty() {
         // Somebody was quicker.
-        let refusals: Vec<_> = refusals.into_iter().map(|(index, why)| (places[index], why)).collect();
-        return Err(refused(file.faults(&refusals), &Objections::default(), &[], false));
+        return Err(refused(&file.named, Vec::new(), &refusals, root));
     }
     let (tokens, users) = (output::things(gets + changes, "token"), output::things(keeps, "user"));
     let others = output::count(changes);

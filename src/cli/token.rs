@@ -6,7 +6,6 @@ use crate::db::history::{self, Action, Entry, Via};
 use crate::db::{Cursor, changes, issues, presence, session::Purpose, users};
 use crate::drop_file::{Assignment, Refusal, TokenChange};
 use crate::envelope::TokenState;
-use crate::place::Place;
 use crate::token::Token;
 use crate::tokens::assign::{self, Author, Obstacle, Outcome, Request};
 use serde_json::{Value, json};
@@ -66,8 +65,8 @@ async fn put(
         return Ok(Exit::Done);
     }
     let assignment = Assignment { telegram_id: id, change };
-    if let Some((_, refusal)) = assign(workplace, std::slice::from_ref(&assignment)).await?.first() {
-        return Err(self::refusal(workplace, &assignment, *refusal, root).await?);
+    if let Some(refusal) = assign(workplace, &[assignment]).await?.first() {
+        return Err(refused(refusal, root));
     }
     let done = if removed { "removed" } else { "set" };
     if no_wait || presence::count(&workplace.session).await? == 0 {
@@ -96,12 +95,12 @@ async fn has_none(workplace: &mut Workplace, id: i64) -> Result<bool, Failure> {
     Ok(rows.iter().all(|row| row.place.is_some() && empty(row)))
 }
 
-/// Puts assignments in force, together; else says what the database holds against which of them. A row that somebody else
+/// Puts assignments in force, together; else says what the database holds against them. A row that somebody else
 /// holds is waited for, a while.
 pub(super) async fn assign(
     workplace: &mut Workplace,
     assignments: &[Assignment],
-) -> Result<Vec<(usize, Refusal)>, Failure> {
+) -> Result<Vec<Refusal>, Failure> {
     let (start, login) = (Instant::now(), crate::process::login());
     let author = Author { via: Via::Cli, by: &login, file: None };
     let request = Request { assignments, author, claim: None };
@@ -120,33 +119,22 @@ pub(super) async fn assign(
 }
 
 /// Why an assignment is refused. Root is told who holds the token.
-async fn refusal(
-    workplace: &mut Workplace,
-    assignment: &Assignment,
-    refusal: Refusal,
-    root: bool,
-) -> Result<Failure, Failure> {
-    let id = assignment.telegram_id;
-    let Refusal::TokenHeld = refusal else { return Ok(unknown(id)) };
-    let mut holders: Vec<i64> = Vec::new();
-    if let (true, Some(token)) = (root, assignment.token()) {
-        let named = [(token.clone(), Place::START)];
-        let found =
-            assign::objections(&mut workplace.session, &workplace.rules, &[(id, Place::START)], &named)
-                .await?;
-        holders = found.held.into_values().flatten().collect();
-    }
-    if holders.is_empty() {
-        return Ok(Failure::refused(
+fn refused(refusal: &Refusal, root: bool) -> Failure {
+    let holders = match refusal {
+        Refusal::UnknownUser(id) => return unknown(*id),
+        Refusal::TokenHeld(_, holders) => holders,
+    };
+    if !root {
+        return Failure::refused(
             "another user holds this token",
             "take the user's own from the portal, or remove it from the other user first; root is told who that is",
-        ));
+        );
     }
     let remove: Vec<String> = holders.iter().map(|id| format!("`relinkd token remove {id}`")).collect();
-    Ok(Failure::refused(
-        format!("another user holds this token: {}", output::listed(&holders)),
+    Failure::refused(
+        format!("another user holds this token: {}", output::listed(holders)),
         format!("take the user's own from the portal, or first {}", remove.join(", ")),
-    ))
+    )
 }
 
 fn unknown(id: i64) -> Failure {

@@ -75,57 +75,45 @@ impl Assignment {
     }
 }
 
-/// What the database holds against an assignment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the database holds against what a file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Nobody has this `telegram_id`.
-    UnknownUser,
-    /// Somebody else would hold the same token after the whole file.
-    TokenHeld,
+    UnknownUser(i64),
+    /// These others would hold the same token after the whole file.
+    TokenHeld(Token, Vec<i64>),
+}
+
+/// What a file names, each with the place where it stands first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The users: the database may not know them.
+    pub users: HashMap<i64, Place>,
+    /// The tokens that are to be set: other users may hold them.
+    pub tokens: HashMap<Token, Place>,
+}
+
+impl Named {
+    /// The faults that a file has by itself, and those that follow from what the database holds against it; sorted by
+    /// place.
+    pub(crate) fn faults(&self, own: Vec<Fault>, refusals: &[Refusal]) -> Vec<Fault> {
+        let mut faults = own;
+        faults.extend(refusals.iter().map(|refusal| match refusal {
+            Refusal::UnknownUser(user) => Fault::new(self.users[user], FaultKind::UnknownUser),
+            Refusal::TokenHeld(token, _) => Fault::new(self.tokens[token], FaultKind::TokenHeld),
+        }));
+        faults.sort_by_key(|fault| fault.place);
+        faults
+    }
 }
 
 /// A file that is in order, as far as the file itself tells.
 #[derive(Debug)]
 pub(crate) struct DropFile {
-    assignments: Vec<Assignment>,
-    /// Where each user stands.
-    users: HashMap<i64, Place>,
-    /// Where each token stands.
-    tokens: HashMap<Token, Place>,
-}
-
-impl DropFile {
-    /// The assignments, in the order of the file. There is at least one; no user and no token stands in two of them.
-    pub(crate) fn assignments(&self) -> &[Assignment] {
-        &self.assignments
-    }
-
-    /// The users it names, with their places.
-    pub(crate) fn users(&self) -> Vec<(i64, Place)> {
-        self.assignments.iter().map(|it| (it.telegram_id, self.users[&it.telegram_id])).collect()
-    }
-
-    /// The tokens it sets, with their places.
-    pub(crate) fn tokens(&self) -> Vec<(Token, Place)> {
-        let tokens = self.assignments.iter().filter_map(Assignment::token);
-        tokens.map(|token| (token.clone(), self.tokens[token])).collect()
-    }
-
-    /// The faults that follow from what the database holds against assignments, each named by its index.
-    pub(crate) fn faults(&self, refusals: &[(usize, Refusal)]) -> Vec<Fault> {
-        let fault = |(index, refusal): &(usize, Refusal)| {
-            let Assignment { telegram_id, change } = &self.assignments[*index];
-            match (refusal, change) {
-                (Refusal::TokenHeld, TokenChange::Set(token)) => {
-                    Fault::new(self.tokens[token], FaultKind::TokenHeld)
-                }
-                _ => Fault::new(self.users[telegram_id], FaultKind::UnknownUser),
-            }
-        };
-        let mut faults: Vec<Fault> = refusals.iter().map(fault).collect();
-        faults.sort_by_key(|fault| fault.place);
-        faults
-    }
+    /// In the order of the file. There is at least one; no user and no token stands in two of them.
+    pub assignments: Vec<Assignment>,
+    /// What they name.
+    pub named: Named,
 }
 
 /// A file that is not in order.
@@ -134,17 +122,15 @@ pub(crate) struct Faulty {
     /// Every fault, sorted by place. Of a line that is not TOML that is all that is said, and of a file that is too
     /// large or in another encoding or format as well.
     pub faults: Vec<Fault>,
-    /// The users that are named, with their places: the database may not know them.
-    pub users: Vec<(i64, Place)>,
-    /// The tokens that are to be set, with their places: other users may hold them. None of a file with a line that is
-    /// not TOML, since that line may be the one that takes a token from its holder.
-    pub tokens: Vec<(Token, Place)>,
+    /// What is named, as far as it can be told. No token of a file with a line that is not TOML, since that line may be
+    /// the one that takes a token from its holder.
+    pub named: Named,
 }
 
 impl Faulty {
     /// A file of which nothing but this is known.
     pub(crate) fn wholly(fault: Fault) -> Self {
-        Self { faults: vec![fault], users: Vec::new(), tokens: Vec::new() }
+        Self { faults: vec![fault], named: Named::default() }
     }
 }
 
@@ -185,8 +171,7 @@ pub(crate) fn parse(bytes: &[u8], rule: &TokenRule) -> Result<DropFile, Faulty> 
 struct Reader<'f> {
     lines: LineIndex<'f>,
     rule: &'f TokenRule,
-    users: HashMap<i64, Place>,
-    tokens: HashMap<Token, Place>,
+    named: Named,
     assignments: Vec<Assignment>,
     faults: Vec<Fault>,
 }
@@ -196,8 +181,7 @@ impl<'f> Reader<'f> {
         Self {
             lines: LineIndex::of(text),
             rule,
-            users: HashMap::new(),
-            tokens: HashMap::new(),
+            named: Named::default(),
             assignments: Vec::new(),
             faults: Vec::new(),
         }
@@ -289,7 +273,7 @@ impl<'f> Reader<'f> {
     /// A user stands here.
     fn named(&mut self, at: usize, telegram_id: i64) -> i64 {
         let place = self.lines.place(at);
-        let first = *self.users.entry(telegram_id).or_insert(place);
+        let first = *self.named.users.entry(telegram_id).or_insert(place);
         if first != place {
             self.fault(at, FaultKind::UserTwice { first });
         }
@@ -325,7 +309,7 @@ impl<'f> Reader<'f> {
             Err(fault) => return self.refuse(at, FaultKind::BadToken(fault)),
         };
         let place = self.lines.place(at);
-        let first = *self.tokens.entry(token.clone()).or_insert(place);
+        let first = *self.named.tokens.entry(token.clone()).or_insert(place);
         if first != place {
             self.fault(at, FaultKind::TokenTwice { first });
         }
@@ -345,24 +329,19 @@ impl<'f> Reader<'f> {
     /// may only be missing because of it.
     fn finish(mut self) -> Result<DropFile, Faulty> {
         if self.faults.is_empty() {
-            let Self { assignments, users, tokens, .. } = self;
-            return Ok(DropFile { assignments, users, tokens });
+            return Ok(DropFile { assignments: self.assignments, named: self.named });
         }
         let syntax = |fault: &Fault| fault.kind.is_syntax();
         // Stable, and the faults of TOML came first: of a line's they are, too, for the deduplication.
         self.faults.sort_by_key(|fault| (fault.place.line, !syntax(fault), fault.place.column));
         let damaged: HashSet<usize> =
             self.faults.iter().filter(|fault| syntax(fault)).map(|fault| fault.place.line).collect();
-        let mut users: Vec<(i64, Place)> = self.users.into_iter().collect();
-        let mut tokens: Vec<(Token, Place)> = self.tokens.into_iter().collect();
         if !damaged.is_empty() {
             self.faults.retain(|fault| !fault.kind.is_absence());
-            users.retain(|(_, place)| !damaged.contains(&place.line));
-            tokens.clear();
+            self.named.users.retain(|_, place| !damaged.contains(&place.line));
+            self.named.tokens.clear();
         }
         self.faults.dedup_by(|later, first| syntax(first) && later.place.line == first.place.line);
-        users.sort_by_key(|(_, place)| *place);
-        tokens.sort_by_key(|(_, place)| *place);
-        Err(Faulty { faults: self.faults, users, tokens })
+        Err(Faulty { faults: self.faults, named: self.named })
     }
 }

@@ -7,7 +7,7 @@ use crate::token::TokenFault;
 
 fn read(text: &str) -> Result<Vec<Assignment>, Vec<Fault>> {
     let file = parse(text.as_bytes(), &TokenRule::default()).map_err(|faulty| faulty.faults)?;
-    Ok(file.assignments().to_vec())
+    Ok(file.assignments)
 }
 
 /// The faults as `line:column kind`, the kind without what it holds.
@@ -36,32 +36,36 @@ fn reads_a_list_in_order_and_knows_the_places() {
         Assignment { telegram_id: -5, change: TokenChange::Remove },
     ];
     let file = parse(text.as_bytes(), &TokenRule::default()).unwrap();
-    assert_eq!(file.assignments(), expected);
-    let users: Vec<String> = file.users().iter().map(|(user, place)| format!("{user} at {place}")).collect();
-    assert_eq!(users, ["413129274 at 2:15", "-5 at 7:17"]);
-    let tokens: Vec<String> =
-        file.tokens().iter().map(|(token, place)| format!("{} {place}", token.expose())).collect();
-    assert_eq!(tokens, ["7812-5733-8392-7092 3:9"]);
-    let refusals = [(1, Refusal::UnknownUser), (0, Refusal::TokenHeld), (0, Refusal::UnknownUser)];
-    assert_eq!(short(&file.faults(&refusals)), ["2:15 UnknownUser", "3:9 TokenHeld", "7:17 UnknownUser"]);
+    assert_eq!(file.assignments, expected);
+    assert_eq!(places(&file.named), "413129274 at 2:15, -5 at 7:17; 3:9");
+    let refusals = [
+        Refusal::UnknownUser(-5),
+        Refusal::TokenHeld(Token::parse("7812-5733-8392-7092").unwrap(), vec![8]),
+        Refusal::UnknownUser(413_129_274),
+    ];
+    let own = vec![Fault::new(Place { line: 3, column: 1 }, FaultKind::UnknownKey)];
+    assert_eq!(
+        short(&file.named.faults(own, &refusals)),
+        ["2:15 UnknownUser", "3:1 UnknownKey", "3:9 TokenHeld", "7:17 UnknownUser"]
+    );
+}
+
+/// The users and the places of the tokens.
+fn places(named: &Named) -> String {
+    let mut users: Vec<_> =
+        named.users.iter().map(|(user, place)| (place, format!("{user} at {place}"))).collect();
+    let mut tokens: Vec<_> = named.tokens.values().map(|place| (place, place.to_string())).collect();
+    users.sort();
+    tokens.sort();
+    let [users, tokens] =
+        [users, tokens].map(|all| all.into_iter().map(|(_, shown)| shown).collect::<Vec<_>>().join(", "));
+    format!("{users}; {tokens}")
 }
 
 /// What only the database knows is still to be asked of them.
 #[test]
 fn beside_a_fault_users_and_tokens_are_kept_for_the_database() {
-    let asked = |text: &str| {
-        let faulty = parse(text.as_bytes(), &TokenRule::default()).unwrap_err();
-        let users: Vec<String> =
-            faulty.users.iter().map(|(user, place)| format!("{user} at {place}")).collect();
-        (
-            users.join(", "),
-            faulty.tokens.iter().map(|(_, place)| place.to_string()).collect::<Vec<_>>().join(", "),
-        )
-    };
-    let asked = |text: &str| {
-        let (users, tokens) = asked(text);
-        format!("{users}; {tokens}")
-    };
+    let asked = |text: &str| places(&parse(text.as_bytes(), &TokenRule::default()).unwrap_err().named);
     let two = "[[assignment]]\ntelegram_id = 1\ntoken = 'x'\n[[assignment]]\ntelegram_id = 2\nremove = ";
     assert_eq!(asked(&format!("{two}false")), "1 at 2:15, 2 at 5:15; 3:9");
     assert_eq!(asked(&format!("{two}true\nother = 1")), "1 at 2:15, 2 at 5:15; 3:9");

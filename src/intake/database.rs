@@ -2,10 +2,9 @@
 //! that loses what it has not flushed.
 
 use crate::db::{DbError, Session, assigning};
-use crate::place::Place;
+use crate::drop_file::{Named, Refusal};
 use crate::relink::Rules;
-use crate::token::Token;
-use crate::tokens::assign::{self, AssignError, Objections, Outcome, Request};
+use crate::tokens::assign::{self, AssignError, Outcome, Request};
 use std::collections::{HashMap, HashSet};
 
 /// The tokens and the ledger.
@@ -21,11 +20,7 @@ pub(super) trait Database {
     ) -> Result<Vec<Outcome>, AssignError>;
 
     /// What the database holds against a file that is faulty: see [`assign::objections`].
-    async fn objections(
-        &mut self,
-        users: &[(i64, Place)],
-        tokens: &[(Token, Place)],
-    ) -> Result<Objections, AssignError>;
+    async fn objections(&mut self, named: &Named) -> Result<Vec<Refusal>, AssignError>;
 
     /// Forgets claims whose files are gone from the disk for good.
     async fn forget(&mut self, claims: &[&str]) -> Result<(), DbError>;
@@ -50,12 +45,8 @@ impl Database for Postgres<'_> {
         assign::assign(self.session, self.rules, requests, waiting_users).await
     }
 
-    async fn objections(
-        &mut self,
-        users: &[(i64, Place)],
-        tokens: &[(Token, Place)],
-    ) -> Result<Objections, AssignError> {
-        assign::objections(self.session, self.rules, users, tokens).await
+    async fn objections(&mut self, named: &Named) -> Result<Vec<Refusal>, AssignError> {
+        assign::objections(self.session, self.rules, named).await
     }
 
     async fn forget(&mut self, claims: &[&str]) -> Result<(), DbError> {

@@ -23,7 +23,7 @@ mod waiting;
 
 use crate::db::history::Via;
 use crate::db::{DbError, Session};
-use crate::drop_file::{self, DropFile, Fault, FaultKind, Faulty};
+use crate::drop_file::{self, DropFile, Fault, FaultKind, Faulty, Named};
 use crate::policy::{self, Trouble};
 use crate::printable::Printable;
 use crate::process::user_name;
@@ -171,7 +171,7 @@ struct Ready<'c> {
 
 impl Ready<'_> {
     fn users(&self) -> Vec<i64> {
-        self.file.assignments().iter().map(|assignment| assignment.telegram_id).collect()
+        self.file.assignments.iter().map(|assignment| assignment.telegram_id).collect()
     }
 }
 
@@ -233,7 +233,7 @@ impl<D: Database> FileBatch<'_, D> {
             let file: &Ready<'_> = file;
             let name: &Printable = name;
             Request {
-                assignments: file.file.assignments(),
+                assignments: &file.file.assignments,
                 author: Author { via: Via::Spool, by: &file.owner, file: Some(name.as_str()) },
                 claim: Some(file.claim.id()),
             }
@@ -262,7 +262,7 @@ impl<D: Database> FileBatch<'_, D> {
             match outcome {
                 Outcome::Applied(receipt) => applied.push((file.claim, receipt)),
                 Outcome::Refused(refusals) => {
-                    let faults = file.file.faults(&refusals);
+                    let faults = file.file.named.faults(Vec::new(), &refusals);
                     fates.push((file.claim, self.reject(file.claim, file.users(), &faults)));
                 }
                 Outcome::Waits(obstacle) => {
@@ -318,14 +318,12 @@ impl<D: Database> FileBatch<'_, D> {
 
     /// Refuses a file for its own faults, and for those that only the database knows of.
     async fn refuse_faulty(&mut self, claim: &Claim, found: Faulty) -> Result<Fate, IntakeError> {
-        let Faulty { mut faults, users, tokens } = found;
-        let ids: Vec<i64> = users.iter().map(|(user, _)| *user).collect();
-        if !ids.is_empty() || !tokens.is_empty() {
-            let found = self.database.objections(&users, &tokens).await?;
-            faults.extend(found.faults(&users, &tokens));
-            faults.sort_by_key(|fault| fault.place);
+        let Faulty { mut faults, named } = found;
+        if named != Named::default() {
+            let refusals = self.database.objections(&named).await?;
+            faults = named.faults(faults, &refusals);
         }
-        Ok(self.reject(claim, ids, &faults))
+        Ok(self.reject(claim, named.users.into_keys().collect(), &faults))
     }
 
     fn reject(&mut self, claim: &Claim, users: Vec<i64>, faults: &[Fault]) -> Fate {

@@ -10,7 +10,7 @@ fn read(bytes: &[u8], columns: Option<&str>) -> Result<Vec<String>, Vec<String>>
         TokenChange::Remove => panic!("no table removes"),
     };
     match parse(bytes, &TokenRule::default(), columns.as_ref()) {
-        Ok(file) => Ok(file.assignments().iter().map(show).collect()),
+        Ok(file) => Ok(file.assignments.iter().map(show).collect()),
         Err(faulty) => Err(faulty.faults.iter().map(|it| format!("{} {:?}", it.place, it.kind)).collect()),
     }
 }

@@ -2,11 +2,9 @@
 
 use super::super::database::Database;
 use crate::db::DbError;
-use crate::drop_file::Refusal;
-use crate::place::Place;
+use crate::drop_file::{Named, Refusal};
 use crate::spool::recording::Recording;
-use crate::token::Token;
-use crate::tokens::assign::{AssignError, Objections, Outcome, Request};
+use crate::tokens::assign::{AssignError, Outcome, Request};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What the server holds.
@@ -59,8 +57,8 @@ impl Database for &mut Server<'_> {
         let mut tables = self.tables().clone();
         let mut outcomes = Vec::new();
         for request in requests {
-            let unknown = request.assignments.iter().enumerate().filter(|(_, it)| it.telegram_id > 2);
-            let refusals: Vec<_> = unknown.map(|(index, _)| (index, Refusal::UnknownUser)).collect();
+            let unknown = request.assignments.iter().filter(|it| it.telegram_id > 2);
+            let refusals: Vec<_> = unknown.map(|it| Refusal::UnknownUser(it.telegram_id)).collect();
             if !refusals.is_empty() {
                 outcomes.push(Outcome::Refused(refusals));
                 continue;
@@ -82,12 +80,8 @@ impl Database for &mut Server<'_> {
         Ok(outcomes)
     }
 
-    async fn objections(
-        &mut self,
-        _users: &[(i64, Place)],
-        _tokens: &[(Token, Place)],
-    ) -> Result<Objections, AssignError> {
-        Ok(Objections::default())
+    async fn objections(&mut self, _named: &Named) -> Result<Vec<Refusal>, AssignError> {
+        Ok(Vec::new())
     }
 
     async fn forget(&mut self, claims: &[&str]) -> Result<(), DbError> {

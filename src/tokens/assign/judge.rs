@@ -14,7 +14,7 @@ pub(super) type UserWrite = (Write, Option<Prints>);
 
 pub(super) enum Judgement {
     Accepted(Vec<UserWrite>),
-    Refused(Vec<(usize, Refusal)>),
+    Refused(Vec<Refusal>),
     Waits(Obstacle),
 }
 
@@ -48,19 +48,19 @@ impl Judge<'_> {
             return Ok(Judgement::Waits(Obstacle::Behind));
         }
         let mut refusals = Vec::new();
-        for (index, assignment) in assignments.iter().enumerate() {
+        for assignment in assignments {
             if self.rows.is_unknown(assignment.telegram_id) {
-                refusals.push((index, Refusal::UnknownUser));
+                refusals.push(Refusal::UnknownUser(assignment.telegram_id));
             }
             // A holder who loses it by the same request is none.
-            let Some(token) = assignment.token() else { continue };
-            if self.holders.has_other(token, &users) {
+            let held = assignment.token().and_then(|token| self.holders.refusal(token, &users));
+            if let Some(Refusal::TokenHeld(token, _)) = &held
+                && self.holders.has_any_of(token, &self.waiting_users)
+            {
                 // The request that waits may take the token from its holder.
-                if self.holders.has_any_of(token, &self.waiting_users) {
-                    return Ok(Judgement::Waits(Obstacle::Behind));
-                }
-                refusals.push((index, Refusal::TokenHeld));
+                return Ok(Judgement::Waits(Obstacle::Behind));
             }
+            refusals.extend(held);
         }
         if !refusals.is_empty() {
             return Ok(Judgement::Refused(refusals));
@@ -130,19 +130,10 @@ impl Holders {
         Ok(Self { of_token })
     }
 
-    /// Whether anybody but these users holds the token.
-    fn has_other(&self, token: &Token, users: &HashSet<i64>) -> bool {
-        self.of_token.get(token).is_some_and(|holders| holders.iter().any(|holder| !users.contains(holder)))
-    }
-
-    /// The tokens that anybody but these users holds, and who does.
-    pub(super) fn others(self, users: &HashSet<i64>) -> HashMap<Token, Vec<i64>> {
-        let others = self.of_token.into_iter().map(|(token, holders)| {
-            let mut others: Vec<i64> = holders.into_iter().filter(|it| !users.contains(it)).collect();
-            others.sort_unstable();
-            (token, others)
-        });
-        others.filter(|(_, others)| !others.is_empty()).collect()
+    /// Refuses a token that anybody but these users holds.
+    pub(super) fn refusal(&self, token: &Token, users: &HashSet<i64>) -> Option<Refusal> {
+        let others: BTreeSet<i64> = self.of_token.get(token)?.difference(users).copied().collect();
+        (!others.is_empty()).then(|| Refusal::TokenHeld(token.clone(), others.into_iter().collect()))
     }
 
     /// Whether one of these users holds the token.

@@ -17,15 +17,13 @@ use crate::db::assigning;
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
 use crate::db::{DbError, Session, Tx, fingerprints};
-use crate::drop_file::{Assignment, Fault, FaultKind, Refusal};
+use crate::drop_file::{Assignment, Named, Refusal};
 use crate::envelope::{KeyId, SealFault};
-use crate::place::Place;
 use crate::printable;
 use crate::relink::Rules;
 use crate::telemetry;
-use crate::token::Token;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Who assigns, and by which way: for receipts, and for whoever asks later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +53,8 @@ pub(crate) struct Request<'a> {
 pub(crate) enum Outcome {
     /// It is in force; the receipt says what was done.
     Applied(String),
-    /// It is not in force, for what the database holds against assignments, each named by its index.
-    Refused(Vec<(usize, Refusal)>),
+    /// It is not in force, for what the database holds against it.
+    Refused(Vec<Refusal>),
     /// It is not in force, and may be tried again later.
     Waits(Obstacle),
 }
@@ -202,46 +200,19 @@ async fn put_in_force(
     Ok(())
 }
 
-/// What the database would hold, at this moment, against a file that has faults of its own.
-#[derive(Debug, Default)]
-pub(crate) struct Objections {
-    /// The users it does not know.
-    pub unknown: HashSet<i64>,
-    /// The tokens that are held by users whom the file does not name, and by whom.
-    pub held: HashMap<Token, Vec<i64>>,
-}
-
-impl Objections {
-    /// As faults of a file that names these users and tokens at these places.
-    pub(crate) fn faults<'a>(
-        &'a self,
-        users: &'a [(i64, Place)],
-        tokens: &'a [(Token, Place)],
-    ) -> impl Iterator<Item = Fault> {
-        let unknown = users.iter().filter(|(user, _)| self.unknown.contains(user));
-        let held = tokens.iter().filter(|(token, _)| self.held.contains_key(token));
-        unknown
-            .map(|(_, place)| Fault::new(*place, FaultKind::UnknownUser))
-            .chain(held.map(|(_, place)| Fault::new(*place, FaultKind::TokenHeld)))
-    }
-}
-
-/// Asks what the database would hold against the users and tokens of a file.
+/// What the database would hold, at this moment, against a file that names this.
 pub(crate) async fn objections(
     session: &mut Session,
     rules: &Rules,
-    users: &[(i64, Place)],
-    tokens: &[(Token, Place)],
-) -> Result<Objections, AssignError> {
+    named: &Named,
+) -> Result<Vec<Refusal>, AssignError> {
     let tx = session.begin(Purpose::Read);
-    let users: Vec<i64> = users.iter().map(|(user, _)| *user).collect();
-    let known = assigning::known(&tx, &users).await?;
-    let holders = Holders::of(&tx, rules, tokens.iter().map(|(token, _)| token)).await?;
-    let named: HashSet<i64> = users.iter().copied().collect();
-    Ok(Objections {
-        unknown: users.iter().filter(|user| !known.contains(user)).copied().collect(),
-        held: holders.others(&named),
-    })
+    let users: HashSet<i64> = named.users.keys().copied().collect();
+    let known = assigning::known(&tx, &users.iter().copied().collect::<Vec<_>>()).await?;
+    let holders = Holders::of(&tx, rules, named.tokens.keys()).await?;
+    let unknown = users.iter().filter(|user| !known.contains(user)).map(|user| Refusal::UnknownUser(*user));
+    let held = named.tokens.keys().filter_map(|token| holders.refusal(token, &users));
+    Ok(unknown.chain(held).collect())
 }
 
 /// For the history.
