@@ -16,7 +16,7 @@ use crate::{
     drop_file::{self, Assignment, DropFile, Faulty},
     envelope::{self, Key, KeyId, Keyring, MAX_SEALED_LEN, TokenState, UnusableReason},
     keyring_file,
-    link::{self, Origin, Portal, Tokenless, Verdict},
+    link::{self, Origin, Portal, Tokenless},
     token::{Token, TokenFault, TokenRule},
 };
 
@@ -47,11 +47,7 @@ pub fn link(input: &[u8]) {
     let portal = &*PORTAL;
     let state = TokenState::Plaintext(token.clone());
     let unusable = TokenState::Unusable(UnusableReason::Plaintext(TokenFault::TooLong));
-    let decide =
-        |written: &str, state, strip| match link::decide(portal, written, state, Tokenless::Plain, strip) {
-            Verdict::Leave => None,
-            Verdict::Write(new) => Some(new),
-        };
+    let decide = |written: &str, state, strip| link::decide(portal, written, state, Tokenless::Plain, strip);
     let right = |written: &str, state| decide(written, state, false).unwrap_or_else(|| written.to_owned());
 
     for shown in [link::mask(written), link::mask_text(written)] {
@@ -71,16 +67,16 @@ pub fn link(input: &[u8]) {
     assert!(url.username().is_empty() && url.password().is_none());
 
     let login = right(written, &state);
-    stays_on_the_portal(&login, Some(&token), read.number());
+    stays_on_the_portal(&login, Some(&token), &read.number);
     let plain = right(written, &TokenState::None);
-    stays_on_the_portal(&plain, None, read.number());
+    stays_on_the_portal(&plain, None, &read.number);
     assert_eq!(right(&login, &state), login, "rewriting twice is rewriting once");
     assert_eq!(right(&plain, &TokenState::None), plain);
     assert_eq!(right(&login, &TokenState::None), plain, "the plain form comes back");
-    let carried = portal.read(&login).and_then(|link| link.carried_token()).expect("a login link carries it");
+    let carried = portal.read(&login).and_then(|link| link.token).expect("a login link carries it");
     assert_eq!(carried.as_str(), token.expose());
     let stripped = decide(written, &unusable, true);
-    assert_eq!(stripped, read.carried_token().is_some().then_some(plain), "a token goes, and nothing else");
+    assert_eq!(stripped, read.token.is_some().then_some(plain), "a token goes, and nothing else");
 }
 
 /// What the `url` crate, which reads as browsers do (WHATWG URL), makes of a link that relinkd has written.

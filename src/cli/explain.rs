@@ -163,7 +163,7 @@ impl Desk<'_> {
     async fn with_number(&self, number: &str, sent: Option<&str>) -> Result<Vec<Issue>, Failure> {
         let leads_there = |issue: &IssueRow| {
             let link = issue.url.as_deref().and_then(|url| self.rules.portal.read(url));
-            link.is_some_and(|link| link.number() == number)
+            link.is_some_and(|link| link.number == number)
         };
         let mut found = Vec::new();
         for issue in issues::that_may_have_number(&self.tx, number).await?.into_iter().filter(leads_there) {
@@ -180,7 +180,7 @@ impl Desk<'_> {
             None => (Person::default(), None),
             Some(telegram_id) => self.person(telegram_id, Some(id)).await?,
         };
-        let token_sent = sent.and_then(|sent| self.rules.portal.read(sent)?.carried_token());
+        let token_sent = sent.and_then(|sent| self.rules.portal.carried(sent));
         let carries_users_token =
             token_sent.map(|sent| token.as_ref().is_some_and(|token| token.expose() == *sent));
         let plan = relink::preview(&self.tx, self.rules, vec![row]).await?;

@@ -39,12 +39,12 @@ impl Written {
         let (shape, in_words, number, rule) = match url.map(|url| rules.portal.judge(url)) {
             None => ("none", "no link", None, None),
             Some(Ok(link)) => {
-                let (shape, in_words) = match link.shape() {
+                let (shape, in_words) = match link.shape {
                     Shape::Plain => ("plain", "plain link of the portal"),
                     Shape::Api => ("api", "API link of the portal"),
                     Shape::Login => ("login", "login link of the portal"),
                 };
-                (shape, in_words, Some(link.number().to_owned()), None)
+                (shape, in_words, Some(link.number), None)
             }
             Some(Err(rule)) => {
                 let rule = Rule { id: rule.code(), text: rule.to_string() };

@@ -169,7 +169,7 @@ async fn links(workplace: &mut Workplace, id: i64) -> Result<String, Failure> {
         let issues = issues::page_of_user(&tx, id, &mut cursor).await?;
         for link in issues.iter().filter_map(|issue| portal.read(issue.url.as_deref()?)) {
             ours += 1;
-            with_token += usize::from(link.carried_token().is_some());
+            with_token += usize::from(link.token.is_some());
         }
     }
     let (ours, with_token) = (output::things(ours, "link"), output::count(with_token));

@@ -4,35 +4,13 @@
 //! what it stands for in the end, with the number of times it was encoded: a value ends at a delimiter that was encoded
 //! no more often than its own `=`.
 
-use super::percent::{self, Set};
+use super::percent;
 use super::read::nothing;
 use crate::printable::Printable;
 
 /// Names with one of these in them hint at a secret, whatever stands around it.
-const PARTS: [&str; 22] = [
-    "token",
-    "secret",
-    "passw",
-    "passphrase",
-    "pwd",
-    "apikey",
-    "session",
-    "sessid",
-    "signature",
-    "credential",
-    "authoriz",
-    "authoris",
-    "oauth",
-    "bearer",
-    "cookie",
-    "jwt",
-    "hmac",
-    "csrf",
-    "xsrf",
-    "токен",
-    "парол",
-    "секрет",
-];
+const PARTS: &str = "token secret passw passphrase pwd apikey session sessid signature credential authoriz authoris \
+                     oauth bearer cookie jwt hmac csrf xsrf токен парол секрет";
 /// Words that hint at a secret where they stand alone, or between `_`, `-`, `.`, brackets and capitals.
 const WORDS: [&str; 6] = ["sig", "sid", "pass", "pin", "otp", "hash"];
 /// Segments of a path behind which a token may stand.
@@ -102,7 +80,7 @@ fn hint(value: &str, depth: u32) -> String {
     let value = (0..=depth).fold(value.to_owned(), |text, _| percent::decode(&text, nothing));
     let shown: String =
         if value.chars().count() >= 12 { value.chars().take(4).collect() } else { String::new() };
-    percent::encode(&shown, Set::Token) + "…"
+    percent::encode(&shown, b"") + "…"
 }
 
 /// Whether a value is a hint already.
@@ -286,7 +264,7 @@ fn hints(name: &str) -> bool {
         before = character;
     }
     let whole = spaced.replace(' ', "");
-    PARTS.iter().any(|part| whole.contains(part))
+    PARTS.split(' ').any(|part| whole.contains(part))
         || spaced.split(' ').map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit())).any(|word| {
             WORDS.contains(&word)
                 || ["key", "keys", "code", "auth"].iter().any(|end| word.ends_with(end))

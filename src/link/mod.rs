@@ -16,7 +16,6 @@ pub(crate) use read::NotOurs;
 
 use crate::envelope::TokenState;
 use crate::token::Token;
-use percent::Set;
 use zeroize::Zeroizing;
 
 /// The portal: one origin to write, others to recognise.
@@ -40,28 +39,14 @@ pub(crate) enum Shape {
 /// What an issue link of ours says.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Link {
-    shape: Shape,
-    number: String,
+    /// How it is written.
+    pub shape: Shape,
+    /// The issue's number, as written.
+    pub number: String,
     /// Query and fragment of the plain form, as written, with their `?` and `#`.
     tail: String,
-    token: Option<Zeroizing<String>>,
-}
-
-impl Link {
-    /// How it is written.
-    pub(crate) fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// The issue's number, as written.
-    pub(crate) fn number(&self) -> &str {
-        &self.number
-    }
-
     /// The token in it, percent-decoded; none where there is none or an empty one.
-    pub(crate) fn carried_token(&self) -> Option<Zeroizing<String>> {
-        self.token.clone()
-    }
+    pub token: Option<Zeroizing<String>>,
 }
 
 /// What becomes of links of users without a token (`portal.tokenless`).
@@ -73,15 +58,6 @@ pub(crate) enum Tokenless {
     Keep,
 }
 
-/// What is to be done with a link.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Nothing.
-    Leave,
-    /// This is to be written over it.
-    Write(String),
-}
-
 impl Portal {
     /// A portal with the origin that is written, and others that are recognised.
     pub(crate) fn new(base: Origin, aliases: Vec<Origin>) -> Self {
@@ -90,7 +66,7 @@ impl Portal {
 
     /// The token in `written`, percent-decoded, if it is a login link of ours.
     pub(crate) fn carried(&self, written: &str) -> Option<Zeroizing<String>> {
-        self.read(written)?.carried_token()
+        self.read(written)?.token
     }
 
     /// What `written` says, if it is an issue link of ours.
@@ -118,9 +94,9 @@ impl Portal {
         format!(
             "{}/login?token={}&redirect=/issues/{}{}",
             self.base,
-            percent::encode(token.expose(), Set::Token),
+            percent::encode(token.expose(), b""),
             link.number,
-            percent::encode(&link.tail, Set::Redirect),
+            percent::encode(&link.tail, percent::REDIRECT),
         )
     }
 
@@ -137,22 +113,23 @@ impl Portal {
     }
 }
 
-/// What is to be done with the link `written` of a user whose token is in this state. `strip`: the link loses a token whatever the setting,
-/// for the issue has changed hands or the user's token was removed.
+/// What is to be written over the link `written` of a user whose token is in this state; none where it is left as it
+/// is. `strip`: the link loses a token whatever the setting, for the issue has changed hands or the user's token was
+/// removed.
 pub(crate) fn decide(
     portal: &Portal,
     written: &str,
     state: &TokenState,
     tokenless: Tokenless,
     strip: bool,
-) -> Verdict {
-    let Some(link) = portal.read(written) else { return Verdict::Leave };
+) -> Option<String> {
+    let link = portal.read(written)?;
     let strip = strip && link.token.is_some();
     let right = match (state, tokenless) {
         (TokenState::Sealed { token, .. } | TokenState::Plaintext(token), _) => portal.login(&link, token),
         (TokenState::None, Tokenless::Plain) => portal.plain(&link),
         (TokenState::None | TokenState::Unusable(_), _) if strip => portal.plain(&link),
-        (TokenState::None, Tokenless::Keep) | (TokenState::Unusable(_), _) => return Verdict::Leave,
+        (TokenState::None, Tokenless::Keep) | (TokenState::Unusable(_), _) => return None,
     };
-    if right == written { Verdict::Leave } else { Verdict::Write(right) }
+    (right != written).then_some(right)
 }

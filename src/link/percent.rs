@@ -2,31 +2,15 @@
 
 use std::fmt::Write as _;
 
-/// What is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Set {
-    /// All but the unreserved characters: a token.
-    Token,
-    /// `&`, `;`, `#`, `+`, `%` and what may not stand in a query (RFC 3986, section 3.4): the value of `redirect`.
-    /// Some servers split a query at `;`.
-    Redirect,
-}
+/// What is left in the value of `redirect`: what may stand in a query (RFC 3986, section 3.4) but `&`, `;`, `#`, `+` and
+/// `%`. Some servers split a query at `;`.
+pub(super) const REDIRECT: &[u8] = b"!$'()*,=:@/?";
 
-impl Set {
-    fn leaves(self, byte: u8) -> bool {
-        let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        match self {
-            Self::Token => unreserved,
-            Self::Redirect => unreserved || b"!$'()*,=:@/?".contains(&byte),
-        }
-    }
-}
-
-/// Encodes a text.
-pub(super) fn encode(text: &str, set: Set) -> String {
+/// Encodes all of a text but the unreserved characters and these.
+pub(super) fn encode(text: &str, left: &[u8]) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if set.leaves(byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || left.contains(&byte) {
             encoded.push(char::from(byte));
         } else {
             let _ = write!(encoded, "%{byte:02X}");

@@ -5,7 +5,7 @@ use super::{RelinkError, Rules, Users, Warning};
 use crate::db::issues::{Back, IssueRow, Rewrite};
 use crate::db::{DbError, Tx, fingerprints};
 use crate::envelope::{Fingerprint, TokenState};
-use crate::link::{self, Tokenless, Verdict};
+use crate::link::{self, Tokenless};
 use crate::token::Token;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -120,11 +120,11 @@ fn look(rules: &Rules, state: &TokenState, written: &str, strip: &Strip) -> Look
     let carried = rules.portal.carried(written);
     let strip = carried.as_ref().is_some_and(|token| strip.takes(token));
     match link::decide(&rules.portal, written, state, rules.tokenless, strip) {
-        Verdict::Write(new) => Look::Write(new),
-        Verdict::Leave if left_alone(rules, state) => {
+        Some(new) => Look::Write(new),
+        None if left_alone(rules, state) => {
             carried.and_then(|text| Token::parse(&text).ok()).map_or(Look::Leave, Look::Suspect)
         }
-        Verdict::Leave => Look::Leave,
+        None => Look::Leave,
     }
 }
 
@@ -168,7 +168,7 @@ async fn strip_foreign_tokens(
         let Some(state) = state_of(users, due.issue.telegram_id) else { continue };
         let Some(old) = due.issue.url.as_deref() else { continue };
         if is_foreign(state, due.issue.telegram_id, &had_it)
-            && let Verdict::Write(new) = link::decide(&rules.portal, old, state, rules.tokenless, true)
+            && let Some(new) = link::decide(&rules.portal, old, state, rules.tokenless, true)
         {
             plan.add(rules, due, new);
         }

@@ -115,7 +115,7 @@ impl LinkCounts {
         for rewrite in &page.plan.rewrites {
             rewritten.insert(rewrite.issue_id);
             let is_login =
-                |written: &str| portal.read(written).is_some_and(|link| link.shape() == Shape::Login);
+                |written: &str| portal.read(written).is_some_and(|link| link.shape == Shape::Login);
             *match (is_login(&rewrite.old), is_login(&rewrite.new)) {
                 (true, true) => &mut self.stays_login,
                 (true, false) => &mut self.becomes_plain,
