@@ -10,7 +10,7 @@ use crate::keyring_file::shell_word;
 use crate::policy;
 use crate::printable::{self, Printable};
 use crate::relink::RelinkError;
-use crate::tokens::assign::{AssignError, Obstacle};
+use crate::tokens::assign::Obstacle;
 use indicatif::HumanCount;
 use serde::Serialize;
 use std::io::{ErrorKind, IsTerminal, Write as _};
@@ -175,6 +175,10 @@ impl From<RelinkError> for Failure {
                 "somebody brought other [portal] settings meanwhile: compare the configuration files, then try again",
             ),
             RelinkError::Seal(error) => error.into(),
+            RelinkError::NotWritten => {
+                let next = "look at the triggers of the users' table: one of them cancels the update";
+                Self::new(Exit::Database, error, next)
+            }
         }
     }
 }
@@ -182,20 +186,6 @@ impl From<RelinkError> for Failure {
 impl From<SealFault> for Failure {
     fn from(error: SealFault) -> Self {
         Self::new(Exit::Key, error, NO_RANDOMNESS)
-    }
-}
-
-impl From<AssignError> for Failure {
-    fn from(error: AssignError) -> Self {
-        match error {
-            AssignError::Database(error) => error.into(),
-            AssignError::Seal(error) => error.into(),
-            AssignError::UnknownKey(_) => Self::new(Exit::Key, error, ADD_KEY),
-            AssignError::NotWritten => {
-                let next = "look at the triggers of the users' table: one of them cancels the update";
-                Self::new(Exit::Database, error, next)
-            }
-        }
     }
 }
 

@@ -16,7 +16,6 @@ use crate::db::presence::Report;
 use crate::db::{Connector, DbError, Session, schema};
 use crate::envelope::{KeyId, Keyring};
 use crate::keyring_file;
-use crate::policy;
 use crate::relink::{RelinkError, Rules, Worker};
 use crate::spool::Spool;
 use crate::systemd;
@@ -237,10 +236,7 @@ impl Shared {
 
     /// Says what is wrong, with the next step, in the log and in the status line; the log hears it once.
     fn trouble(&self, which: Loop, error: &RelinkError) {
-        let text = match error {
-            RelinkError::Database(error) => policy::with_advice(error),
-            other => other.to_string(),
-        };
+        let text = error.with_advice();
         if self.progress.say(which, &format!("retrying: {text}")) {
             log::warn!("{text}");
         }

@@ -8,10 +8,9 @@ use crate::backoff::Backoff;
 use crate::db::connect::SessionKind;
 use crate::db::{DbError, Session, presence, schema};
 use crate::intake::{Fate, Intake, IntakeError};
-use crate::policy;
 use crate::printable::Printable;
+use crate::relink::RelinkError;
 use crate::spool::{Arrival, Claim, NotTaken, Spool};
-use crate::tokens::assign::AssignError;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -147,7 +146,7 @@ impl Keeper<'_> {
         let fates = loop {
             let rules = self.shared.rules_for_work(facts);
             match in_time(self.intake.take(session, &rules, &self.spool, claims)).await {
-                Err(IntakeError::Assign(AssignError::UnknownKey(key))) => {
+                Err(IntakeError::Assign(RelinkError::UnknownKey(key))) => {
                     self.shared.look_for(key);
                 }
                 done => break done?,
@@ -176,12 +175,12 @@ impl Keeper<'_> {
     /// Says why all files wait: in the status line, in the database for `relinkd status`, and once in the log.
     async fn trouble(&mut self, error: &IntakeError) {
         let reason = match error {
-            IntakeError::Assign(AssignError::Database(error)) => {
-                self.shared.tried_to_connect.set();
-                policy::with_advice(error)
-            }
-            IntakeError::Assign(_) | IntakeError::Spool(_) => error.to_string(),
+            IntakeError::Assign(error) => error.with_advice(),
+            IntakeError::Spool(error) => error.to_string(),
         };
+        if matches!(error, IntakeError::Assign(RelinkError::Database(_))) {
+            self.shared.tried_to_connect.set();
+        }
         self.shared.progress.say(Loop::Spool, &format!("files wait: {reason}"));
         if self.told.as_ref() != Some(&reason) {
             log::warn!("files in the spool wait: {reason}");

@@ -3,8 +3,8 @@
 
 use crate::db::{DbError, Session, assigning};
 use crate::drop_file::{Named, Refusal};
-use crate::relink::Rules;
-use crate::tokens::assign::{self, AssignError, Outcome, Request};
+use crate::relink::{RelinkError, Rules};
+use crate::tokens::assign::{self, Outcome, Request};
 use std::collections::{HashMap, HashSet};
 
 /// The tokens and the ledger.
@@ -17,10 +17,10 @@ pub(super) trait Database {
         &mut self,
         requests: &[Request<'_>],
         waiting_users: &HashSet<i64>,
-    ) -> Result<Vec<Outcome>, AssignError>;
+    ) -> Result<Vec<Outcome>, RelinkError>;
 
     /// What the database holds against a file that is faulty: see [`assign::objections`].
-    async fn objections(&mut self, named: &Named) -> Result<Vec<Refusal>, AssignError>;
+    async fn objections(&mut self, named: &Named) -> Result<Vec<Refusal>, RelinkError>;
 
     /// Forgets claims whose files are gone from the disk for good.
     async fn forget(&mut self, claims: &[&str]) -> Result<(), DbError>;
@@ -41,11 +41,11 @@ impl Database for Postgres<'_> {
         &mut self,
         requests: &[Request<'_>],
         waiting_users: &HashSet<i64>,
-    ) -> Result<Vec<Outcome>, AssignError> {
+    ) -> Result<Vec<Outcome>, RelinkError> {
         assign::assign(self.session, self.rules, requests, waiting_users).await
     }
 
-    async fn objections(&mut self, named: &Named) -> Result<Vec<Refusal>, AssignError> {
+    async fn objections(&mut self, named: &Named) -> Result<Vec<Refusal>, RelinkError> {
         assign::objections(self.session, self.rules, named).await
     }
 

@@ -27,10 +27,10 @@ use crate::drop_file::{self, DropFile, Fault, FaultKind, Faulty, Named};
 use crate::policy::{self, Trouble};
 use crate::printable::Printable;
 use crate::process::user_name;
-use crate::relink::Rules;
+use crate::relink::{RelinkError, Rules};
 use crate::spool::{Claim, Content, Spool, SpoolError};
 use crate::token::TokenRule;
-use crate::tokens::assign::{AssignError, Author, Obstacle, Outcome, Request};
+use crate::tokens::assign::{Author, Obstacle, Outcome, Request};
 use database::{Database, Postgres};
 use reason::reason;
 use std::collections::HashSet;
@@ -61,7 +61,7 @@ pub(crate) enum Fate {
 pub(crate) enum IntakeError {
     /// The database, or what it holds.
     #[error(transparent)]
-    Assign(#[from] AssignError),
+    Assign(#[from] RelinkError),
     /// The disk.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -227,7 +227,7 @@ impl<D: Database> FileBatch<'_, D> {
         &mut self,
         files: &[Ready<'_>],
         waiting_users: &HashSet<i64>,
-    ) -> Result<Vec<Outcome>, AssignError> {
+    ) -> Result<Vec<Outcome>, RelinkError> {
         let names: Vec<_> = files.iter().map(|file| Printable::name(file.claim.name())).collect();
         let request = |(file, name)| {
             let file: &Ready<'_> = file;
@@ -242,12 +242,8 @@ impl<D: Database> FileBatch<'_, D> {
         self.database.assign(&requests, waiting_users).await
     }
 
-    fn write_refused(&mut self, file: &Ready<'_>, error: &AssignError) -> Fate {
-        let reason = match error {
-            AssignError::Database(error) => policy::with_advice(error),
-            AssignError::Seal(_) | AssignError::NotWritten | AssignError::UnknownKey(_) => error.to_string(),
-        };
-        self.try_again(file.claim, file.users(), reason, FaultKind::WriteRefused)
+    fn write_refused(&mut self, file: &Ready<'_>, error: &RelinkError) -> Fate {
+        self.try_again(file.claim, file.users(), error.with_advice(), FaultKind::WriteRefused)
     }
 
     /// Brings files to the end that the database gave them: as many as there are outcomes.
@@ -361,15 +357,15 @@ impl<D: Database> FileBatch<'_, D> {
     }
 }
 
-fn ended_the_session(error: &AssignError) -> bool {
-    matches!(error, AssignError::Database(error) if policy::trouble(error) == Trouble::Connection)
+fn ended_the_session(error: &RelinkError) -> bool {
+    matches!(error, RelinkError::Database(error) if policy::trouble(error) == Trouble::Connection)
 }
 
 /// Whether the database may have refused because of what one file asks for.
-fn is_of_one_file(error: &AssignError) -> bool {
+fn is_of_one_file(error: &RelinkError) -> bool {
     match error {
-        AssignError::Database(error) => policy::trouble(error) == Trouble::Work,
-        AssignError::NotWritten => true,
-        AssignError::Seal(_) | AssignError::UnknownKey(_) => false,
+        RelinkError::Database(error) => policy::trouble(error) == Trouble::Work,
+        RelinkError::NotWritten => true,
+        RelinkError::Seal(_) | RelinkError::UnknownKey(_) | RelinkError::OtherPortal => false,
     }
 }

@@ -28,6 +28,7 @@ use crate::db::schema::Facts;
 use crate::db::users::UserRow;
 use crate::envelope::{KeyId, Keyring, SealFault, TokenState};
 use crate::link::{Portal, Tokenless};
+use crate::policy;
 use crate::token::TokenRule;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ pub(crate) struct Rules {
     pub missing_keys: Option<BTreeSet<KeyId>>,
 }
 
-/// Why work stopped.
+/// Why work on links or tokens stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RelinkError {
     /// The database's.
@@ -70,9 +71,20 @@ pub(crate) enum RelinkError {
     /// The operating system gave no randomness.
     #[error(transparent)]
     Seal(#[from] SealFault),
+    /// The database took the write of tokens and left rows as they were.
+    #[error("a trigger of the bot's keeps the row of a user as it is")]
+    NotWritten,
 }
 
 impl RelinkError {
+    /// What happened, and the next step where there is one for an operator.
+    pub(crate) fn with_advice(&self) -> String {
+        match self {
+            Self::Database(error) => policy::with_advice(error),
+            other => other.to_string(),
+        }
+    }
+
     /// As [`DbError::without`].
     pub(crate) fn without<'s>(self, secrets: impl IntoIterator<Item = &'s str>) -> Self {
         match self {

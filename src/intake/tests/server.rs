@@ -3,8 +3,9 @@
 use super::super::database::Database;
 use crate::db::DbError;
 use crate::drop_file::{Named, Refusal};
+use crate::relink::RelinkError;
 use crate::spool::recording::Recording;
-use crate::tokens::assign::{AssignError, Outcome, Request};
+use crate::tokens::assign::{Outcome, Request};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What the server holds.
@@ -53,7 +54,7 @@ impl Database for &mut Server<'_> {
         &mut self,
         requests: &[Request<'_>],
         _waiting_users: &HashSet<i64>,
-    ) -> Result<Vec<Outcome>, AssignError> {
+    ) -> Result<Vec<Outcome>, RelinkError> {
         let mut tables = self.tables().clone();
         let mut outcomes = Vec::new();
         for request in requests {
@@ -80,7 +81,7 @@ impl Database for &mut Server<'_> {
         Ok(outcomes)
     }
 
-    async fn objections(&mut self, _named: &Named) -> Result<Vec<Refusal>, AssignError> {
+    async fn objections(&mut self, _named: &Named) -> Result<Vec<Refusal>, RelinkError> {
         Ok(Vec::new())
     }
 

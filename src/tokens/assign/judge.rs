@@ -1,11 +1,11 @@
 //! Judges requests one after the other: who is unknown, which token another has, what has to wait.
 
-use super::{AssignError, Obstacle};
+use super::Obstacle;
 use crate::db::assigning::{self, Write};
 use crate::db::{Tx, fingerprints, users};
 use crate::drop_file::{Assignment, Refusal};
 use crate::envelope::{Fingerprint, KeyId, Keyring, SealFault};
-use crate::relink::Rules;
+use crate::relink::{RelinkError, Rules};
 use crate::token::{Token, TokenRule};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -106,7 +106,7 @@ impl Holders {
         tx: &Tx<'_>,
         rules: &Rules,
         tokens: impl Iterator<Item = &'t Token>,
-    ) -> Result<Self, AssignError> {
+    ) -> Result<Self, RelinkError> {
         let keyring = &rules.keyring;
         let mut of_token: HashMap<Token, HashSet<i64>> =
             tokens.map(|token| (token.clone(), HashSet::new())).collect();
@@ -121,7 +121,7 @@ impl Holders {
         let any_token = TokenRule::default();
         for chunk in suspects.into_iter().collect::<Vec<_>>().chunks(10_000) {
             for row in users::by_id(tx, chunk).await? {
-                let state = rules.state(&row, &any_token).map_err(AssignError::UnknownKey)?;
+                let state = rules.state(&row, &any_token).map_err(RelinkError::UnknownKey)?;
                 if let Some(holders) = state.token().and_then(|token| of_token.get_mut(token)) {
                     holders.insert(row.telegram_id);
                 }

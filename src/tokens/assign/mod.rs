@@ -16,11 +16,10 @@ use self::judge::{Holders, Judge, Judgement};
 use crate::db::assigning;
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
-use crate::db::{DbError, Session, Tx, fingerprints};
+use crate::db::{Session, Tx, fingerprints};
 use crate::drop_file::{Assignment, Named, Refusal};
-use crate::envelope::{KeyId, SealFault};
 use crate::printable;
-use crate::relink::Rules;
+use crate::relink::{RelinkError, Rules};
 use crate::telemetry;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -78,24 +77,6 @@ pub(crate) enum Obstacle {
     },
 }
 
-/// Why nothing of any request is in force. Trying again later is right.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AssignError {
-    /// The database's.
-    #[error(transparent)]
-    Database(#[from] DbError),
-    /// The operating system gave no randomness.
-    #[error(transparent)]
-    Seal(#[from] SealFault),
-    /// The token of somebody who may be the holder is sealed with a key that the ring does not have: read the keyring
-    /// file again, then repeat.
-    #[error("a stored token is sealed with key {0}, which the keyring does not have")]
-    UnknownKey(KeyId),
-    /// The database took the write and left rows as they were.
-    #[error("a trigger of the bot's keeps the row of a user as it is")]
-    NotWritten,
-}
-
 /// The receipt of a file that went through.
 #[derive(Serialize)]
 struct Receipt<'a> {
@@ -131,13 +112,13 @@ impl<'a> Receipt<'a> {
 /// fails.
 ///
 /// Returns the outcomes of the first of them, one at least: what would be accepted after one that is refused is left for
-/// another call.
+/// another call. Where it fails nothing of any request is in force, and trying again later is right.
 pub(crate) async fn assign(
     session: &mut Session,
     rules: &Rules,
     requests: &[Request<'_>],
     waiting_users: &HashSet<i64>,
-) -> Result<Vec<Outcome>, AssignError> {
+) -> Result<Vec<Outcome>, RelinkError> {
     let tx = session.begin(Purpose::Assign);
     assigning::lock(&tx).await?;
     let users: BTreeSet<i64> =
@@ -182,12 +163,12 @@ async fn put_in_force(
     tx: Tx<'_>,
     judge: Judge<'_>,
     accepted: &[(&Request<'_>, String)],
-) -> Result<(), AssignError> {
+) -> Result<(), RelinkError> {
     let rows = judge.rows;
     let (writes, prints): (Vec<_>, Vec<_>) = judge.writes.into_values().unzip();
     let written = assigning::write(&tx, &writes).await.map_err(|error| error.without(rows.values()))?;
     if written.len() < writes.len() {
-        return Err(AssignError::NotWritten);
+        return Err(RelinkError::NotWritten);
     }
     fingerprints::put(&tx, &prints.into_iter().flatten().collect::<Vec<_>>()).await?;
     let done: Vec<Entry> = accepted.iter().flat_map(|(request, _)| entries(request)).collect();
@@ -205,7 +186,7 @@ pub(crate) async fn objections(
     session: &mut Session,
     rules: &Rules,
     named: &Named,
-) -> Result<Vec<Refusal>, AssignError> {
+) -> Result<Vec<Refusal>, RelinkError> {
     let tx = session.begin(Purpose::Read);
     let users: HashSet<i64> = named.users.keys().copied().collect();
     let known = assigning::known(&tx, &users.iter().copied().collect::<Vec<_>>()).await?;
