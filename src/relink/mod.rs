@@ -11,6 +11,7 @@ mod preview;
 mod step;
 mod sync;
 mod token_states;
+mod verdict;
 mod warning;
 mod worker;
 

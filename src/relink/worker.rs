@@ -3,6 +3,7 @@
 
 use super::load::Load;
 use super::step::{Failed, Stage, Step, Task, step};
+use super::verdict::{Doing, HowFar, Verdict};
 use super::{RelinkError, Rules, Warning};
 use crate::db::changes::{self, Change, Claiming};
 use crate::db::{DbError, Session, session::Purpose};
@@ -232,7 +233,7 @@ impl Worker {
             Stage::Looking => {}
             Stage::Reading(changes) => {
                 for change in changes {
-                    step.warnings.extend(set_aside_unread(session, change, &reason).await?);
+                    step.warnings.extend(set_aside(session, change, None, &reason).await?);
                 }
             }
             Stage::Sealing(users) => {
@@ -246,7 +247,7 @@ impl Worker {
             }
             Stage::Writing(about) => {
                 for (change, issue_id) in about {
-                    step.warnings.extend(set_aside(session, change, issue_id, &reason).await?);
+                    step.warnings.extend(set_aside(session, change, Some(issue_id), &reason).await?);
                 }
             }
         }
@@ -281,113 +282,37 @@ impl Worker {
     }
 }
 
-/// What is to be done about a step that failed.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Once more, passing over what others hold.
-    GoRound,
-    /// Once more, with half of it.
-    Halve,
-    /// It is this one thing, which is set aside.
-    SetAside,
-    /// The session is gone, perhaps by what the step did: the next one finds out.
-    Suspect,
-    /// It is about the connection, the server or the schema as a whole.
-    GiveUp,
-}
-
-/// How far a step had come that failed.
-#[derive(Debug, Clone, Copy)]
-struct HowFar {
-    doing: Doing,
-    /// It was about one thing.
-    alone: bool,
-    /// The session is gone.
-    ended: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
-    /// Nothing but relinkd's own tables was involved.
-    Looking,
-    Reading,
-    Writing,
-}
-
-impl HowFar {
-    fn verdict(self, kind: Trouble, careful: bool) -> Verdict {
-        match kind {
-            Trouble::Held if !careful => Verdict::GoRound,
-            Trouble::Connection | Trouble::Server | Trouble::Schema
-                if self.ended && self.doing != Doing::Looking =>
-            {
-                Verdict::Suspect
-            }
-            // What everything would fail with: names that are not there, rights that are missing, a full disk.
-            Trouble::Connection | Trouble::Schema if self.doing != Doing::Writing => Verdict::GiveUp,
-            Trouble::Server if self.doing == Doing::Looking => Verdict::GiveUp,
-            // A row that the server cannot read, and not the server; or a trigger of the bot's that raises the very same.
-            _ if !self.alone => Verdict::Halve,
-            _ if self.doing == Doing::Looking => Verdict::GiveUp,
-            _ => Verdict::SetAside,
-        }
-    }
-}
-
 fn pause(attempts: i32) -> Duration {
     Duration::from_secs(1 << u32::try_from(attempts - 1).unwrap_or(0).min(9)).min(ASIDE_MOST)
 }
 
-/// Puts others into the place of a change; false where it is not there any more, or another session has it.
-async fn replace(session: &mut Session, id: i64, others: &[Change]) -> Result<bool, RelinkError> {
-    let tx = session.begin(Purpose::Relink);
-    if !changes::take(&tx, id).await? {
-        return Ok(false);
-    }
-    changes::put(&tx, others).await?;
-    tx.commit().await?;
-    Ok(true)
-}
-
-/// Puts a change off whose rows could not be read, with the reason.
-async fn set_aside_unread(
-    session: &mut Session,
-    change: Change,
-    reason: &str,
-) -> Result<Option<Warning>, RelinkError> {
-    let (Some(id), Some(telegram_id)) = (change.id, change.telegram_id) else { return Ok(None) };
-    let (attempts, reason, issue_id) = (change.attempts + 1, reason.to_owned(), change.issue_id);
-    let put = Change { attempts, last_error: Some(reason.clone()), pause: pause(attempts), ..change };
-    let done = replace(session, id, &[put]).await?;
-    Ok(done.then_some(Warning::SetAside { telegram_id, issue_id, attempts, reason }))
-}
-
-/// Takes one issue out of the way, with the reason: the change that was about it alone, or a part of a walk, which goes
-/// on behind it.
+/// Puts off, with the reason, what failed: the change or, where it is of a whole user, that one issue; the walk goes on
+/// behind it. None where the change is not there any more, or another session has it.
 async fn set_aside(
     session: &mut Session,
     change: Change,
-    issue_id: i64,
+    issue_id: Option<i64>,
     reason: &str,
 ) -> Result<Option<Warning>, RelinkError> {
     let (Some(id), Some(telegram_id)) = (change.id, change.telegram_id) else { return Ok(None) };
-    let attempts = if change.issue_id.is_some() { change.attempts + 1 } else { 1 };
-    let everything = change.strip == Some(true) || !change.former.is_empty();
-    let mut put = vec![Change {
-        id: change.issue_id.and(change.id),
-        strip: if change.issue_id.is_some() { change.strip } else { everything.then_some(true) },
-        at: change.at,
-        attempts,
-        last_error: Some(reason.to_owned()),
-        pause: pause(attempts),
-        ..Change::of_issue(telegram_id, issue_id)
-    }];
-    if change.issue_id.is_none() {
-        put.push(Change { id: None, cursor: Some(issue_id), ..change });
+    let (failed, rest) = match issue_id.filter(|_| change.issue_id.is_none()) {
+        None => (change, None),
+        Some(issue_id) => {
+            let everything = change.strip == Some(true) || !change.former.is_empty();
+            let (strip, at) = (everything.then_some(true), change.at);
+            let issue = Change { strip, at, ..Change::of_issue(telegram_id, issue_id) };
+            (issue, Some(Change { id: None, cursor: Some(issue_id), ..change }))
+        }
+    };
+    let (issue_id, attempts, reason) = (failed.issue_id, failed.attempts + 1, reason.to_owned());
+    let failed = Change { attempts, last_error: Some(reason.clone()), pause: pause(attempts), ..failed };
+    let tx = session.begin(Purpose::Relink);
+    if !changes::take(&tx, id).await? {
+        return Ok(None);
     }
-    let done = replace(session, id, &put).await?;
-    let reason = reason.to_owned();
-    Ok(done.then_some(Warning::SetAside { telegram_id, issue_id: Some(issue_id), attempts, reason }))
+    changes::put(&tx, &[failed].into_iter().chain(rest).collect::<Vec<_>>()).await?;
+    tx.commit().await?;
+    Ok(Some(Warning::SetAside { telegram_id, issue_id, attempts, reason }))
 }
 
 #[cfg(test)]
@@ -398,31 +323,5 @@ mod tests {
     fn pauses_grow_to_five_minutes() {
         let seconds: Vec<u64> = [1, 2, 3, 9, 10, 1_000].map(|attempts| pause(attempts).as_secs()).into();
         assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
-    }
-
-    #[test]
-    fn what_is_about_everybody_stops_the_work_and_what_is_about_one_thing_sets_that_aside() {
-        let [looking, reading, writing] = [Doing::Looking, Doing::Reading, Doing::Writing]
-            .map(|doing| HowFar { doing, alone: false, ended: false });
-        let alone = |it| HowFar { alone: true, ..it };
-        let ended = |it| HowFar { ended: true, ..it };
-        for (kind, how_far, verdict) in [
-            (Trouble::Held, writing, Verdict::GoRound),
-            (Trouble::Work, writing, Verdict::Halve),
-            (Trouble::Work, alone(writing), Verdict::SetAside),
-            (Trouble::Work, alone(looking), Verdict::GiveUp),
-            (Trouble::Schema, looking, Verdict::GiveUp),
-            (Trouble::Schema, reading, Verdict::GiveUp),
-            // A trigger of the bot's raises it.
-            (Trouble::Schema, writing, Verdict::Halve),
-            (Trouble::Schema, alone(writing), Verdict::SetAside),
-            (Trouble::Server, looking, Verdict::GiveUp),
-            (Trouble::Server, alone(reading), Verdict::SetAside),
-            (Trouble::Connection, ended(looking), Verdict::GiveUp),
-            (Trouble::Connection, ended(writing), Verdict::Suspect),
-        ] {
-            assert_eq!(how_far.verdict(kind, false), verdict, "{kind:?}, {how_far:?}");
-        }
-        assert_eq!(alone(writing).verdict(Trouble::Held, true), Verdict::SetAside);
     }
 }
