@@ -17,7 +17,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let last = Instant::now();
         loop {
             let next = last + current.borrow_and_update().settings.audit.interval;
-            shared.set_next_audit(next);
+            shared.progress.with(|state| state.next_audit = Some(next));
             tokio::select! {
                 () = tokio::time::sleep_until(next.into()) => break,
                 _ = current.changed() => {}

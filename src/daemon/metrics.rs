@@ -16,7 +16,6 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -81,7 +80,7 @@ impl Writer<'_> {
     }
 
     async fn metrics(&mut self) -> Metrics {
-        let connected = self.shared.connection.is_there.load(Ordering::Relaxed);
+        let connected = self.shared.progress.with(|state| state.connected);
         let mut told = None;
         if connected {
             let silent = |_| Err(DbError::Silent(WITHIN));

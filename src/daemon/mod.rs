@@ -23,8 +23,7 @@ use progress::{Loop, Progress};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Runtime;
@@ -107,24 +106,12 @@ pub(crate) struct Shared {
     stop: Flag,
     reloaded: Flag,
     tried_to_connect: Flag,
-    told_of_polling: AtomicBool,
-    told_of_names: Mutex<BTreeSet<String>>,
+    /// Warnings that the log hears once.
+    told: Mutex<BTreeSet<String>>,
     /// Keys that were looked for in the keyring file and are not there.
     missing_keys: Mutex<BTreeSet<KeyId>>,
-    /// Its `[portal]` is not the one that links follow.
-    other_portal: AtomicBool,
-    next_audit: Mutex<Option<Instant>>,
     worker: Mutex<Worker>,
     running_since: SystemTime,
-    connection: Connection,
-}
-
-/// How it stands with the connection of the links.
-#[derive(Default)]
-struct Connection {
-    is_there: AtomicBool,
-    /// How often it came about.
-    made: AtomicU64,
 }
 
 impl Shared {
@@ -149,8 +136,8 @@ impl Shared {
         self.missing_keys().insert(key);
     }
 
-    fn missing_keys(&self) -> std::sync::MutexGuard<'_, BTreeSet<KeyId>> {
-        self.missing_keys.lock().unwrap_or_else(PoisonError::into_inner)
+    fn missing_keys(&self) -> MutexGuard<'_, BTreeSet<KeyId>> {
+        locked(&self.missing_keys)
     }
 
     /// Sleeps, unless the daemon stops meanwhile.
@@ -161,25 +148,25 @@ impl Shared {
         }
     }
 
-    fn first_time_polling(&self) -> bool {
-        !self.told_of_polling.swap(true, Ordering::Relaxed)
+    /// Warns of something, the first time.
+    fn warn_once(&self, text: &str) {
+        if locked(&self.told).insert(text.to_owned()) {
+            log::warn!("{text}");
+        }
     }
 
     /// Whether the schema fits. What was renamed in the database is followed, and the log hears of it, each once.
     async fn verify(&self, session: &Session) -> Result<schema::Facts, DbError> {
         let verified = schema::verify(session, &self.tables).await?;
         for warning in verified.warnings {
-            let mut told = self.told_of_names.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.insert(warning.clone()) {
-                log::warn!("{warning} in the configuration, and restart");
-            }
+            self.warn_once(&format!("{warning} in the configuration, and restart"));
         }
         Ok(verified.facts)
     }
 
     /// Says, once each time, whether links follow other `[portal]` settings than this daemon's.
     fn other_portal(&self, other: bool) {
-        if self.other_portal.swap(other, Ordering::Relaxed) == other {
+        if self.progress.with(|state| std::mem::replace(&mut state.other_portal, other)) == other {
             return;
         }
         if other {
@@ -194,44 +181,34 @@ impl Shared {
 
     /// Keeps the worker of a session that ended, for the next connection.
     fn keep(&self, worker: Worker) {
-        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = worker;
+        *locked(&self.worker) = worker;
     }
 
     fn kept(&self) -> Worker {
-        std::mem::take(&mut *self.worker.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn set_next_audit(&self, at: Instant) {
-        *self.next_audit.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
-    }
-
-    /// Seconds until the next audit.
-    fn next_audit_in(&self) -> Option<u64> {
-        let at = *self.next_audit.lock().unwrap_or_else(PoisonError::into_inner);
-        at.map(|at| at.saturating_duration_since(Instant::now()).as_secs())
+        std::mem::take(&mut *locked(&self.worker))
     }
 
     fn connected(&self) {
-        self.connection.is_there.store(true, Ordering::Relaxed);
-        self.connection.made.fetch_add(1, Ordering::Relaxed);
+        self.progress.with(|state| {
+            state.connected = true;
+            state.connections += 1;
+        });
         self.tried_to_connect.set();
         self.missing_keys().clear();
     }
 
-    fn disconnected(&self) {
-        self.connection.is_there.store(false, Ordering::Relaxed);
-    }
-
     /// What it tells of itself.
     fn report(&self) -> Report {
-        Report {
-            seals_with: self.current.borrow().keyring.primary().to_string(),
-            links_written: self.progress.written(),
-            last_write_at: self.progress.last_write(),
-            reconnects: self.connection.made.load(Ordering::Relaxed).saturating_sub(1),
-            next_audit_in: self.next_audit_in(),
-            other_portal: self.other_portal.load(Ordering::Relaxed),
-        }
+        let seals_with = self.current.borrow().keyring.primary().to_string();
+        let seconds_to = |at: Instant| at.saturating_duration_since(Instant::now()).as_secs();
+        self.progress.with(|state| Report {
+            seals_with,
+            links_written: state.written,
+            last_write_at: state.last_write,
+            reconnects: state.connections.saturating_sub(1),
+            next_audit_in: state.next_audit.map(seconds_to),
+            other_portal: state.other_portal,
+        })
     }
 
     /// Says what is wrong, with the next step, in the log and in the status line; the log hears it once.
@@ -311,14 +288,10 @@ pub(crate) fn run(config: &Path, settings: Settings, keyring: Keyring) -> Result
         stop: Flag::new(),
         reloaded: Flag::raised(),
         tried_to_connect: Flag::new(),
-        told_of_polling: AtomicBool::new(false),
-        told_of_names: Mutex::default(),
+        told: Mutex::default(),
         missing_keys: Mutex::default(),
-        other_portal: AtomicBool::new(false),
-        next_audit: Mutex::new(None),
         worker: Mutex::default(),
         running_since: SystemTime::now(),
-        connection: Connection::default(),
     });
     signals::listen(Arc::clone(&shared)).map_err(system("cannot listen for signals"))?;
     let (scanned, spool_thread) =
@@ -384,6 +357,11 @@ async fn in_time<T, E: From<DbError>>(work: impl Future<Output = Result<T, E>>) 
         Ok(done) => done,
         Err(_) => Err(DbError::Silent(ANSWER_WITHIN).into()),
     }
+}
+
+/// What a lock guards; a panic ends the process before anybody could meet half of a change.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A name for this daemon that no other has.

@@ -1,4 +1,4 @@
-//! What the loops are doing: for `STATUS=`, for SIGUSR1, and for the watchdog.
+//! What the loops are doing: for `STATUS=`, for SIGUSR1, for the watchdog, and for what the daemon tells of itself.
 //!
 //! Each loop says so when it starts something and each time round; a loop that has not been heard of for a while is
 //! hung, and then the watchdog goes hungry.
@@ -24,11 +24,22 @@ struct Spoken {
     heard: Instant,
 }
 
-struct State {
+/// How things stand at this moment.
+pub(super) struct State {
     /// Of each [`Loop`].
     spoken: [Spoken; 2],
-    written: u64,
-    last_write: Option<SystemTime>,
+    /// Links written since the start.
+    pub written: u64,
+    /// When a link was last written.
+    pub last_write: Option<SystemTime>,
+    /// Whether the links have a connection.
+    pub connected: bool,
+    /// How often it came about.
+    pub connections: u64,
+    /// When the next audit begins.
+    pub next_audit: Option<Instant>,
+    /// The daemon's `[portal]` is not the one that links follow.
+    pub other_portal: bool,
 }
 
 /// Shared by all tasks.
@@ -40,8 +51,17 @@ impl Progress {
     /// Every loop is starting.
     pub(super) fn new() -> Self {
         let starting = || Spoken { text: "starting".to_owned(), heard: Instant::now() };
-        let spoken = [starting(), starting()];
-        Self { state: Mutex::new(State { spoken, written: 0, last_write: None }) }
+        Self {
+            state: Mutex::new(State {
+                spoken: [starting(), starting()],
+                written: 0,
+                last_write: None,
+                connected: false,
+                connections: 0,
+                next_audit: None,
+                other_portal: false,
+            }),
+        }
     }
 
     /// A loop says that it goes on.
@@ -77,16 +97,6 @@ impl Progress {
         });
     }
 
-    /// Links written since the start.
-    pub(super) fn written(&self) -> u64 {
-        self.with(|state| state.written)
-    }
-
-    /// When a link was last written.
-    pub(super) fn last_write(&self) -> Option<SystemTime> {
-        self.with(|state| state.last_write)
-    }
-
     /// The line for people.
     pub(super) fn status(&self) -> String {
         self.with(|state| state.status())
@@ -97,8 +107,9 @@ impl Progress {
         self.with(|state| state.spoken.iter().all(|spoken| spoken.heard.elapsed() < SILENCE))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    /// Looks at how things stand, or notes what has changed.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut super::locked(&self.state))
     }
 }
 

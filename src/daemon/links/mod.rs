@@ -37,7 +37,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut backoff = Backoff::default();
     while !shared.stop.is_set() {
         let Err(error) = Box::pin(connected(&shared, &mut backoff)).await else { break };
-        shared.disconnected();
+        shared.progress.with(|state| state.connected = false);
         shared.trouble(Loop::Links, &error);
         shared.pause(backoff.next(super::jitter())).await;
     }
@@ -75,11 +75,10 @@ async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
             listener.dedicate_to(Purpose::Listen).await?;
             session.dedicate_to(Purpose::Relink).await?;
         }
-        Mode::Poll if shared.first_time_polling() => log::warn!(
+        Mode::Poll => shared.warn_once(
             "notifications do not come through: a pooler seems to stand between relinkd and Postgres; \
-             looking once a second instead (give relinkd a direct connection)"
+             looking once a second instead (give relinkd a direct connection)",
         ),
-        Mode::Poll => {}
     }
     presence::enter(&listener, &shared.id, mode, shared.running_since, &shared.report().seals_with).await?;
     if schema::portal_now(&session).await?.is_none() {
@@ -88,7 +87,7 @@ async fn prepare(shared: &Shared) -> Result<(Links<'_>, Rings), DbError> {
     }
     let mut worker = Worker::after(shared.kept());
     worker.measure(&session).await?;
-    if shared.connection.made.load(Ordering::Relaxed) == 0 {
+    if shared.progress.with(|state| state.connections) == 0 {
         changes::try_set_aside_again(&session).await?;
     }
     let rings = Rings::of(&mut listener);
@@ -356,8 +355,10 @@ impl Links<'_> {
     }
 
     fn say_up_to_date(&self) {
-        let mut line =
-            format!("up to date, {} links written since the start", self.shared.progress.written());
+        let mut line = format!(
+            "up to date, {} links written since the start",
+            self.shared.progress.with(|state| state.written)
+        );
         if self.mode == Mode::Poll {
             line.push_str(" (polling)");
         }
