@@ -3,11 +3,29 @@
 //! No kind holds a value of the file, not even the name of an unknown key, since a token may stand anywhere in a file
 //! that is wrong.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use thiserror::Error;
 
-use crate::{place::Place, token::TokenFault};
+use crate::{place::Place, printable::Printable, token::TokenFault};
+
+/// How many faults a reason lists; a file of noise could have half a million.
+const FAULTS_SHOWN: usize = 1_000;
+
+/// What stands in `NAME.reason`: each fault in English and, beneath, in Russian.
+pub(crate) fn reason(faults: &[Fault]) -> String {
+    let mut reason = String::new();
+    for fault in faults.iter().take(FAULTS_SHOWN) {
+        for line in Printable::lines(&fault.in_two_languages()) {
+            let _ = writeln!(reason, "{line}");
+        }
+    }
+    if faults.len() > FAULTS_SHOWN {
+        let more = faults.len() - FAULTS_SHOWN;
+        let _ = writeln!(reason, "and {more} faults more\n    и ещё ошибок: {more}");
+    }
+    reason
+}
 
 /// One fault of a drop file. It prints as `line:column: sentence`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -30,7 +30,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-pub(crate) use fault::{Fault, FaultKind, Key};
+pub(crate) use fault::{Fault, FaultKind, Key, reason};
 pub(crate) use spreadsheet::{Columns, parse as parse_spreadsheet};
 
 use crate::{

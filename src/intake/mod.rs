@@ -16,7 +16,6 @@
 //! alone, and one that cannot be read or written now waits alone (`waiting`).
 
 mod database;
-mod reason;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -32,7 +31,6 @@ use crate::spool::{Claim, Content, Spool, SpoolError};
 use crate::token::TokenRule;
 use crate::tokens::assign::{Author, Obstacle, Outcome, Request};
 use database::{Database, Postgres};
-use reason::reason;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use waiting::{Manner, WaitingFiles};
@@ -323,7 +321,7 @@ impl<D: Database> FileBatch<'_, D> {
     }
 
     fn reject(&mut self, claim: &Claim, users: Vec<i64>, faults: &[Fault]) -> Fate {
-        let done = self.spool.settle_rejected(claim, &reason(faults));
+        let done = self.spool.settle_rejected(claim, &drop_file::reason(faults));
         self.unless_failed(claim, users, done, Fate::Rejected(faults.len()))
     }
 
