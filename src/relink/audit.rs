@@ -5,10 +5,10 @@
 //! core, and still ends well within its interval.
 
 use super::token_states::open_remembered;
-use super::{Preview, RelinkError, Rules};
+use super::{Preview, RelinkError, Rules, about_how_many_links};
 use crate::db::changes::{self, Change};
 use crate::db::session::Purpose;
-use crate::db::{Cursor, Session, fingerprints, issues, schema, users};
+use crate::db::{Cursor, Session, fingerprints, schema, users};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -33,15 +33,13 @@ pub(crate) async fn audit(
     rules: &Rules,
     interval: Duration,
 ) -> Result<Discrepancies, RelinkError> {
-    let known: HashSet<(i64, Option<i64>)> = changes::rest(session, None, changes::now(session).await?)
-        .await?
-        .set_aside
-        .into_iter()
-        .map(|(user, issue, _)| (user, issue))
-        .collect();
-    let mut pauses = Pauses::of(interval, pages(session).await?);
-    let users = audit_users(session, rules, &known, &mut pauses).await?;
-    let links = audit_links(session, rules, &known, &mut pauses).await?;
+    let set_aside = changes::rest(session, None, changes::now(session).await?).await?.set_aside;
+    let known = set_aside.into_iter().map(|(user, issue, _)| (user, issue)).collect();
+    // Statistics may be missing or old: twice as many pages as they say, and ten at the least, cost nothing.
+    let pages = 2 * about_how_many_links(session).await? / PAGE;
+    let pauses = Pauses::of(interval, u32::try_from(pages).unwrap_or(u32::MAX).max(10));
+    let mut audit = Audit { session: &mut *session, rules, known, pauses };
+    let (users, links) = (audit.users().await?, audit.links().await?);
     let found = Discrepancies { links, users };
     fingerprints::forget_expired(session).await?;
     schema::audit_finished(session, found.links + found.users).await?;
@@ -70,79 +68,59 @@ impl Pauses {
     }
 }
 
-async fn pages(session: &mut Session) -> Result<u32, RelinkError> {
-    let tx = session.begin(Purpose::Read);
-    let rows = issues::about_how_many(&tx).await?;
-    tx.commit().await?;
-    // Statistics may be missing or old: twice as many pages as they say, and ten at the least, cost nothing.
-    Ok(u32::try_from(2 * rows / PAGE).unwrap_or(u32::MAX).max(10))
+/// An audit under way.
+struct Audit<'a> {
+    session: &'a mut Session,
+    rules: &'a Rules,
+    /// What is set aside: users, and single issues of theirs.
+    known: HashSet<(i64, Option<i64>)>,
+    pauses: Pauses,
 }
 
-async fn audit_users(
-    session: &mut Session,
-    rules: &Rules,
-    known: &HashSet<(i64, Option<i64>)>,
-    pauses: &mut Pauses,
-) -> Result<usize, RelinkError> {
-    let mut found = 0;
-    let mut cursor = Cursor::with_pages_of(PAGE);
-    while cursor.more() {
-        let tx = session.begin(Purpose::Read);
-        let rows = users::page_remembered(&tx, &mut cursor, rules.keyring.primary()).await?;
-        tx.commit().await?;
-        let (users, remembered) = open_remembered(rows, rules)?;
-        let stale: Vec<Change> = users
-            .iter()
-            .filter(|(id, user)| {
-                remembered.get(id).is_some_and(|remembered| user.is_stale(rules, remembered))
-            })
-            .filter(|(id, _)| !known.contains(&(**id, None)))
-            .map(|(id, _)| Change::of_user(*id))
-            .collect();
-        found += queue(session, stale).await?;
-        pauses.take().await;
+impl Audit<'_> {
+    async fn users(&mut self) -> Result<usize, RelinkError> {
+        let mut found = 0;
+        let mut cursor = Cursor::with_pages_of(PAGE);
+        while cursor.more() {
+            let tx = self.session.begin(Purpose::Read);
+            let rows = users::page_remembered(&tx, &mut cursor, self.rules.keyring.primary()).await?;
+            tx.commit().await?;
+            let (users, remembered) = open_remembered(rows, self.rules)?;
+            let stale = users.iter().filter(|(id, user)| {
+                remembered.get(id).is_some_and(|remembered| user.is_stale(self.rules, remembered))
+            });
+            found += self.queue(stale.map(|(id, _)| (*id, None)).collect()).await?;
+        }
+        Ok(found)
     }
-    Ok(found)
-}
 
-async fn audit_links(
-    session: &mut Session,
-    rules: &Rules,
-    known: &HashSet<(i64, Option<i64>)>,
-    pauses: &mut Pauses,
-) -> Result<usize, RelinkError> {
-    let mut found = 0;
-    let mut preview = Preview::of_everybody();
-    while let Some(page) = preview.next(session, rules).await? {
-        let wrong: Vec<Change> = page
-            .plan
-            .rewrites
-            .iter()
-            .filter_map(|rewrite| Some((rewrite.telegram_id?, rewrite.issue_id)))
-            .filter(|(user, issue)| !known.contains(&(*user, Some(*issue))))
-            .map(|(user, issue)| Change::of_issue(user, issue))
-            .collect();
-        found += queue(session, wrong).await?;
-        pauses.take().await;
+    async fn links(&mut self) -> Result<usize, RelinkError> {
+        let mut found = 0;
+        let mut preview = Preview::of_everybody();
+        while let Some(page) = preview.next(self.session, self.rules).await? {
+            let wrong = page.plan.rewrites.iter();
+            let wrong = wrong.filter_map(|rewrite| Some((rewrite.telegram_id?, Some(rewrite.issue_id))));
+            found += self.queue(wrong.collect()).await?;
+        }
+        Ok(found)
     }
-    Ok(found)
-}
 
-/// Queues what does not wait already, for a lock that somebody holds. Returns how many that were.
-async fn queue(session: &mut Session, mut changes: Vec<Change>) -> Result<usize, RelinkError> {
-    if !changes.is_empty() {
-        let tx = session.begin(Purpose::Relink);
-        let users: Vec<i64> = changes.iter().filter_map(|change| change.telegram_id).collect();
-        let waiting = changes::waiting(&tx, &users).await?;
-        changes.retain(|change| {
-            change.telegram_id.is_none_or(|user| {
-                !waiting.contains(&(user, None)) && !waiting.contains(&(user, change.issue_id))
-            })
-        });
-        changes::put(&tx, &changes).await?;
-        tx.commit().await?;
+    /// Queues what is neither set aside nor waits already, for a lock that somebody holds, and rests. Returns how many
+    /// that were.
+    async fn queue(&mut self, mut wrong: Vec<(i64, Option<i64>)>) -> Result<usize, RelinkError> {
+        wrong.retain(|one| !self.known.contains(one));
+        if !wrong.is_empty() {
+            let tx = self.session.begin(Purpose::Relink);
+            let users: Vec<i64> = wrong.iter().map(|(user, _)| *user).collect();
+            let waiting = changes::waiting(&tx, &users).await?;
+            wrong.retain(|one| !waiting.contains(&(one.0, None)) && !waiting.contains(one));
+            let change = |(user, issue_id): &_| Change { issue_id: *issue_id, ..Change::of_user(*user) };
+            changes::put(&tx, &wrong.iter().map(change).collect::<Vec<_>>()).await?;
+            tx.commit().await?;
+        }
+        self.pauses.take().await;
+        Ok(wrong.len())
     }
-    Ok(changes.len())
 }
 
 #[cfg(test)]
