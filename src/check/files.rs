@@ -1,4 +1,4 @@
-//! What can be seen without a database: the configuration, the keyring, the spool.
+//! What can be seen without a database: the configuration and the keyring.
 
 use super::{Group, Report, tokens::bring_back};
 use crate::config::{
@@ -7,7 +7,6 @@ use crate::config::{
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError, shell_word};
 use crate::process;
-use crate::spool::{self, State};
 use nix::unistd;
 use std::fs::{self, File};
 use std::{collections::BTreeMap, io, os::unix::fs::MetadataExt, path::Path};
@@ -168,23 +167,5 @@ pub(crate) fn readable(report: &mut Report<'_>, part: Group, source: &FileSource
             format!("{} cannot be read by {user}, the spool's owner: {error}", path.display()),
             format!("chown root:{group} {word} && chmod 0640 {word}"),
         );
-    }
-}
-
-/// The spool, as this process sees it.
-pub(crate) fn spool(report: &mut Report<'_>, directory: &Path) {
-    report.group = Group::Spool;
-    if fs::symlink_metadata(directory).is_ok_and(|it| !it.is_symlink() && !it.is_dir()) {
-        let (what, mend) =
-            (format!("{} is no directory (spool.directory)", directory.display()), report.edit());
-        return report.fault(what, mend);
-    }
-    for finding in spool::inspect(directory) {
-        let path = finding.path.display();
-        match finding.state {
-            State::Sound(how) => report.ok(format!("{path}: {how}")),
-            State::Warning(what, mend) => report.warning(format!("{path}: {what}"), mend),
-            State::Fault(what, mend) => report.fault(format!("{path}: {what}"), mend),
-        }
     }
 }

@@ -4,10 +4,12 @@
 
 mod database;
 mod files;
+mod spool;
 mod tokens;
 
 pub(crate) use database::Subject;
-pub(crate) use files::{config, keyring, no_keyring, readable, spool};
+pub(crate) use files::{config, keyring, no_keyring, readable};
+pub(crate) use spool::spool;
 
 use crate::config::{Database, Endpoint, Host};
 use crate::keyring_file::shell_word;

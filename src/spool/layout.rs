@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Each directory and its mode. `incoming/` is for a group of operators: they drop, and touch only what is theirs.
 /// What lies in `rejected/` holds tokens; the same group moves it back or deletes it, whoever dropped it.
-pub(super) const DIRECTORIES: [(&str, u32); 4] =
+pub(crate) const DIRECTORIES: [(&str, u32); 4] =
     [("incoming", 0o3770), ("claimed", 0o700), ("applied", 0o750), ("rejected", 0o770)];
 
 /// The bit that hands a directory's group on to what is made in it.

@@ -6,7 +6,6 @@
 
 mod claim;
 mod disk;
-mod inspect;
 mod layout;
 mod look;
 mod operators;
@@ -17,8 +16,7 @@ mod tests;
 mod watch;
 
 pub(crate) use claim::{Claim, Content};
-pub(crate) use inspect::{State, inspect};
-pub(crate) use layout::{Counts, counts};
+pub(crate) use layout::{Counts, DIRECTORIES, counts};
 pub(crate) use look::{Arrival, NotTaken, Scan};
 pub(crate) use operators::{Listing, OperateError, Rejected, discard, list, rejected, retry};
 pub(crate) use owner::{Owner, owner};

@@ -1,6 +1,6 @@
-//! The directories: made as they should be, left as they are, counted, looked over.
+//! The directories: made as they should be, left as they are, counted.
 
-use super::super::{Counts, Spool, SpoolError, State, counts, inspect};
+use super::super::{Counts, Spool, SpoolError, counts};
 use super::Bench;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -56,69 +56,6 @@ fn everything_is_counted_where_it_lies() {
 fn a_spool_that_is_not_there_holds_nothing() {
     let directory = TempDir::new().unwrap();
     assert_eq!(counts(&directory.path().join("spool")).unwrap(), Counts::default());
-}
-
-#[test]
-fn a_sound_spool_is_called_sound_and_a_fault_has_a_command() {
-    let bench = Bench::new();
-    let findings = inspect(&bench.root());
-    assert!(findings.iter().all(|finding| matches!(finding.state, State::Sound(_))), "{findings:?}");
-    fs::set_permissions(bench.root().join("rejected"), Permissions::from_mode(0o755)).unwrap();
-    fs::remove_dir(bench.root().join("applied")).unwrap();
-    fs::write(bench.root().join("applied"), "").unwrap();
-    let faults: Vec<_> = inspect(&bench.root())
-        .into_iter()
-        .filter_map(|finding| match finding.state {
-            State::Fault(_, command) => Some((finding.path, command)),
-            State::Sound(_) | State::Warning(..) => None,
-        })
-        .collect();
-    assert_eq!(faults.len(), 2, "{faults:?}");
-    assert!(faults.iter().all(|(path, command)| command.contains(&path.display().to_string())), "{faults:?}");
-}
-
-/// Root may run `check` in a spool whose owner, or whoever has their rights, put links into it: nothing is followed, and
-/// no command is printed that would touch what a link leads to.
-#[test]
-fn the_check_follows_no_link_in_the_spool() {
-    for name in ["incoming", "claimed", "applied", "rejected"] {
-        let bench = Bench::new();
-        let (path, target) = (bench.root().join(name), bench.outside("target"));
-        fs::remove_dir(&path).unwrap();
-        fs::create_dir(&target).unwrap();
-        fs::set_permissions(&target, Permissions::from_mode(0o777)).unwrap();
-        symlink(&target, &path).unwrap();
-        let findings = inspect(&bench.root());
-        let found: Vec<_> = findings.iter().filter(|finding| finding.path == path).collect();
-        let State::Fault(what, mend) = &found[0].state else { panic!("{found:?}") };
-        assert!(what.contains("symbolic link"), "{what}");
-        assert_eq!(*mend, format!("rm {}", path.display()));
-    }
-}
-
-/// The root of a spool may be a link of root's own, and nobody else's.
-#[test]
-fn the_check_does_not_follow_a_link_of_somebody_elses_to_a_spool() {
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
-    let bench = Bench::new();
-    let link = bench.outside("link");
-    symlink(bench.root(), &link).unwrap();
-    assert_eq!(inspect(&link).len(), 6);
-    std::os::unix::fs::lchown(&link, Some(65_534), None).unwrap();
-    let findings = inspect(&link);
-    assert!(matches!(&findings[..], [only] if matches!(&only.state, State::Fault(..))), "{findings:?}");
-}
-
-#[test]
-fn the_check_says_where_the_group_cannot_clear_away_what_was_rejected() {
-    let bench = Bench::new();
-    fs::set_permissions(bench.root().join("rejected"), Permissions::from_mode(0o2750)).unwrap();
-    let warned = inspect(&bench.root())
-        .into_iter()
-        .any(|finding| matches!(finding.state, State::Warning(_, mend) if mend.starts_with("chmod g+w ")));
-    assert!(warned);
 }
 
 /// What keeps the spool from working is the disk's, and is told with what to do about it.
