@@ -275,7 +275,7 @@ impl<'f> Reader<'f> {
         let place = self.lines.place(at);
         let first = *self.named.users.entry(telegram_id).or_insert(place);
         if first != place {
-            self.fault(at, FaultKind::UserTwice { first });
+            self.fault(at, FaultKind::UserTwice(first));
         }
         telegram_id
     }
@@ -311,7 +311,7 @@ impl<'f> Reader<'f> {
         let place = self.lines.place(at);
         let first = *self.named.tokens.entry(token.clone()).or_insert(place);
         if first != place {
-            self.fault(at, FaultKind::TokenTwice { first });
+            self.fault(at, FaultKind::TokenTwice(first));
         }
         Some(TokenChange::Set(token))
     }

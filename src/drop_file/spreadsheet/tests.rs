@@ -77,10 +77,7 @@ fn each_fault_has_its_place() {
         ("telegram_id;token\n9223372036854775808;a\n413 129;b\n", &["2:1 OutOfRange", "3:1 WrongType(User)"]),
         (
             "telegram_id;token\r\n1;a\r\n1;b\r\n\r\n\"2\";\"a\"\r\n",
-            &[
-                "3:1 UserTwice { first: Place { line: 2, column: 1 } }",
-                "5:5 TokenTwice { first: Place { line: 2, column: 3 } }",
-            ],
+            &["3:1 UserTwice(Place { line: 2, column: 1 })", "5:5 TokenTwice(Place { line: 2, column: 3 })"],
         ),
     ];
     for (text, faults) in cases {
