@@ -31,7 +31,7 @@ use crate::spool::{Claim, Content, Spool, SpoolError};
 use crate::token::TokenRule;
 use crate::tokens::assign::{Author, Obstacle, Outcome, Request};
 use database::{Database, Postgres};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use waiting::{Manner, WaitingFiles};
 
@@ -119,15 +119,18 @@ impl Intake {
     ) -> Result<Vec<Fate>, IntakeError> {
         let ids: Vec<&str> = claims.iter().map(Claim::id).collect();
         let mut receipts = database.receipts(&ids).await?;
-        let mut batch = FileBatch { database, spool, intake: self };
-        let before: Vec<(&Claim, String)> =
-            claims.iter().filter_map(|claim| Some((claim, receipts.remove(claim.id())?))).collect();
-        let mut fates: Vec<(&Claim, Fate)> = batch.settle(before, Fate::AppliedBefore).await?;
-        let settled: HashSet<&str> = fates.iter().map(|(claim, _)| claim.id()).collect();
+        let (mut before, mut others) = (Vec::new(), Vec::new());
+        for claim in claims {
+            match receipts.remove(claim.id()) {
+                Some(receipt) => before.push((claim, receipt)),
+                None => others.push(claim),
+            }
+        }
+        let mut batch = FileBatch { database, spool, intake: self, fates: HashMap::new() };
+        batch.settle(before, &Fate::AppliedBefore).await?;
 
-        let mut ready = Vec::new();
-        let mut faulty = Vec::new();
-        for claim in claims.iter().filter(|claim| !settled.contains(claim.id())) {
+        let (mut ready, mut faulty) = (Vec::new(), Vec::new());
+        for claim in others {
             match claim.read(drop_file::MAX_BYTES)? {
                 Content::Bytes { bytes, owner } => match drop_file::parse(&bytes, token_rule) {
                     Ok(file) => ready.push(Ready { claim, file, owner: user_name(owner) }),
@@ -138,25 +141,21 @@ impl Intake {
                 }
                 Content::Unreadable(error) => {
                     let reason = format!("it cannot be read: {error}");
-                    fates.push((claim, batch.try_again(claim, Vec::new(), reason, FaultKind::Unreadable)));
+                    batch.try_again(claim, Vec::new(), reason, FaultKind::Unreadable);
                 }
                 Content::Gone => {
-                    let done = spool.settle_gone(claim);
-                    fates.push((claim, batch.unless_failed(claim, Vec::new(), done, Fate::Cleared)));
+                    batch.unless_failed(claim, Vec::new(), spool.settle_gone(claim), Fate::Cleared);
                 }
                 Content::NoFile => {
-                    let done = spool.put_back(claim);
-                    fates.push((claim, batch.unless_failed(claim, Vec::new(), done, Fate::PutBack)));
+                    batch.unless_failed(claim, Vec::new(), spool.put_back(claim), Fate::PutBack);
                 }
             }
         }
-        fates.extend(batch.assign(&ready, claims).await?);
+        batch.assign(&ready, claims).await?;
         for (claim, found) in faulty {
-            fates.push((claim, batch.refuse_faulty(claim, found).await?));
+            batch.refuse_faulty(claim, found).await?;
         }
-        let order = |wanted: &str| claims.iter().position(|claim| claim.id() == wanted);
-        fates.sort_by_key(|(claim, _)| order(claim.id()));
-        Ok(fates.into_iter().map(|(_, fate)| fate).collect())
+        Ok(claims.iter().filter_map(|claim| batch.fates.remove(claim.id())).collect())
     }
 }
 
@@ -174,21 +173,18 @@ impl Ready<'_> {
 }
 
 /// Files that are taken together.
-struct FileBatch<'b, D> {
+struct FileBatch<'c, D> {
     database: D,
-    spool: &'b Spool,
-    intake: &'b mut Intake,
+    spool: &'c Spool,
+    intake: &'c mut Intake,
+    /// What became of each, by its claim.
+    fates: HashMap<&'c str, Fate>,
 }
 
-impl<D: Database> FileBatch<'_, D> {
+impl<'c, D: Database> FileBatch<'c, D> {
     /// Assigns what the files say, as many together as may be; where the database refuses one of them, each by itself.
     /// Files wait behind those that wait already, `claims` left out.
-    async fn assign<'c>(
-        &mut self,
-        mut files: &[Ready<'c>],
-        claims: &[Claim],
-    ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
-        let mut fates = Vec::new();
+    async fn assign(&mut self, mut files: &[Ready<'c>], claims: &[Claim]) -> Result<(), IntakeError> {
         let mut together = if self.intake.one_by_one { 1 } else { files.len() };
         let mut waiting_users = self.intake.waiting_files.users_before(claims);
         while !files.is_empty() {
@@ -211,14 +207,17 @@ impl<D: Database> FileBatch<'_, D> {
                     together = 1;
                     continue;
                 }
-                Err(error) => vec![(some[0].claim, self.write_refused(&some[0], &error))],
+                Err(error) => {
+                    let (file, reason) = (&some[0], error.with_advice());
+                    self.try_again(file.claim, file.users(), reason, FaultKind::WriteRefused);
+                    1
+                }
             };
-            let (done, rest) = files.split_at(ended.len());
+            let (done, rest) = files.split_at(ended);
             waiting_users.extend(done.iter().flat_map(|file| self.intake.waiting_files.users_of(file.claim)));
-            fates.extend(ended);
             files = rest;
         }
-        Ok(fates)
+        Ok(())
     }
 
     async fn request(
@@ -240,51 +239,35 @@ impl<D: Database> FileBatch<'_, D> {
         self.database.assign(&requests, waiting_users).await
     }
 
-    fn write_refused(&mut self, file: &Ready<'_>, error: &RelinkError) -> Fate {
-        self.try_again(file.claim, file.users(), error.with_advice(), FaultKind::WriteRefused)
-    }
-
-    /// Brings files to the end that the database gave them: as many as there are outcomes.
-    async fn end<'c>(
-        &mut self,
-        files: &[Ready<'c>],
-        outcomes: Vec<Outcome>,
-    ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
-        let mut fates = Vec::new();
+    /// Brings files to the end that the database gave them, as many as there are outcomes. Returns how many.
+    async fn end(&mut self, files: &[Ready<'c>], outcomes: Vec<Outcome>) -> Result<usize, IntakeError> {
+        let ended = outcomes.len();
         let mut applied = Vec::new();
         for (file, outcome) in files.iter().zip(outcomes) {
             match outcome {
                 Outcome::Applied(receipt) => applied.push((file.claim, receipt)),
                 Outcome::Refused(refusals) => {
                     let faults = file.file.named.faults(Vec::new(), &refusals);
-                    fates.push((file.claim, self.reject(file.claim, file.users(), &faults)));
+                    self.reject(file.claim, file.users(), &faults);
                 }
                 Outcome::Waits(obstacle) => {
                     let manner =
                         if obstacle == Obstacle::Behind { Manner::Behind } else { Manner::Patiently };
-                    fates.push((
-                        file.claim,
-                        self.wait(file.claim, manner, file.users(), obstacle.to_string()),
-                    ));
+                    self.wait(file.claim, manner, file.users(), obstacle.to_string());
                 }
             }
         }
-        fates.extend(self.settle(applied, Fate::Applied).await?);
-        Ok(fates)
+        self.settle(applied, &Fate::Applied).await?;
+        Ok(ended)
     }
 
     /// Clears away files that are in force: together or, where the disk refuses one of them, each by itself.
-    async fn settle<'c>(
-        &mut self,
-        applied: Vec<(&'c Claim, String)>,
-        fate: Fate,
-    ) -> Result<Vec<(&'c Claim, Fate)>, IntakeError> {
+    async fn settle(&mut self, applied: Vec<(&'c Claim, String)>, fate: &Fate) -> Result<(), IntakeError> {
         if applied.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let all: Vec<(&Claim, &[u8])> =
             applied.iter().map(|(claim, receipt)| (*claim, receipt.as_bytes())).collect();
-        let mut fates = Vec::new();
         let mut done: Vec<&'c Claim> = Vec::new();
         if self.spool.settle_applied(&all).is_ok() {
             done.extend(applied.iter().map(|(claim, _)| *claim));
@@ -292,10 +275,7 @@ impl<D: Database> FileBatch<'_, D> {
             for (claim, receipt) in &applied {
                 match self.spool.settle_applied(&[(claim, receipt.as_bytes())]) {
                     Ok(()) => done.push(claim),
-                    Err(error) => {
-                        let reason = error.to_string();
-                        fates.push((*claim, self.wait(claim, Manner::Patiently, Vec::new(), reason)));
-                    }
+                    Err(error) => self.wait(claim, Manner::Patiently, Vec::new(), error.to_string()),
                 }
             }
         }
@@ -303,55 +283,56 @@ impl<D: Database> FileBatch<'_, D> {
         self.database.forget(&ids).await?;
         // Only now: an empty claim without its row does nothing, a row without its claim would stay for ever.
         self.spool.close(&done)?;
-        for claim in &done {
-            self.intake.waiting_files.remove(claim);
+        for claim in done {
+            self.end_as(claim, fate.clone());
         }
-        fates.extend(done.into_iter().map(|claim| (claim, fate.clone())));
-        Ok(fates)
+        Ok(())
+    }
+
+    /// A file has come to its end.
+    fn end_as(&mut self, claim: &'c Claim, fate: Fate) {
+        self.intake.waiting_files.remove(claim);
+        self.fates.insert(claim.id(), fate);
     }
 
     /// Refuses a file for its own faults, and for those that only the database knows of.
-    async fn refuse_faulty(&mut self, claim: &Claim, found: Faulty) -> Result<Fate, IntakeError> {
+    async fn refuse_faulty(&mut self, claim: &'c Claim, found: Faulty) -> Result<(), IntakeError> {
         let Faulty { mut faults, named } = found;
         if named != Named::default() {
             let refusals = self.database.objections(&named).await?;
             faults = named.faults(faults, &refusals);
         }
-        Ok(self.reject(claim, named.users.into_keys().collect(), &faults))
+        self.reject(claim, named.users.into_keys().collect(), &faults);
+        Ok(())
     }
 
-    fn reject(&mut self, claim: &Claim, users: Vec<i64>, faults: &[Fault]) -> Fate {
+    fn reject(&mut self, claim: &'c Claim, users: Vec<i64>, faults: &[Fault]) {
         let done = self.spool.settle_rejected(claim, &drop_file::reason(faults));
-        self.unless_failed(claim, users, done, Fate::Rejected(faults.len()))
+        self.unless_failed(claim, users, done, Fate::Rejected(faults.len()));
     }
 
     /// The fate of a file, unless the disk refused: then the file waits.
-    fn unless_failed(
-        &mut self,
-        claim: &Claim,
-        users: Vec<i64>,
-        done: Result<(), SpoolError>,
-        fate: Fate,
-    ) -> Fate {
+    fn unless_failed(&mut self, claim: &'c Claim, users: Vec<i64>, done: Result<(), SpoolError>, fate: Fate) {
         match done {
-            Ok(()) => {
-                self.intake.waiting_files.remove(claim);
-                fate
-            }
+            Ok(()) => self.end_as(claim, fate),
             Err(error) => self.wait(claim, Manner::Patiently, users, error.to_string()),
         }
     }
 
-    fn wait(&mut self, claim: &Claim, manner: Manner, users: Vec<i64>, reason: String) -> Fate {
+    fn wait(&mut self, claim: &'c Claim, manner: Manner, users: Vec<i64>, reason: String) {
         let fate = self.intake.waiting_files.put(claim, manner, users, reason, Instant::now());
-        fate.unwrap_or(Fate::StillWaits)
+        self.fates.insert(claim.id(), fate.unwrap_or(Fate::StillWaits));
     }
 
     /// A file whose trouble is its own: it waits, and after some tries it is rejected for this fault.
-    fn try_again(&mut self, claim: &Claim, users: Vec<i64>, reason: String, fault: FaultKind) -> Fate {
+    fn try_again(&mut self, claim: &'c Claim, users: Vec<i64>, reason: String, fault: FaultKind) {
         let waiting_files = &mut self.intake.waiting_files;
-        let fate = waiting_files.put(claim, Manner::Tried, users.clone(), reason, Instant::now());
-        fate.unwrap_or_else(|| self.reject(claim, users, &[Fault::of_file(fault)]))
+        match waiting_files.put(claim, Manner::Tried, users.clone(), reason, Instant::now()) {
+            Some(fate) => {
+                self.fates.insert(claim.id(), fate);
+            }
+            None => self.reject(claim, users, &[Fault::of_file(fault)]),
+        }
     }
 }
 
