@@ -136,9 +136,6 @@ impl Intake {
                     Ok(file) => ready.push(Ready { claim, file, owner: user_name(owner) }),
                     Err(found) => faulty.push((claim, found)),
                 },
-                Content::TooLarge => {
-                    faulty.push((claim, Faulty::wholly(Fault::of_file(FaultKind::TooLarge))));
-                }
                 Content::Unreadable(error) => {
                     let reason = format!("it cannot be read: {error}");
                     batch.try_again(claim, Vec::new(), reason, FaultKind::Unreadable);

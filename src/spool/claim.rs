@@ -23,11 +23,9 @@ pub(crate) struct Claim {
 
 /// What a claimed file holds.
 pub(crate) enum Content {
-    /// More than the limit.
-    TooLarge,
     /// All of it.
     Bytes {
-        /// What it says.
+        /// What it says; of a file that is longer than the limit, one byte more than that.
         bytes: Zeroizing<Vec<u8>>,
         /// Whose file it is, as the open file tells (fstat(2)).
         owner: u32,
@@ -61,7 +59,7 @@ impl Claim {
         self.directory.join(&self.name)
     }
 
-    /// Reads the file whole, if it is not longer than `limit` bytes.
+    /// Reads the file whole, or as much of it as shows that it is longer than `limit` bytes.
     ///
     /// # Errors
     /// The system is short of descriptors or memory; every other trouble is the file's.
@@ -90,12 +88,11 @@ impl Claim {
         if let Err(error) = file.take(room as u64).read_to_end(&mut bytes) {
             return Ok(Content::Unreadable(error));
         }
-        Ok(match bytes.len() {
-            length if length > limit => Content::TooLarge,
-            // It grew after it was claimed: somebody is writing to it.
-            length if length == room => Content::Unreadable(io::ErrorKind::ResourceBusy.into()),
-            _ => Content::Bytes { bytes, owner: metadata.uid() },
-        })
+        // It grew after it was claimed: somebody is writing to it.
+        if bytes.len() == room && room <= limit {
+            return Ok(Content::Unreadable(io::ErrorKind::ResourceBusy.into()));
+        }
+        Ok(Content::Bytes { bytes, owner: metadata.uid() })
     }
 }
 

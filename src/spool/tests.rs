@@ -97,7 +97,6 @@ impl Bench {
 fn content(claim: &Claim) -> String {
     match claim.read(1 << 20).unwrap() {
         Content::Bytes { bytes, .. } => String::from_utf8(bytes.to_vec()).unwrap(),
-        Content::TooLarge => panic!("too large"),
         Content::Gone => panic!("gone"),
         Content::NoFile => panic!("no file"),
         Content::Unreadable(error) => panic!("unreadable: {error}"),

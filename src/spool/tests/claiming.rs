@@ -90,15 +90,12 @@ fn a_leftover_with_a_second_link_is_not_read() {
 }
 
 #[test]
-fn a_file_is_read_whole_up_to_the_limit() {
+fn a_file_is_read_whole_up_to_the_limit_and_a_byte_beyond_it() {
     let mut bench = Bench::new();
-    let claim = bench.claim("a.toml", "12345");
-    for (limit, fits) in [(4, false), (5, true), (6, true)] {
-        match claim.read(limit).unwrap() {
-            Content::Bytes { bytes, .. } => assert!(fits && **bytes == *b"12345", "limit {limit}"),
-            Content::TooLarge => assert!(!fits, "limit {limit}"),
-            Content::Gone | Content::NoFile | Content::Unreadable(_) => panic!("it is there"),
-        }
+    let claim = bench.claim("a.toml", "123456");
+    for (limit, read) in [(4, "12345"), (5, "123456"), (6, "123456"), (7, "123456")] {
+        let Content::Bytes { bytes, .. } = claim.read(limit).unwrap() else { panic!("it is there") };
+        assert_eq!(**bytes, *read.as_bytes(), "limit {limit}");
     }
     let empty = bench.claim("b.toml", "");
     assert_eq!(content(&empty), "");
