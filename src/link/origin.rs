@@ -12,41 +12,27 @@ pub(crate) struct Origin {
     port: Option<u16>,
 }
 
-/// Why a text is no origin. The text itself is not quoted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum OriginFault {
-    /// It is no URL at all.
-    #[error("is not a URL; write scheme and host, as in https://portal.example.org")]
-    NotAUrl,
-    /// Neither http nor https.
-    #[error("must begin with https:// or http://")]
-    Scheme,
-    /// There is something after host and port.
-    #[error("must end after the host (or the port), without a path, a query or a slash: {0}")]
-    Rest(String),
-    /// User name or password.
-    #[error("must not hold a user name or a password")]
-    Credentials,
-}
-
 impl Origin {
-    /// Reads an origin; the fault says what would be right.
-    pub(crate) fn parse(text: &str) -> Result<Self, OriginFault> {
+    /// Reads an origin; the fault says what would be right, and does not quote the text itself.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let no_url = || "is not a URL; write scheme and host, as in https://portal.example.org".to_owned();
         if text.chars().any(|c| c <= ' ' || c == '\u{7f}' || c == '\\') {
-            return Err(OriginFault::NotAUrl);
+            return Err(no_url());
         }
-        let url = Url::parse(text).map_err(|_| OriginFault::NotAUrl)?;
+        let url = Url::parse(text).map_err(|_| no_url())?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(OriginFault::Scheme);
+            return Err("must begin with https:// or http://".to_owned());
         }
-        let (_, rest) = text.split_once("://").ok_or(OriginFault::NotAUrl)?;
+        let (_, rest) = text.split_once("://").ok_or_else(no_url)?;
         if rest.contains('@') {
-            return Err(OriginFault::Credentials);
+            return Err("must not hold a user name or a password".to_owned());
         }
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(OriginFault::NotAUrl)?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(no_url)?;
         let origin = Self { scheme: url.scheme().to_owned(), host: host.to_owned(), port: url.port() };
         if rest.contains(['/', '?', '#']) {
-            return Err(OriginFault::Rest(origin.to_string()));
+            return Err(format!(
+                "must end after the host (or the port), without a path, a query or a slash: {origin}"
+            ));
         }
         Ok(origin)
     }
