@@ -87,15 +87,15 @@ pub(crate) async fn plan(
     let mut plan = Plan::default();
     let mut suspects = Vec::new();
     for due in due {
-        let Some(state) = state_of(users, due.issue.telegram_id) else { continue };
-        let Some(old) = due.issue.url.as_deref() else { continue };
+        let state = state_of(users, due.issue.telegram_id);
+        let (Some(state), Some(old)) = (state, due.issue.url.as_deref()) else { continue };
         match look(rules, state, old, &due.strip) {
             Look::Leave => {}
             Look::Write(new) => plan.add(rules, due, new),
-            Look::Suspect(token) => suspects.push((due, token)),
+            Look::Suspect(token) => suspects.push((due, state, token)),
         }
     }
-    strip_foreign_tokens(tx, rules, users, suspects, &mut plan).await?;
+    strip_foreign_tokens(tx, rules, suspects, &mut plan).await?;
     Ok(plan)
 }
 
@@ -151,23 +151,21 @@ fn is_foreign(state: &TokenState, telegram_id: Option<i64>, had_it: &BTreeSet<i6
 async fn strip_foreign_tokens(
     tx: &Tx<'_>,
     rules: &Rules,
-    users: &Users,
-    suspects: Vec<(Due, Token)>,
+    suspects: Vec<(Due, &TokenState, Token)>,
     plan: &mut Plan,
 ) -> Result<(), DbError> {
     if suspects.is_empty() {
         return Ok(());
     }
     let prints: Vec<Vec<Fingerprint>> =
-        suspects.iter().map(|(_, token)| rules.keyring.fingerprints_ever(token)).collect();
+        suspects.iter().map(|(.., token)| rules.keyring.fingerprints_ever(token)).collect();
     let all: Vec<Fingerprint> = prints.iter().flatten().copied().collect();
     let known = fingerprints::holders(tx, &all).await?;
-    for ((due, _), prints) in suspects.into_iter().zip(prints) {
+    for ((due, state, _), prints) in suspects.into_iter().zip(prints) {
         let had_it: BTreeSet<i64> =
             prints.iter().filter_map(|one| known.get(&one[..])).flatten().copied().collect();
-        let Some(state) = state_of(users, due.issue.telegram_id) else { continue };
-        let Some(old) = due.issue.url.as_deref() else { continue };
         if is_foreign(state, due.issue.telegram_id, &had_it)
+            && let Some(old) = due.issue.url.as_deref()
             && let Some(new) = link::decide(&rules.portal, old, state, rules.tokenless, true)
         {
             plan.add(rules, due, new);
