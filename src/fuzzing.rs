@@ -158,7 +158,7 @@ fn read(file: Result<DropFile, Faulty>) -> Option<Vec<Assignment>> {
 }
 
 fn assignment(assignment: &Assignment) -> String {
-    let change = match assignment.token() {
+    let change = match &assignment.token {
         Some(token) => format!("token = \"{}\"", token.expose().replace('\\', r"\\").replace('"', "\\\"")),
         None => "remove = true".to_owned(),
     };
@@ -166,7 +166,7 @@ fn assignment(assignment: &Assignment) -> String {
 }
 
 fn row(assignment: &Assignment) -> String {
-    let Some(token) = assignment.token() else { panic!("no table removes") };
+    let Some(token) = &assignment.token else { panic!("no table removes") };
     format!("{},\"{}\"\n", assignment.telegram_id, token.expose().replace('"', "\"\""))
 }
 

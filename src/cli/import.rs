@@ -124,7 +124,7 @@ async fn rows(workplace: &mut Workplace, file: &DropFile) -> Result<Vec<Row>, Fa
 
 fn row(assignment: &Assignment, users: &Users) -> Row {
     let state = users.get(&assignment.telegram_id).map_or(&TokenState::None, |user| &user.state);
-    let kind = match (state, assignment.token()) {
+    let kind = match (state, &assignment.token) {
         (TokenState::None, _) => Kind::Gets,
         (TokenState::Sealed { token, .. }, Some(new)) if token == new => Kind::Keeps,
         _ => Kind::Changes,
@@ -147,7 +147,7 @@ fn show(rows: &[Row], [gets, changes, keeps]: [usize; 3]) -> Exit {
             Kind::Changes => "changes",
             Kind::Keeps => "keeps",
         };
-        let Some(then) = assignment.token() else { continue };
+        let Some(then) = &assignment.token else { continue };
         table.row([&assignment.telegram_id, &what, now, &then.masked()]);
     }
     table.print();

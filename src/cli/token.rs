@@ -4,7 +4,7 @@ use super::output::{self, Exit, Failure};
 use super::{IdArg, TokenCommand, database::Workplace, import, prompt, table::Table};
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::{Cursor, changes, issues, presence, session::Purpose, users};
-use crate::drop_file::{Assignment, Refusal, TokenChange};
+use crate::drop_file::{Assignment, Refusal};
 use crate::envelope::TokenState;
 use crate::token::Token;
 use crate::tokens::assign::{self, Author, Obstacle, Outcome, Request};
@@ -39,12 +39,12 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
                     format!("the token {fault}"),
                     "take it from the portal once more; `portal.token_pattern` in the configuration, if set, says how tokens look",
                 ))?;
-                put(workplace, id, TokenChange::Set(token), no_wait, root).await
+                put(workplace, id, Some(token), no_wait, root).await
             })
         }
-        TokenCommand::Remove { id: IdArg { id }, no_wait } => Workplace::open(config, async |workplace| {
-            put(workplace, id, TokenChange::Remove, no_wait, root).await
-        }),
+        TokenCommand::Remove { id: IdArg { id }, no_wait } => {
+            Workplace::open(config, async |workplace| put(workplace, id, None, no_wait, root).await)
+        }
         TokenCommand::Show { id: IdArg { id }, reveal } => {
             Workplace::open(config, async |workplace| show(workplace, id, reveal).await)
         }
@@ -55,16 +55,16 @@ pub(super) fn run(config: &Path, command: TokenCommand) -> Result<Exit, Failure>
 async fn put(
     workplace: &mut Workplace,
     id: i64,
-    change: TokenChange,
+    token: Option<Token>,
     no_wait: bool,
     root: bool,
 ) -> Result<Exit, Failure> {
-    let removed = matches!(change, TokenChange::Remove);
+    let removed = token.is_none();
     if removed && has_none(workplace, id).await? {
         output::line(format!("user {id} has no token: there is nothing to remove"));
         return Ok(Exit::Done);
     }
-    let assignment = Assignment { telegram_id: id, change };
+    let assignment = Assignment { telegram_id: id, token };
     if let Some(refusal) = assign(workplace, &[assignment]).await?.first() {
         return Err(refused(refusal, root));
     }

@@ -47,32 +47,13 @@ const TOKEN: &str = Key::Token.name();
 const REMOVE: &str = Key::Remove.name();
 const LIST: &str = Key::List.name();
 
-/// What is to become of a user's token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TokenChange {
-    /// This is the user's token from now on.
-    Set(Token),
-    /// The user has no token from now on.
-    Remove,
-}
-
 /// One user's change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Assignment {
     /// Whose token it is. Any 64-bit number: only the database knows which of them are users.
     pub telegram_id: i64,
-    /// What happens to it.
-    pub change: TokenChange,
-}
-
-impl Assignment {
-    /// The token that it sets; none where it removes one.
-    pub(crate) fn token(&self) -> Option<&Token> {
-        match &self.change {
-            TokenChange::Set(token) => Some(token),
-            TokenChange::Remove => None,
-        }
-    }
+    /// The user's token from now on; none where the user has none from now on.
+    pub token: Option<Token>,
 }
 
 /// What the database holds against what a file names.
@@ -167,6 +148,9 @@ pub(crate) fn parse(bytes: &[u8], rule: &TokenRule) -> Result<DropFile, Faulty> 
     reader.finish()
 }
 
+/// It has come to nothing, by a fault that is noted.
+struct Refused;
+
 /// What has been read of a file so far, and all that is wrong with it.
 struct Reader<'f> {
     lines: LineIndex<'f>,
@@ -192,9 +176,9 @@ impl<'f> Reader<'f> {
     }
 
     /// As [`Reader::fault`], for what comes to nothing by it.
-    fn refuse<T>(&mut self, offset: usize, kind: FaultKind) -> Option<T> {
+    fn refuse<T>(&mut self, offset: usize, kind: FaultKind) -> Result<T, Refused> {
         self.fault(offset, kind);
-        None
+        Err(Refused)
     }
 
     fn document(&mut self, document: &DeTable<'_>) {
@@ -247,17 +231,17 @@ impl<'f> Reader<'f> {
     /// Reads one user's keys; `at` is cited for what is missing. Both parts are looked at, whatever the other is like.
     fn assignment(&mut self, table: &DeTable<'_>, at: usize) {
         let user = self.user(table, at);
-        let change = self.change(table, at);
-        self.push(user, change);
+        let token = self.change(table, at);
+        self.push(user, token);
     }
 
-    fn push(&mut self, user: Option<i64>, change: Option<TokenChange>) {
-        if let (Some(telegram_id), Some(change)) = (user, change) {
-            self.assignments.push(Assignment { telegram_id, change });
+    fn push(&mut self, user: Result<i64, Refused>, token: Result<Option<Token>, Refused>) {
+        if let (Ok(telegram_id), Ok(token)) = (user, token) {
+            self.assignments.push(Assignment { telegram_id, token });
         }
     }
 
-    fn user(&mut self, table: &DeTable<'_>, at: usize) -> Option<i64> {
+    fn user(&mut self, table: &DeTable<'_>, at: usize) -> Result<i64, Refused> {
         let Some(value) = table.get(USER) else { return self.refuse(at, FaultKind::NoUser) };
         let at = value.span().start;
         let Some(number) = value.get_ref().as_integer() else {
@@ -265,7 +249,7 @@ impl<'f> Reader<'f> {
         };
         // It has to fit the column: a `bigint`.
         match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(telegram_id) => Some(self.named(at, telegram_id)),
+            Ok(telegram_id) => Ok(self.named(at, telegram_id)),
             Err(_) => self.refuse(at, FaultKind::OutOfRange),
         }
     }
@@ -280,21 +264,20 @@ impl<'f> Reader<'f> {
         telegram_id
     }
 
-    fn change(&mut self, table: &DeTable<'_>, at: usize) -> Option<TokenChange> {
+    fn change(&mut self, table: &DeTable<'_>, at: usize) -> Result<Option<Token>, Refused> {
         match (table.get(TOKEN), table.get_key_value(REMOVE)) {
             (None, None) => self.refuse(at, FaultKind::NoChange),
-            (Some(token), None) => self.token(token),
-            (None, Some((_, remove))) => self.remove(remove),
+            (Some(token), None) => self.token(token).map(Some),
+            (None, Some((_, remove))) => self.remove(remove).map(|()| None),
             (Some(token), Some((key, remove))) => {
-                self.fault(key.span().start, FaultKind::BothChanges);
-                self.token(token);
-                self.remove(remove);
-                None
+                let both = self.refuse(key.span().start, FaultKind::BothChanges);
+                let _ = (self.token(token), self.remove(remove));
+                both
             }
         }
     }
 
-    fn token(&mut self, value: &Spanned<DeValue<'_>>) -> Option<TokenChange> {
+    fn token(&mut self, value: &Spanned<DeValue<'_>>) -> Result<Token, Refused> {
         let at = value.span().start;
         match value.get_ref().as_str() {
             Some(text) => self.admitted(at, text),
@@ -303,7 +286,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A text stands here that is to be a token.
-    fn admitted(&mut self, at: usize, text: &str) -> Option<TokenChange> {
+    fn admitted(&mut self, at: usize, text: &str) -> Result<Token, Refused> {
         let token = match self.rule.admit(text) {
             Ok(token) => token,
             Err(fault) => return self.refuse(at, FaultKind::BadToken(fault)),
@@ -313,13 +296,13 @@ impl<'f> Reader<'f> {
         if first != place {
             self.fault(at, FaultKind::TokenTwice(first));
         }
-        Some(TokenChange::Set(token))
+        Ok(token)
     }
 
-    fn remove(&mut self, value: &Spanned<DeValue<'_>>) -> Option<TokenChange> {
+    fn remove(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Refused> {
         let at = value.span().start;
         match value.get_ref().as_bool() {
-            Some(true) => Some(TokenChange::Remove),
+            Some(true) => Ok(()),
             Some(false) => self.refuse(at, FaultKind::RemoveFalse),
             None => self.refuse(at, FaultKind::WrongType(Key::Remove)),
         }

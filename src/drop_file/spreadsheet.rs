@@ -4,8 +4,8 @@
 //! which cells have moved, a number that the spreadsheet has shortened. The parser is csv-core, the inner one of the crate
 //! csv: it says where each cell is.
 
-use super::{DropFile, Fault, FaultKind, Faulty, Key, MAX_BYTES, Reader, TokenChange};
-use crate::token::TokenRule;
+use super::{DropFile, Fault, FaultKind, Faulty, Key, MAX_BYTES, Reader, Refused};
+use crate::token::{Token, TokenRule};
 use csv_core::{ReadFieldResult, ReaderBuilder};
 use std::str::FromStr;
 use zeroize::Zeroizing;
@@ -199,18 +199,18 @@ impl Table {
             } else {
                 let user = user(reader, row.get(self.user), at);
                 let token = token(reader, row.get(self.token), at);
-                reader.push(user, token);
+                reader.push(user, token.map(Some));
             }
         }
     }
 }
 
-fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<i64> {
+fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Result<i64, Refused> {
     let Some(cell) = cell.filter(|cell| !cell.text.is_empty()) else {
         return reader.refuse(at, FaultKind::NoUser);
     };
     if let Ok(telegram_id) = cell.text.parse() {
-        return Some(reader.named(cell.at, telegram_id));
+        return Ok(reader.named(cell.at, telegram_id));
     }
     let kind = if is_whole(&cell.text) {
         FaultKind::OutOfRange
@@ -222,7 +222,7 @@ fn user(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<i64> 
     reader.refuse(cell.at, kind)
 }
 
-fn token(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Option<TokenChange> {
+fn token(reader: &mut Reader<'_>, cell: Option<&Cell>, at: usize) -> Result<Token, Refused> {
     let (at, text) = cell.map_or((at, ""), |cell| (cell.at, cell.text.as_str()));
     if is_shortened(text) {
         return reader.refuse(at, FaultKind::Shortened(Key::Token));

@@ -23,8 +23,8 @@ fn short(faults: &[Fault]) -> Vec<String> {
     faults.iter().map(name).collect()
 }
 
-fn set(text: &str) -> TokenChange {
-    TokenChange::Set(Token::parse(text).unwrap())
+fn token(text: &str) -> Token {
+    Token::parse(text).unwrap()
 }
 
 #[test]
@@ -32,8 +32,8 @@ fn reads_a_list_in_order_and_knows_the_places() {
     let text = "[[assignment]]\ntelegram_id = 413129274\ntoken = \"7812-5733-8392-7092\"\n\n\
                 [[assignment]]\r\n  remove = true\r\n  telegram_id = -5\r\n";
     let expected = [
-        Assignment { telegram_id: 413_129_274, change: set("7812-5733-8392-7092") },
-        Assignment { telegram_id: -5, change: TokenChange::Remove },
+        Assignment { telegram_id: 413_129_274, token: Some(token("7812-5733-8392-7092")) },
+        Assignment { telegram_id: -5, token: None },
     ];
     let file = parse(text.as_bytes(), &TokenRule::default()).unwrap();
     assert_eq!(file.assignments, expected);
@@ -77,19 +77,19 @@ fn beside_a_fault_users_and_tokens_are_kept_for_the_database() {
 #[test]
 fn reads_a_single_one_and_every_spelling_of_toml() {
     let cases = [
-        ("telegram_id = 1\ntoken = 'abc'", 1, set("abc")),
-        ("remove = true # gone\ntelegram_id = 1_000", 1000, TokenChange::Remove),
-        ("\"telegram_id\" = 0xff\n'token' = \"a\\u0062c\"", 255, set("abc")),
-        ("token = '''abc'''\ntelegram_id = +7", 7, set("abc")),
-        ("assignment = [{ telegram_id = 1, token = 'abc' }]", 1, set("abc")),
-        ("telegram_id = 9223372036854775807\nremove = true", i64::MAX, TokenChange::Remove),
-        ("telegram_id = -9223372036854775808\nremove = true", i64::MIN, TokenChange::Remove),
-        ("\u{feff}telegram_id = 1\nremove = true", 1, TokenChange::Remove),
+        ("telegram_id = 1\ntoken = 'abc'", 1, Some(token("abc"))),
+        ("remove = true # gone\ntelegram_id = 1_000", 1000, None),
+        ("\"telegram_id\" = 0xff\n'token' = \"a\\u0062c\"", 255, Some(token("abc"))),
+        ("token = '''abc'''\ntelegram_id = +7", 7, Some(token("abc"))),
+        ("assignment = [{ telegram_id = 1, token = 'abc' }]", 1, Some(token("abc"))),
+        ("telegram_id = 9223372036854775807\nremove = true", i64::MAX, None),
+        ("telegram_id = -9223372036854775808\nremove = true", i64::MIN, None),
+        ("\u{feff}telegram_id = 1\nremove = true", 1, None),
     ];
     for (text, telegram_id, change) in cases {
         let read = read(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
         assert_eq!(read.len(), 1, "{text}");
-        assert_eq!((read[0].telegram_id, &read[0].change), (telegram_id, &change), "{text}");
+        assert_eq!((read[0].telegram_id, &read[0].token), (telegram_id, &change), "{text}");
     }
 }
 
@@ -379,12 +379,12 @@ proptest! {
             let change = if *set { format!("token = 't{id}'") } else { "remove = true".to_owned() };
             writeln!(text, "[[assignment]]\ntelegram_id = {id}\n{change}").unwrap();
         }
-        let expected: Vec<(i64, TokenChange)> = changes
+        let expected: Vec<(i64, Option<Token>)> = changes
             .into_iter()
-            .map(|(id, is_set)| (id, if is_set { set(&format!("t{id}")) } else { TokenChange::Remove }))
+            .map(|(id, is_set)| (id, is_set.then(|| token(&format!("t{id}")))))
             .collect();
-        let found: Vec<(i64, TokenChange)> =
-            read(&text).unwrap().into_iter().map(|one| (one.telegram_id, one.change)).collect();
+        let found: Vec<(i64, Option<Token>)> =
+            read(&text).unwrap().into_iter().map(|one| (one.telegram_id, one.token)).collect();
         prop_assert_eq!(found, expected);
     }
 }

@@ -1,13 +1,13 @@
 use super::*;
-use crate::drop_file::{Assignment, TokenChange};
+use crate::drop_file::Assignment;
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
 fn read(bytes: &[u8], columns: Option<&str>) -> Result<Vec<String>, Vec<String>> {
     let columns = columns.map(|columns| columns.parse().unwrap());
-    let show = |Assignment { telegram_id, change }: &Assignment| match change {
-        TokenChange::Set(token) => format!("{telegram_id} {}", token.expose()),
-        TokenChange::Remove => panic!("no table removes"),
+    let show = |Assignment { telegram_id, token }: &Assignment| match token {
+        Some(token) => format!("{telegram_id} {}", token.expose()),
+        None => panic!("no table removes"),
     };
     match parse(bytes, &TokenRule::default(), columns.as_ref()) {
         Ok(file) => Ok(file.assignments.iter().map(show).collect()),

@@ -65,7 +65,7 @@ impl Database for &mut Server<'_> {
                 continue;
             }
             for assignment in request.assignments {
-                if let Some(token) = assignment.token() {
+                if let Some(token) = &assignment.token {
                     tables.tokens.insert(assignment.telegram_id, token.expose().to_owned());
                 }
             }

@@ -53,7 +53,7 @@ impl Judge<'_> {
                 refusals.push(Refusal::UnknownUser(assignment.telegram_id));
             }
             // A holder who loses it by the same request is none.
-            let held = assignment.token().and_then(|token| self.holders.refusal(token, &users));
+            let held = assignment.token.as_ref().and_then(|token| self.holders.refusal(token, &users));
             if let Some(Refusal::TokenHeld(token, _)) = &held
                 && self.holders.has_any_of(token, &self.waiting_users)
             {
@@ -88,7 +88,7 @@ impl Judge<'_> {
 
     fn write(&self, assignment: &Assignment) -> Result<UserWrite, SealFault> {
         let telegram_id = assignment.telegram_id;
-        let Some(token) = assignment.token() else { return Ok((Write { telegram_id, sealed: None }, None)) };
+        let Some(token) = &assignment.token else { return Ok((Write { telegram_id, sealed: None }, None)) };
         let sealed = Some(self.keyring.seal(token, telegram_id)?);
         Ok((Write { telegram_id, sealed }, Some((telegram_id, self.keyring.fingerprints(token)))))
     }
@@ -147,7 +147,7 @@ impl Holders {
         for holders in self.of_token.values_mut() {
             holders.retain(|holder| !users.contains(holder));
         }
-        for (assignment, token) in assignments.iter().filter_map(|it| Some((it, it.token()?))) {
+        for (assignment, token) in assignments.iter().filter_map(|it| Some((it, it.token.as_ref()?))) {
             self.of_token.entry(token.clone()).or_default().insert(assignment.telegram_id);
         }
     }

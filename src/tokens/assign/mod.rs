@@ -92,7 +92,7 @@ struct Receipt<'a> {
 impl<'a> Receipt<'a> {
     fn of(request: &Request<'a>, applied_at: &'a str) -> Self {
         let users = |removed: bool| {
-            let of_kind = request.assignments.iter().filter(|it| it.token().is_none() == removed);
+            let of_kind = request.assignments.iter().filter(|it| it.token.is_none() == removed);
             of_kind.map(|assignment| assignment.telegram_id).collect()
         };
         Self {
@@ -124,7 +124,7 @@ pub(crate) async fn assign(
     let users: BTreeSet<i64> =
         requests.iter().flat_map(|request| request.assignments).map(|it| it.telegram_id).collect();
     let rows = assigning::lock_users(&tx, &users.into_iter().collect::<Vec<_>>()).await?;
-    let tokens = requests.iter().flat_map(|request| request.assignments).filter_map(Assignment::token);
+    let tokens = requests.iter().flat_map(|request| request.assignments).filter_map(|it| it.token.as_ref());
     let mut judge = Judge {
         keyring: &rules.keyring,
         token_limit: rules.token_limit,
@@ -201,7 +201,7 @@ fn entries<'r>(request: &'r Request<'_>) -> impl Iterator<Item = Entry> + use<'r
     let Author { via, by, file } = request.author;
     request.assignments.iter().map(move |assignment| Entry {
         telegram_id: assignment.telegram_id,
-        action: if assignment.token().is_some() { Action::Set } else { Action::Removed },
+        action: if assignment.token.is_some() { Action::Set } else { Action::Removed },
         via,
         by: Some(by.to_owned()),
         file: file.map(str::to_owned),
