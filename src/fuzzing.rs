@@ -3,22 +3,17 @@
 //!
 //! A byte 1 in the input stands for [`SECRET`], so that a message which quotes what it must not is noticed.
 
-use std::{collections::HashSet, ops::Range, sync::LazyLock};
-
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use crate::drop_file::{self, Assignment, DropFile, Faulty};
+use crate::envelope::{self, Key, KeyId, Keyring, MAX_SEALED_LEN, TokenState, UnusableReason};
+use crate::link::{self, Origin, Portal, Tokenless};
+use crate::token::{Token, TokenFault, TokenRule};
+use crate::{config, keyring_file};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::LazyLock;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 use url::Url;
-
-use crate::{
-    config,
-    drop_file::{self, Assignment, DropFile, Faulty},
-    envelope::{self, Key, KeyId, Keyring, MAX_SEALED_LEN, TokenState, UnusableReason},
-    keyring_file,
-    link::{self, Origin, Portal, Tokenless},
-    token::{Token, TokenFault, TokenRule},
-};
 
 /// It can be no word of a message and no id of a key.
 const SECRET: &str = "S7-Qx9-K4";

@@ -5,9 +5,8 @@
 //! Refused here: what is no token by the fixed rules, and what the operator's pattern excludes. Who may hold a
 //! token is not judged here.
 
-use std::fmt;
-
 use regex_lite::Regex;
+use std::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;
 

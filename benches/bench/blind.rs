@@ -1,19 +1,17 @@
 //! The yardstick for latency: the least that could do the job. A trigger notifies with the id, and a listener
 //! writes a link without looking at anything: one round trip. It is a process of its own, as relinkd is.
 
-use std::future::poll_fn;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-
-use nix::sys::signal::Signal;
-use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, NoTls};
-
 use crate::lab::Lab;
 use crate::site::Plain;
 use crate::support::BASE;
 use crate::support::cluster::BOT;
 use crate::support::scratch::Watch;
+use nix::sys::signal::Signal;
+use std::future::poll_fn;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, NoTls};
 
 /// A database with the trigger, and a running listener.
 pub(crate) struct Blind {

@@ -1,5 +1,8 @@
 //! A running `relinkd run`, timed to its `READY=1`, and what the kernel knows of it.
 
+use crate::support::scratch::Watch;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
@@ -8,11 +11,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use crate::support::scratch::Watch;
 
 /// A daemon's process; killed on drop, or when the bench ends.
 pub(crate) struct Daemon {

@@ -1,14 +1,12 @@
 //! Figures: what a row measured, against which goal; and the results of a run, as they stand in results.json.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-
-use serde::{Deserialize, Serialize};
-
 use crate::lab::Lab;
 use crate::machine::Machine;
 use crate::options::Sizes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 /// What a figure should be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

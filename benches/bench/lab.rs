@@ -1,14 +1,13 @@
 //! What all rows share: one private cluster with Postgres' own settings, and the programs under test.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::Arc;
-
 use crate::options::{Options, Sizes};
 use crate::sql::Sql;
 use crate::support::cluster::SUPERUSER;
 use crate::support::{Cluster, ClusterOptions};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
 
 /// A program under test.
 pub(crate) struct Subject {

@@ -1,11 +1,9 @@
 //! The machine that figures belong to.
 
+use crate::lab::Lab;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::process::Command;
-
-use serde::{Deserialize, Serialize};
-
-use crate::lab::Lab;
 
 /// What a reader needs to know of the machine.
 #[derive(Debug, Serialize, Deserialize)]

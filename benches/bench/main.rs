@@ -26,7 +26,6 @@ mod sql;
 mod support;
 
 use clap::Parser;
-
 use figure::{Results, Sheet};
 use lab::Lab;
 use options::Options;

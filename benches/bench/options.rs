@@ -1,9 +1,8 @@
 //! What can be asked of the bench, and how large each row is.
 
-use std::path::PathBuf;
-
 use clap::Parser;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Measures relinkd on this machine.
 #[derive(Debug, Parser)]

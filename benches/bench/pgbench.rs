@@ -1,11 +1,10 @@
 //! Throughput of the bot, driven by Postgres' own pgbench.
 
-use std::process::Command;
-
 use crate::lab::Lab;
 use crate::site::Plain;
 use crate::support::cluster::BOT;
 use crate::support::postgres::find_binaries;
+use std::process::Command;
 
 /// A load: one statement, by so many clients.
 pub(crate) struct Load<'a> {

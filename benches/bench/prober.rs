@@ -1,12 +1,11 @@
 //! A bot that does one small thing again and again beside whatever goes on, and remembers how long each took.
 
+use crate::site::Plain;
+use crate::sql::{milliseconds, now};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
-
-use crate::site::Plain;
-use crate::sql::{milliseconds, now};
 
 /// The bot in its own thread, until it is stopped.
 pub(crate) struct Prober {

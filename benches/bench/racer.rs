@@ -4,14 +4,12 @@
 //! the transaction that wrote the link (`track_commit_timestamp`), read when all is over: so nobody polls, no trigger is
 //! added, and nothing is disturbed. Both moments are of this machine's clock.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-use tokio_postgres::Statement;
-
 use crate::site::{Plain, wait_links};
 use crate::sql::{COMMITTED, Moment, Sql, milliseconds};
 use crate::support::BASE;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tokio_postgres::Statement;
 
 /// A bot that inserts issues for users with a token, and remembers when.
 pub(crate) struct Racer<'a> {

@@ -1,20 +1,18 @@
 //! A database with the bot's tables, with relinkd installed by one of the programs under test, or without.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-use nix::sys::signal::Signal;
-
 use crate::daemon::Daemon;
 use crate::lab::{Lab, Subject};
 use crate::sql::Sql;
 use crate::support::cluster::{BOT, SUPERUSER};
 use crate::support::relinkd::quoted;
 use crate::support::{Bench, Database, TokenColumn};
+use nix::sys::signal::Signal;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// How long relinkd may take for work that a row gave it, before the row counts as failed.
 const PATIENCE: Duration = Duration::from_secs(1800);

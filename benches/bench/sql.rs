@@ -1,7 +1,6 @@
 //! One blocking session with Postgres, driven by the thread that asks: no other thread wakes between a reply and the clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};
-
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage, Statement};

@@ -3,11 +3,10 @@
 
 use super::{Group, Report, Severity, install};
 use crate::config::{Database, Parts};
+use crate::db::connect::SessionKind;
 use crate::db::findings::{self, Found};
-use crate::db::{
-    Connector, DbError, NoConnection, Session, connect::SessionKind, doorbell, roles, schema,
-    session::Purpose, setup,
-};
+use crate::db::session::Purpose;
+use crate::db::{Connector, DbError, NoConnection, Session, doorbell, roles, schema, setup};
 use crate::envelope::{Keyring, MAX_SEALED_LEN};
 use crate::keyring_file::KeyringError;
 use crate::policy;

@@ -1,6 +1,7 @@
 //! What can be seen without a database: the configuration and the keyring.
 
-use super::{Group, Report, tokens::bring_back};
+use super::tokens::bring_back;
+use super::{Group, Report};
 use crate::config::{
     ConfigError, Database, Endpoint, Environment, FileSource, Host, Parts, PasswordError, TlsMode,
 };
@@ -8,8 +9,11 @@ use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError, shell_word};
 use crate::process;
 use nix::unistd;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::{collections::BTreeMap, io, os::unix::fs::MetadataExt, path::Path};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// The configuration: its faults, who may read it, and how far the connection it asks for can be trusted.
 pub(crate) fn config(report: &mut Report<'_>, parts: &Parts, fault: Option<&ConfigError>) {

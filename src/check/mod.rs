@@ -15,7 +15,9 @@ use crate::config::{Database, Endpoint, Host};
 use crate::keyring_file::shell_word;
 use crate::printable::Printable;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// The groups, in the order in which they are shown and decide the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

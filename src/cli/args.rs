@@ -1,9 +1,12 @@
 //! What may be typed: commands, arguments, and what their help says.
 
-use super::{explain, health::HealthArgs, import, manual, output::EXIT_STATUSES};
+use super::health::HealthArgs;
+use super::output::EXIT_STATUSES;
+use super::{explain, import, manual};
 use crate::envelope::KeyId;
 use clap::{Args, Parser, Subcommand, ValueHint};
-use std::{ffi::OsString, path::PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// What stands beneath a command's help, each as it is typed after `relinkd`.
 macro_rules! examples {

@@ -3,11 +3,17 @@
 
 use super::output::{self, Exit, Failure, OrFail as _};
 use crate::config::{self, Database, Environment, FileSource, Settings, Tables};
-use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, users};
+use crate::db::connect::SessionKind;
+use crate::db::{Connector, DbError, Session, schema, users};
 use crate::envelope::Keyring;
 use crate::keyring_file::{self, KeyringError};
 use crate::relink::Rules;
-use std::{collections::BTreeMap, future::Future, io::ErrorKind, path::Path, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The keyring. A command that root runs accepts one that the spool's owner owns.
 pub(super) fn keyring(settings: &Settings) -> Result<Keyring, KeyringError> {

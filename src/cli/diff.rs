@@ -1,7 +1,8 @@
 //! `relinkd sync --dry-run`: what would change, tokens masked, or counted by kind. Reads only, takes no lock.
 
+use super::SyncArgs;
+use super::database::Workplace;
 use super::output::{self, Exit, Failure};
-use super::{SyncArgs, database::Workplace};
 use crate::db::issues::Rewrite;
 use crate::link;
 use crate::relink::{LinkCounts, Page, Preview};

@@ -3,11 +3,13 @@
 //! Asked by the id of the issue, by its number in the portal, by a link that somebody sent, or by the user. How it is said is in
 //! `explained`.
 
+use super::database::Workplace;
 use super::explained::{Issue, Person, Written, print, row};
 use super::output::{self, Exit, Failure};
-use super::{database::Workplace, prompt};
+use super::prompt;
 use crate::db::issues::{self, IssueRow, Stretch};
-use crate::db::{Tx, findings, session::Purpose, status};
+use crate::db::session::Purpose;
+use crate::db::{Tx, findings, status};
 use crate::link;
 use crate::relink::{self, Rules};
 use crate::token::Token;

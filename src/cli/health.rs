@@ -3,14 +3,17 @@
 //! Whatever happens, there is one line on standard output and an exit status of its own kind: what reads it knows no
 //! other.
 
+use super::database;
 use super::output::{self, Failure, count, rough_seconds, things};
-use super::{database, status::Place};
+use super::status::Place;
 use crate::check::Severity;
 use crate::config;
 use crate::printable::Printable;
 use crate::status::{self, Local, Remote};
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::path::Path;
+use std::time::Duration;
 
 /// Arguments of `health`.
 #[derive(Debug, clap::Args)]

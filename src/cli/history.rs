@@ -1,11 +1,11 @@
 //! `relinkd history`: who set, removed and looked at tokens, page by page, so that memory does not grow.
 
 use super::output::{self, Exit, Failure};
-use super::{HistoryArgs, database, table::Table};
-use crate::config;
+use super::table::Table;
+use super::{HistoryArgs, database};
 use crate::db::history::{self, Shown, Wanted};
 use crate::db::{Cursor, DbError, Session};
-use crate::process;
+use crate::{config, process};
 use regex_lite::Regex;
 use std::path::Path;
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! `relinkd token import`: many tokens at once from a spreadsheet, judged like a drop file: all of them or none.
 
+use super::database::Workplace;
 use super::output::{self, Exit, Failure, OrFail as _};
+use super::table::Table;
 use super::token::{assign, links_follow, masked};
-use super::{database::Workplace, table::Table};
 use crate::db::session::Purpose;
 use crate::drop_file::{self, Assignment, Columns, DropFile, Fault, FaultKind, Faulty, Named, Refusal};
 use crate::envelope::TokenState;
@@ -11,8 +12,10 @@ use crate::printable::Printable;
 use crate::relink::{self, Users};
 use crate::tokens::assign;
 use clap::{Args, ValueHint};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::{collections::HashMap, fs::File, io::Read};
 use zeroize::Zeroizing;
 
 /// Arguments of `token import`.

@@ -5,13 +5,16 @@ use super::database::{self, block_on};
 use super::output::{self, Exit, Failure, OrFail as _};
 use super::{InstallArgs, prompt, rows};
 use crate::config::{self, Database, Environment, Settings};
+use crate::db::connect::SessionKind;
 use crate::db::roles::{self, TooMuch};
-use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, setup};
+use crate::db::{Connector, DbError, Session, schema, setup};
 use crate::link::Tokenless;
 use crate::relink::{LinkCounts, Rules};
 use crate::tokens::TokenStats;
 use postgres_protocol::escape::escape_literal;
-use std::{io::IsTerminal, path::Path, sync::Arc};
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
 
 pub(super) fn run(config: &Path, args: &InstallArgs, quiet: bool) -> Result<Exit, Failure> {
     let settings = config::load(config)?;

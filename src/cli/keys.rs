@@ -1,7 +1,8 @@
 //! `relinkd key`: make, list, promote and retire keys. The daemon reads the file again when it is told to.
 
 use super::output::{self, Exit, Failure, OrFail as _};
-use super::{KeyCommand, ReloadArg, database, rows, status, table::Table};
+use super::table::Table;
+use super::{KeyCommand, ReloadArg, database, rows, status};
 use crate::config::{self, Environment, Settings};
 use crate::db::{DbError, presence, schema, users};
 use crate::envelope::{Key, KeyId, Keyring};

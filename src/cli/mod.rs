@@ -33,7 +33,8 @@ use crate::telemetry;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use log::LevelFilter;
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 impl Cli {
     /// The arguments of this process. Ends it where they are wrong, or ask for help.

@@ -13,8 +13,11 @@ use crate::relink::RelinkError;
 use crate::tokens::assign::Obstacle;
 use indicatif::HumanCount;
 use serde::Serialize;
+use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write as _};
-use std::{fmt::Display, process::ExitCode, sync::OnceLock, time::Duration};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The example of a configuration, as the package has it.
 pub(super) const EXAMPLE: &str = "/usr/share/doc/relinkd/examples/config.toml.example";

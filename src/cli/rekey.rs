@@ -1,7 +1,8 @@
 //! `relinkd rekey`: every token sealed anew under the primary key.
 
+use super::database::Workplace;
 use super::output::{self, Exit, Failure};
-use super::{database::Workplace, progress};
+use super::progress;
 use crate::db::{presence, users};
 use crate::tokens::reseal;
 use std::path::Path;

@@ -7,7 +7,8 @@
 use super::database;
 use super::output::Failure;
 use crate::config::{Database, Host, Settings};
-use crate::db::{Connector, DbError, Session, connect::SessionKind, roles};
+use crate::db::connect::SessionKind;
+use crate::db::{Connector, DbError, Session, roles};
 use nix::unistd::{Gid, Uid, User, setegid, seteuid};
 
 /// The settings of the database as the daemon reads them: without a user in the URL it is the spool's owner.

@@ -4,16 +4,18 @@
 //! a file says is not shown.
 
 use super::output::{self, Exit, Failure};
-use super::{SpoolArgs, SpoolCommand, database, table::Table};
+use super::table::Table;
+use super::{SpoolArgs, SpoolCommand, database};
 use crate::config::{self, ConfigError};
 use crate::printable::Printable;
 use crate::process;
 use crate::spool::{self, Listing, NotTaken, OperateError, Rejected, SpoolError};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::{fmt::Display, os::unix::fs::MetadataExt};
 
 pub(super) fn run(config: &Path, args: SpoolArgs) -> Result<Exit, Failure> {
     let root = match args.directory {

@@ -1,11 +1,14 @@
 //! `relinkd sync`: all links, or some users', into form now, in the chunks and under the locks that the daemon uses.
 
+use super::database::Workplace;
 use super::output::{self, Exit, Failure};
-use super::{SyncArgs, database::Workplace, diff, progress};
-use crate::db::{session::Purpose, users};
+use super::{SyncArgs, diff, progress};
+use crate::db::session::Purpose;
+use crate::db::users;
 use crate::relink::{self, Synced};
 use serde_json::json;
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
+use std::path::Path;
 
 pub(super) fn run(config: &Path, args: &SyncArgs) -> Result<Exit, Failure> {
     Workplace::open(config, async |workplace| {

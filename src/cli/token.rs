@@ -1,16 +1,20 @@
 //! `relinkd token`: set, show, list, remove. A token never comes from the arguments, and is shown whole only when asked.
 
+use super::database::Workplace;
 use super::output::{self, Exit, Failure};
-use super::{IdArg, TokenCommand, database::Workplace, import, prompt, table::Table};
+use super::table::Table;
+use super::{IdArg, TokenCommand, import, prompt};
 use crate::db::history::{self, Action, Entry, Via};
-use crate::db::{Cursor, changes, issues, presence, session::Purpose, users};
+use crate::db::session::Purpose;
+use crate::db::{Cursor, changes, issues, presence, users};
 use crate::drop_file::{Assignment, Refusal};
 use crate::envelope::TokenState;
 use crate::token::Token;
 use crate::tokens::assign::{self, Author, Obstacle, Outcome, Request};
 use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use std::{collections::HashSet, path::Path};
 
 /// How long `set` and `remove` wait for the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,11 +2,10 @@
 //!
 //! Read once, at the edge, and passed on as a value, so that nothing else here depends on globals.
 
-use std::{env, path::PathBuf};
-
-use nix::unistd::{Uid, User};
-
 use super::Password;
+use nix::unistd::{Uid, User};
+use std::env;
+use std::path::PathBuf;
 
 /// The surroundings that settings and passwords may come from. Empty variables count as unset, as libpq has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

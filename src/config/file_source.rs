@@ -3,11 +3,9 @@
 //! A credential is a name; systemd puts the file into a directory of the unit's. What is neither an absolute path nor
 //! a credential's name is refused, since a daemon's working directory is nobody's choice.
 
-use std::path::{Path, PathBuf};
-
-use thiserror::Error;
-
 use super::Environment;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 const RELATIVE: &str = "must be an absolute path, or \"credential:NAME\"";
 const CREDENTIAL_NAME: &str =

@@ -1,7 +1,6 @@
 //! A password: a type that cannot be printed.
 
 use std::fmt;
-
 use zeroize::Zeroizing;
 
 /// A database password. No `Display`, a silent `Debug`, wiped memory; [`Password::expose`] is the one way to the text.

@@ -3,9 +3,10 @@
 //! serde refuses what is not known and what is of another type as well, but in the order in which it reads, so that a key
 //! that is missing hides one that is misspelt; and it takes a list for a section.
 
-use std::{fmt, path::PathBuf, time::Duration};
-
 use serde::{Deserializer, de};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Declares a section: each key with its meaning, its type and its default; or without defaults, where not all keys have one.
 macro_rules! section {
@@ -52,7 +53,8 @@ macro_rules! from_text {
     )*};
 }
 
-pub(super) use {from_text, section};
+pub(super) use from_text;
+pub(super) use section;
 
 /// What may stand under a key.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,8 @@ use super::{Database, FileSource, QualifiedName, file_source, period, table_name
 use crate::link::{Origin, Portal, Tokenless};
 use crate::token::TokenRule;
 use serde::{Deserializer, de};
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
+use std::time::Duration;
 
 section! {
     /// All that `/etc/relinkd/config.toml` decides.

@@ -1,13 +1,12 @@
-use std::{collections::BTreeMap, fs, path::PathBuf};
-
+use super::fault::keys;
+use super::load::{Context, choose, instance, read};
+use super::*;
+use crate::link::Tokenless;
+use crate::token::TokenRule;
 use proptest::prelude::*;
-
-use super::{
-    fault::keys,
-    load::{Context, choose, instance, read},
-    *,
-};
-use crate::{link::Tokenless, token::TokenRule};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 
 const MINIMAL: &str = "[database]\nurl = \"postgresql://relinkd@localhost/okdesk_bot\"\n\n[portal]\nbase_url = \"https://yapomogu55.okdesk.ru\"\n";
 const EXAMPLE: &str = include_str!("../../config.toml.example");

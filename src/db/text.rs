@@ -28,7 +28,8 @@ macro_rules! token_column {
     };
 }
 
-pub(super) use {link_column, token_column};
+pub(super) use link_column;
+pub(super) use token_column;
 
 /// Text in which a replacement character stands for bytes that are none: no token has one.
 pub(super) struct Lossy(pub String);

@@ -3,11 +3,11 @@
 //! No kind holds a value of the file, not even the name of an unknown key, since a token may stand anywhere in a file
 //! that is wrong.
 
+use crate::place::Place;
+use crate::printable::Printable;
+use crate::token::TokenFault;
 use std::fmt::{self, Write as _};
-
 use thiserror::Error;
-
-use crate::{place::Place, printable::Printable, token::TokenFault};
 
 /// How many faults a reason lists; a file of noise could have half a million.
 const FAULTS_SHOWN: usize = 1_000;

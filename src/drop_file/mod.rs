@@ -24,19 +24,14 @@ mod wipe;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 pub(crate) use fault::{Fault, FaultKind, Key, reason};
 pub(crate) use spreadsheet::{Columns, parse as parse_spreadsheet};
 
-use crate::{
-    place::{LineIndex, Place},
-    token::{Token, TokenRule},
-};
+use crate::place::{LineIndex, Place};
+use crate::token::{Token, TokenRule};
 use wipe::wipe;
 
 /// The largest drop file, in bytes.

@@ -1,9 +1,7 @@
-use std::fmt::Write as _;
-
-use proptest::prelude::*;
-
 use super::*;
 use crate::token::TokenFault;
+use proptest::prelude::*;
+use std::fmt::Write as _;
 
 fn read(text: &str) -> Result<Vec<Assignment>, Vec<Fault>> {
     let file = parse(text.as_bytes(), &TokenRule::default()).map_err(|faulty| faulty.faults)?;

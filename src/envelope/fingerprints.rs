@@ -1,14 +1,11 @@
 //! The fingerprints by which equal tokens are found among sealed ones: keyed, so that a table of them tells nothing.
 
+use super::Keyring;
+use super::key::{Key, KeyId};
+use crate::token::Token;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-
-use super::{
-    Keyring,
-    key::{Key, KeyId},
-};
-use crate::token::Token;
 
 /// A token's fingerprint under one key: HMAC-SHA-256.
 pub(crate) type Fingerprint = [u8; 32];

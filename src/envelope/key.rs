@@ -3,9 +3,9 @@
 //! A [`Key`] has no `Display` and no `Serialize`, its `Debug` is silent, its memory is wiped, and it stays where it was
 //! allocated when it is moved. Ids are no secret: they stand in every sealed value.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::fmt;
-
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 use zeroize::Zeroizing;
 

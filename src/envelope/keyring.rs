@@ -2,11 +2,9 @@
 //!
 //! A keyring cannot be wrong once it is built: its primary is among its active keys, and no id stands twice.
 
-use std::collections::BTreeMap;
-
-use thiserror::Error;
-
 use super::key::{Key, KeyId};
+use std::collections::BTreeMap;
+use thiserror::Error;
 
 /// Every key by its id. It seals with the primary one and opens with whichever key a value names.
 #[derive(Debug, Clone)]

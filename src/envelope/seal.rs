@@ -3,16 +3,15 @@
 //! Reading is strict. What could be spelt in two ways, is of another version, or is longer than anything we write is
 //! malformed; nothing is trimmed, padded or folded to lower case.
 
-use aes_gcm::{
-    Aes256Gcm, KeyInit as _,
-    aead::{Aead as _, Payload},
-};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use super::Keyring;
+use super::key::{Key, KeyId};
+use crate::token::{Token, TokenFault};
+use aes_gcm::aead::{Aead as _, Payload};
+use aes_gcm::{Aes256Gcm, KeyInit as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use thiserror::Error;
 use zeroize::Zeroizing;
-
-use super::{Keyring, key::Key, key::KeyId};
-use crate::token::{Token, TokenFault};
 
 /// The most characters a sealed token has, whichever key and token.
 pub(crate) const MAX_SEALED_LEN: usize = 255;

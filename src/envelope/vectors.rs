@@ -1,10 +1,11 @@
 //! Runs `tests/vectors/envelope.json`, sealed by Python's `cryptography`, through the keyring.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
-
-use super::{Key, KeyId, Keyring, TokenState, UnusableReason, seal::seal_with};
+use super::seal::seal_with;
+use super::{Key, KeyId, Keyring, TokenState, UnusableReason};
 use crate::token::{Token, TokenRule};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 
 type Texts = std::collections::BTreeMap<String, String>;
 

@@ -1,10 +1,8 @@
 //! What the `key` commands do to a keyring, in memory. Each makes a new ring, which cannot be wrong.
 
-use std::collections::BTreeMap;
-
-use thiserror::Error;
-
 use crate::envelope::{Key, KeyId, Keyring, KeyringFault};
+use std::collections::BTreeMap;
+use thiserror::Error;
 
 /// The ring with one more active key.
 pub(crate) fn add(ring: &Keyring, id: KeyId, key: Key) -> Result<Keyring, EditFault> {

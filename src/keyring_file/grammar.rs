@@ -1,21 +1,19 @@
 //! The keyring file's content: TOML ↔ [`Keyring`]. A fault says where and what, and repeats nothing of the file but the
 //! key ids that are read already.
 
-use std::{
-    borrow::Cow, collections::BTreeMap, fmt::Write as _, fs::File, io::Read as _, ops::Range, path::Path,
-};
-
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
-use zeroize::{Zeroize as _, Zeroizing};
-
 use super::KeyringError;
-use crate::{
-    envelope::{Key, KeyId, Keyring},
-    place::Place,
-};
+use crate::envelope::{Key, KeyId, Keyring};
+use crate::place::Place;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::Range;
+use std::path::Path;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// The largest keyring file, in bytes: some hundreds of keys.
 const MAX_BYTES: usize = 64 << 10;

@@ -21,11 +21,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
-
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 use thiserror::Error;
 
 pub(crate) use edit::{EditFault, add, destroy, next_id, promote, retire};
@@ -33,11 +30,9 @@ pub(crate) use trust::shell_word;
 pub(crate) use write::{create, edit};
 
 use self::trust::Distrust;
-use crate::{
-    config::{Environment, FileSource, NoCredential, typed},
-    envelope::Keyring,
-    place::Place,
-};
+use crate::config::{Environment, FileSource, NoCredential, typed};
+use crate::envelope::Keyring;
+use crate::place::Place;
 
 /// Reads the keyring of this source, found by this process's environment. Trusted owners are root, the effective
 /// user, and `accept_owner`, which for a command run by root is the spool's owner.

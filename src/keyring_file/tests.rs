@@ -1,9 +1,7 @@
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-
-use proptest::prelude::*;
-
 use super::*;
 use crate::envelope::{Key, KeyId};
+use proptest::prelude::*;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 const A: &str = "q8ZrB0nD7cXw1vLk2mPj3hGf4sTa5yUe6iOo9pAbCdE";
 const B: &str = "Zq8rB0nD7cXw1vLk2mPj3hGf4sTa5yUe6iOo9pAbCdE";

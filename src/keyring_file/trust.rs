@@ -5,16 +5,14 @@
 //! its place: one that belongs to a third user, or that group or others may write. A sticky directory of root's (`/tmp`)
 //! is fine: nobody can rename or remove there what is not theirs.
 
-use std::{
-    fs::{self, File, Metadata},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
-
-use nix::{errno::Errno, fcntl::OFlag, unistd::Uid};
-use thiserror::Error;
-
 use super::KeyringError;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// Opens a file that can be trusted.
 pub(super) fn open(path: &Path, accept_owner: Option<u32>) -> Result<(File, Metadata), KeyringError> {

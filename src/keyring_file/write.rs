@@ -3,21 +3,15 @@
 //! The new content goes into a file beside the old one, is flushed, takes the old one's place in one step, and the
 //! directory is flushed. A lock on the directory keeps two commands from losing each other's key.
 
-use std::{
-    fs::{File, Metadata, Permissions},
-    io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
-    path::Path,
-};
-
-use nix::{
-    fcntl::{Flock, FlockArg},
-    unistd::{Group, Uid},
-};
-use tempfile::NamedTempFile;
-
 use super::{KeyringError, grammar, read, trust};
 use crate::envelope::Keyring;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{Group, Uid};
+use std::fs::{File, Metadata, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::Path;
+use tempfile::NamedTempFile;
 
 /// The group that the daemon runs in.
 const GROUP: &str = "relinkd";

@@ -3,7 +3,8 @@
 
 use super::{Part, RelinkError, Rules, Step, Warning, Worker};
 use crate::db::changes::{self, Change};
-use crate::db::{Session, issues, schema, session::Purpose};
+use crate::db::session::Purpose;
+use crate::db::{Session, issues, schema};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,9 @@
 //! Next steps that fit: whoever reads one can take it, as it stands, for the configuration in use.
 
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
 use crate::support::Bench;
 use crate::support::cast::{ALICE, TOKEN, installed};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 #[test]
 fn hints_carry_the_configuration_that_was_named() {

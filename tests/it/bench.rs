@@ -1,14 +1,12 @@
 //! The bench that the other tests stand on: a tool that lies would make them all lie.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
-
 use crate::support::cluster::{BOT, SUPERUSER};
-use crate::support::scratch;
 use crate::support::session::sqlstate;
 use crate::support::{
-    Bench, Cluster, ClusterOptions, Daemon, Database, Stop, TokenColumn, assert_no_leak, plain_link,
+    Bench, Cluster, ClusterOptions, Daemon, Database, Stop, TokenColumn, assert_no_leak, plain_link, scratch,
 };
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 
 #[test]
 fn a_database_has_the_bots_tables_as_they_are_in_the_field() {

@@ -1,15 +1,14 @@
 //! The path of a change: what it costs, what it does not wait for, that nothing is done twice or left out, and that
 //! nobody writes a user's links beside somebody else who does.
 
-use std::sync::Arc;
-use std::thread::sleep;
-use std::time::Duration;
-
 use crate::support::cast::{
     ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, installed, revealed, settled, start_command,
     status,
 };
 use crate::support::{BASE, Bench, Session, login_link, plain_link};
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// More than some dozen chunks of a walk.
 const MANY: i64 = 30_000;

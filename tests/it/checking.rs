@@ -1,5 +1,9 @@
 //! `relinkd check`: every fault and warning is produced for real, named, and mended by the command beside it.
 
+use crate::support::cluster::BOT;
+use crate::support::pooler::Pooler;
+use crate::support::relinkd::{KEYRING, quoted};
+use crate::support::{Bench, Cluster, ClusterOptions, Database, TokenColumn, login_link, plain_link};
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -8,11 +12,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-
-use crate::support::cluster::BOT;
-use crate::support::pooler::Pooler;
-use crate::support::relinkd::{KEYRING, quoted};
-use crate::support::{Bench, Cluster, ClusterOptions, Database, TokenColumn, login_link, plain_link};
 
 /// One line of `check` and its mending command.
 #[derive(Debug)]

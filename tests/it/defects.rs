@@ -1,17 +1,6 @@
 //! Defects of version 0.1.0 (the table at the end of docs/reliability.md) that no other test holds: what the bot and
 //! other users had to suffer from one user, one row, one session or one setting.
 
-use std::io::Read;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::sleep;
-use std::time::Duration;
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use serde_json::json;
-
 use crate::links::{keeping, of_the_bot};
 use crate::support::cast::{
     ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, installed, is_sealed, start_command, status,
@@ -23,6 +12,15 @@ use crate::support::{
     BASE, Bench, Cluster, ClusterOptions, Database, Session, Stop, TokenColumn, login_link, plain_link,
 };
 use crate::tokens::open;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Alice with issues 1 to `many`, Bob with one beyond them; relinkd installed.
 fn with_many(many: i64) -> Bench {

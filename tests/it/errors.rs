@@ -1,10 +1,9 @@
 //! Exit statuses and what is said on the way: one line for the cause, one for what to do next.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-
 use crate::support::relinkd::{KEYRING, quoted};
 use crate::support::{Bench, Output, plain_link};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 /// Fails unless standard error is a line for the cause and a line for the next step.
 #[track_caller]

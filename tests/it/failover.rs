@@ -1,12 +1,11 @@
 //! A primary and a standby, both named in `database.url`: the daemon works where it can write.
 
-use std::fs;
-
 use crate::defects::Frozen;
 use crate::support::cast::{ALICE, BOB, OTHER, THIRD, TOKEN};
 use crate::support::cluster::SUPERUSER;
 use crate::support::relinkd::quoted;
 use crate::support::{Bench, Cluster, ClusterOptions, Database, Session, Stop, TokenColumn, login_link};
+use std::fs;
 use std::sync::Arc;
 
 /// Of Alice, with issue 1, and Bob, with issue 2.

@@ -1,10 +1,9 @@
 //! A user with very many issues: walked in chunks, put off for nobody, taken up again after a crash.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use crate::support::cast::{settled, start_command};
 use crate::support::{BASE, Bench};
+use std::thread::sleep;
+use std::time::Duration;
 
 const GIANT: i64 = 1;
 const OTHER: i64 = 2;

@@ -1,11 +1,10 @@
 //! `relinkd token import`: tables as spreadsheets save them, all of them or none, with the faults of the database too.
 
-use std::fs;
-
 use crate::support::cast::{
     ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, bench_of, installed, is_sealed, revealed,
 };
 use crate::support::{Bench, Output, login_link};
+use std::fs;
 
 fn import(bench: &Bench, table: &str, arguments: &[&str]) -> Output {
     bench.run_with_input(["token", "import", "-"].iter().chain(arguments), table)

@@ -1,10 +1,6 @@
 //! Installing and taking it back: by whom, on what, how often, beside a bot that writes; and how little the daemon's
 //! role is left with.
 
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use crate::support::cast::{
     ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, appended, bench_of, installed, is_sealed, revealed, start_command,
 };
@@ -12,6 +8,9 @@ use crate::support::cluster::BOT;
 use crate::support::database::psql;
 use crate::support::session::sqlstate;
 use crate::support::{BASE, Bench, Database, Session, login_link, plain_link, wait_until};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The schema as `pg_dump` writes it, the database's own grants and settings included; without the two lines that
 /// newer versions fill with a random word.

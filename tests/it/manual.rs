@@ -1,12 +1,10 @@
 //! Help, man pages and completions: one source, so the same flags in all three; and examples that are true.
 
-use std::collections::BTreeSet;
-use std::fs;
-
+use crate::support::{Bench, plain_link};
 use clap::{CommandFactory, Parser};
 use relinkd::Cli;
-
-use crate::support::{Bench, plain_link};
+use std::collections::BTreeSet;
+use std::fs;
 
 /// Every command there is, as it is typed, with its definition.
 fn commands() -> Vec<(Vec<String>, clap::Command)> {

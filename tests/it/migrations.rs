@@ -1,15 +1,14 @@
 //! Schemas that change under a running bot: relinkd's own from version to version, and the bot's tables under relinkd.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
 use crate::installing::write_until;
 use crate::support::cast::{ALICE, BOB, OTHER, TOKEN, bench_of, installed, start_command};
 use crate::support::cluster::BOT;
 use crate::support::database::psql;
 use crate::support::session::sqlstate;
 use crate::support::{BASE, Bench, login_link, plain_link, wait_until};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// `relinkd install --print` of version 0.1.0, for the tables and the role that its configuration named by default.
 const VERSION_0_1_0: &str = include_str!("../upgrade/0.1.0.sql");

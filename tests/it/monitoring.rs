@@ -1,16 +1,14 @@
 //! Metrics are there, each with its value; alert rules and dashboard speak of no others, and say what to do. That all are
 //! well formed, and that alerts fire when they should, Prometheus' own tool says: scripts/test-monitoring.
 
+use crate::support::cast::{ALICE, BOB, CAROL, OTHER, TOKEN, installed};
+use crate::support::relinkd::quoted;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-
-use serde_json::Value;
-
-use crate::support::cast::{ALICE, BOB, CAROL, OTHER, TOKEN, installed};
-use crate::support::relinkd::quoted;
 
 const RULES: &str = include_str!("../../packaging/prometheus/relinkd.rules.yml");
 const RULES_TEST: &str = include_str!("../../packaging/prometheus/relinkd.rules.test.yml");

@@ -1,10 +1,9 @@
 //! `relinkd spool`: what operators see of the spool and do with what was rejected, without a database.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-
 use crate::support::cast::{ALICE, BOB, TOKEN, installed};
 use crate::support::{Bench, Output};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// A spool as a daemon leaves it, and a database that is away.
 fn spool() -> Bench {

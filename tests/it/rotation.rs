@@ -1,15 +1,13 @@
 //! Rotation of the key with the bot and the daemon running: no token is unreadable for a moment, and a run that is
 //! cut short anywhere is taken up by the next one.
 
+use crate::support::cast::{ALICE, OTHER, TOKEN, bench_of};
+use crate::support::{Bench, login_link, plain_link};
+use serde_json::json;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 use std::time::Duration;
-
-use serde_json::json;
-
-use crate::support::cast::{ALICE, OTHER, TOKEN, bench_of};
-use crate::support::{Bench, login_link, plain_link};
 
 fn token(user: i64) -> String {
     format!("{user:04}-5733-8392-7092")

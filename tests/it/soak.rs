@@ -4,16 +4,15 @@
 //! Ages are compressed so that each runs out within two days: `history.keep` is two days, a day makes fingerprints 15 days
 //! older (they are kept for 30), and the package's rule for `applied/` and `rejected/` runs with an age of two such days.
 
+use crate::support::cast::status;
+use crate::support::{
+    BASE, Bench, Cluster, ClusterOptions, Daemon, Database, TokenColumn, login_link, plain_link,
+};
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-use crate::support::cast::status;
-use crate::support::{
-    BASE, Bench, Cluster, ClusterOptions, Daemon, Database, TokenColumn, login_link, plain_link,
-};
 
 /// The days in which everything that ages has its first run.
 const FIRST: usize = 3;

@@ -1,15 +1,14 @@
 //! Files in the spool under strain: a daemon that is killed in the middle of many, databases that refuse, files at and
 //! beyond the limits, directories that are replaced. What a file says is `dropping`'s.
 
+use crate::support::cast::{ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, installed, revealed};
+use crate::support::{Bench, Daemon, login_link};
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::Duration;
-
-use crate::support::cast::{ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, installed, revealed};
-use crate::support::{Bench, Daemon, login_link};
 
 /// A file is this large at most (contract).
 const LIMIT: usize = 1 << 20;

@@ -1,15 +1,14 @@
 //! Takeovers: what the owner of the bot's tables plants for the admin who runs `install` and `uninstall`. A superuser runs
 //! every command here, and nobody comes out with more than they had.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-
 use crate::support::cast::{ALICE, BOB, OTHER, THIRD, TOKEN, bench_of, installed, status};
 use crate::support::database::psql;
 use crate::support::pooler::Pooler;
 use crate::support::session::sqlstate;
 use crate::support::{Bench, Output, Session, login_link, plain_link};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 /// A bot whose role wants more, a third role that owns nothing, and a superuser who runs commands.
 struct Scene {

@@ -1,18 +1,16 @@
 //! Tokens: sealed in the bot's own column, each its own user's, reported where unusable, never overwritten when newer.
 
-use std::process::Child;
-use std::sync::Arc;
-
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use crate::support::cast::{
     ALICE, BOB, CAROL, OTHER, THIRD, TOKEN, bench_of, installed, is_sealed, revealed, start_command, status,
 };
 use crate::support::relinkd::KEYRING;
 use crate::support::{Bench, Output, login_link, plain_link};
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::process::Child;
+use std::sync::Arc;
 
 /// Another host's key, with k1 beside it or without.
 const K2: &str = "\nk2 = \"Zq0T1m8eQm6wC5y7n3rXj2k9v4u1s0a8b7c6d5e4f3g\"\n";

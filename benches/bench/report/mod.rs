@@ -3,10 +3,9 @@
 mod page;
 mod svg;
 
+use crate::figure::{Figure, Goal, Results};
 use std::fs;
 use std::path::Path;
-
-use crate::figure::{Figure, Goal, Results};
 
 /// A line of the table: a figure of relinkd's (or of a yardstick), and the baseline's beside it.
 pub(crate) struct Line<'a> {

@@ -1,14 +1,13 @@
 //! `relinkd.change` is a queue in a table: does it stay small, over many changes, and while a snapshot that somebody holds
 //! keeps dead rows alive; and does a new issue wait longer then?
 
-use std::time::{Duration, Instant};
-
 use crate::data::{add_users, issues, link_of, load};
 use crate::figure::{Goal, Sheet, percentile};
 use crate::lab::Lab;
 use crate::racer::Racer;
 use crate::site::{Plain, Site};
 use crate::support::BASE;
+use std::time::{Duration, Instant};
 
 /// Issues whose links are overwritten again and again: each time a change for each.
 const ISSUES: i64 = 10_000;

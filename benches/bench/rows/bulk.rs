@@ -3,14 +3,13 @@
 //! Links keep their length. A fresh table has full pages, so that every new version of a row goes elsewhere; an aged one
 //! has room in its pages. HOT share and WAL say how much of a difference that made.
 
-use std::time::Duration;
-
 use crate::data::{ISSUES_A_USER, OTHER_BASE, Writes, add_users, age, issues, link_of, load, owner};
 use crate::figure::{Goal, Sheet, ratios};
 use crate::lab::Lab;
 use crate::site::{Plain, Site};
 use crate::sql::{COMMITTED, milliseconds, now};
 use crate::support::BASE;
+use std::time::Duration;
 
 /// The yardstick's name.
 pub(super) const BY_HAND: &str = "one update by hand";

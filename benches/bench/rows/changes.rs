@@ -1,7 +1,5 @@
 //! Issues that come in at once: what their import costs the bot, and how fast daemons work through one change for each.
 
-use std::time::Duration;
-
 use super::inserts;
 use crate::data::{ISSUES_A_USER, add_users, issues, owner, plain};
 use crate::figure::{Goal, Sheet, ratios};
@@ -9,6 +7,7 @@ use crate::lab::Lab;
 use crate::site::{Plain, Site};
 use crate::sql::{COMMITTED, milliseconds, now};
 use crate::support::BASE;
+use std::time::Duration;
 
 /// The numbers of daemons that share the work.
 const DAEMONS: [usize; 3] = [1, 2, 4];

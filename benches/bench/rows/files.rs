@@ -1,12 +1,11 @@
 //! Drop files: how soon one shows in links, and how many go through.
 
-use std::time::{Duration, Instant};
-
 use crate::data::{add_users, issues, load, plain};
 use crate::figure::{Goal, Sheet, percentile};
 use crate::lab::Lab;
 use crate::site::{Plain, Site};
 use crate::sql::{COMMITTED, milliseconds, now};
+use std::time::{Duration, Instant};
 
 /// A file dropped, until the last of its user's 100 links is committed.
 pub(crate) fn drop(lab: &Lab, sheet: &mut Sheet) {

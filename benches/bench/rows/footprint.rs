@@ -1,12 +1,11 @@
 //! What the daemon takes of the machine: memory, wake-ups, the time to start, the size of the program.
 
-use std::time::Duration;
-
 use crate::data::{ISSUES_A_USER, OTHER_BASE, add_users, issues, link_of, load, owner};
 use crate::figure::{Goal, Sheet};
 use crate::lab::Lab;
 use crate::site::{Plain, Site};
 use crate::support::BASE;
+use std::time::Duration;
 
 #[expect(clippy::cast_precision_loss, reason = "sizes and times of a bench fit")]
 pub(crate) fn run(lab: &Lab, sheet: &mut Sheet) {

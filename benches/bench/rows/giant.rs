@@ -1,13 +1,12 @@
 //! Small users while a giant is walked: a new issue must not wait for a million others.
 
-use std::time::{Duration, Instant};
-
 use crate::data::{add_users, issues, link_of, load, set_tokens, token_of};
 use crate::figure::{Goal, Sheet, percentile};
 use crate::lab::Lab;
 use crate::racer::Racer;
 use crate::site::{Plain, Site};
 use crate::support::BASE;
+use std::time::{Duration, Instant};
 
 /// User 1 is the giant, and gets another token in each round.
 pub(crate) fn run(lab: &Lab, sheet: &mut Sheet) {

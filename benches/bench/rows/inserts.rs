@@ -1,13 +1,12 @@
 //! What relinkd costs the bot: its inserts and its updates of `status`, against a database without relinkd.
 
-use std::collections::BTreeMap;
-
 use crate::data::{self, add_users};
 use crate::figure::{Goal, Sheet, ratios};
 use crate::lab::Lab;
 use crate::pgbench::{self, Load};
 use crate::site::{Plain, Site};
 use crate::support::BASE;
+use std::collections::BTreeMap;
 
 /// Users with a token are numbered from 1, those without from 1,001.
 fn fill(plain: &Plain) {

@@ -1,7 +1,5 @@
 //! How long after the commit of an issue its link is committed, against a listener that updates blindly.
 
-use std::time::Duration;
-
 use crate::blind::Blind;
 use crate::data::add_users;
 use crate::figure::{Goal, Sheet, percentile, ratios};
@@ -9,6 +7,7 @@ use crate::lab::Lab;
 use crate::racer::{Racer, race};
 use crate::site::{Plain, Site};
 use crate::support::BASE;
+use std::time::Duration;
 
 const DENSE: Duration = Duration::from_millis(20);
 const RARE: Duration = Duration::from_secs(2);

@@ -1,13 +1,12 @@
 //! Where the time of a bulk run goes: what the server notes of each statement's duration, and the processor time of the
 //! daemon itself. With two sessions on few processors the durations hold what a statement waited for one.
 
-use std::time::Duration;
-
 use crate::data::{ISSUES_A_USER, OTHER_BASE, add_users, issues, link_of, load, owner};
 use crate::figure::Sheet;
 use crate::lab::Lab;
 use crate::site::{Plain, Site};
 use crate::support::BASE;
+use std::time::Duration;
 
 /// What a statement is for, told by a piece of its text; the first that fits.
 const STATEMENTS: [(&str, &str); 6] = [

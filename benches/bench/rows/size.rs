@@ -3,8 +3,6 @@
 //! costs, that asks nothing and passes every trigger, of as many links of their neighbours: the pages are read and logged
 //! for that, too.
 
-use std::time::Duration;
-
 use super::bulk::BY_HAND;
 use crate::data::{ISSUES_A_USER, add_users, issues, link_of, load, owner, set_tokens, token_of};
 use crate::figure::{Goal, Sheet, ratios};
@@ -12,6 +10,7 @@ use crate::lab::{Lab, Subject};
 use crate::site::Site;
 use crate::sql::{COMMITTED, milliseconds, now};
 use crate::support::BASE;
+use std::time::Duration;
 
 /// Users who get another token in one go.
 const SOME: i64 = 100;

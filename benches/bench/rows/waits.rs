@@ -1,9 +1,5 @@
 //! What the bot waits where relinkd has a hard time: stopped in the middle, held up by a lock, far from the database.
 
-use std::time::Duration;
-
-use nix::sys::signal::Signal;
-
 use crate::data::{add_users, issues, link_of, load, set_tokens};
 use crate::figure::{Goal, Sheet, percentile};
 use crate::lab::Lab;
@@ -13,6 +9,8 @@ use crate::site::{Plain, Site};
 use crate::sql::{milliseconds, now};
 use crate::support::BASE;
 use crate::support::relinkd::quoted;
+use nix::sys::signal::Signal;
+use std::time::Duration;
 
 /// Issues of the user who gets another token.
 const ISSUES: i64 = 5_000;

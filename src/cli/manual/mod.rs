@@ -9,7 +9,8 @@ mod page;
 use super::Cli;
 use super::output::{self, Exit, Failure, OrFail as _};
 use clap::{Command, CommandFactory};
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 /// The pages of section 5.
 const FORMATS: [(&str, &str); 3] = [

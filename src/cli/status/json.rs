@@ -1,7 +1,8 @@
 //! `status --json`: all that is known, by name; what is not known is null. No list is cut short.
 
 use super::{Answer, Place, keys_in_use};
-use crate::cli::{output::Failure, spool};
+use crate::cli::output::Failure;
+use crate::cli::spool;
 use crate::db::status::WorkStatus;
 use crate::status::{Local, Remote};
 use serde_json::{Value, json};

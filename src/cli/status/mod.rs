@@ -11,12 +11,15 @@ use self::screen::Screen;
 use super::output::{self, Exit, Failure};
 use super::{StatusArgs, database};
 use crate::config::{self, Settings};
-use crate::db::{Connector, DbError, Session, connect::SessionKind, schema, users};
+use crate::db::connect::SessionKind;
+use crate::db::{Connector, DbError, Session, schema, users};
 use crate::envelope::Keyring;
 use crate::keyring_file::KeyringError;
 use crate::metrics::Metrics;
 use crate::status::{self, Local, Remote};
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
 /// How long the database may take for all of it.
 pub(super) const WITHIN: Duration = Duration::from_secs(60);

@@ -12,7 +12,8 @@ use crate::keyring_file::{KeyringError, shell_word};
 use crate::printable::Printable;
 use crate::status::{Local, Remote};
 use crate::tokens::TokenStats;
-use std::{collections::BTreeMap, fmt::Display};
+use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// How many of anything are shown.
 const SHOWN: usize = 5;

@@ -1,13 +1,16 @@
 //! `status --watch`: the same screen again and again, in place, until Ctrl-C.
 
-use super::{Place, WITHIN, screen::Screen};
+use super::screen::Screen;
+use super::{Place, WITHIN};
 use crate::cli::database;
 use crate::cli::output::{self, Exit, Failure, OrFail as _};
 use crate::keyring_file::KeyringError;
 use crate::status;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::{io::IsTerminal, sync::Arc, time::Duration};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// How often it is drawn.

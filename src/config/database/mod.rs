@@ -16,7 +16,10 @@ mod tests;
 use super::section::{Shape, Shaped, from_text, section};
 use super::{Environment, FileSource, Password};
 use serde::Deserialize;
-use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 use thiserror::Error;
 
 pub(crate) use password::PasswordError;

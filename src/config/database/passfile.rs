@@ -2,7 +2,10 @@
 //! or a backslash. The first line that fits counts. A file that others may read is ignored, with a notice.
 
 use crate::config::Password;
-use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// More than any password file: whatever is larger is something else.

@@ -1,6 +1,5 @@
-use proptest::prelude::*;
-
 use super::*;
+use proptest::prelude::*;
 
 fn environment() -> Environment {
     Environment { os_user: Some("me".to_owned()), ..Environment::default() }

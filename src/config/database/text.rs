@@ -5,10 +5,10 @@
 //! a host, a database or a key: such text is refused, because those are shown to people. And `key=value` text (libpq,
 //! "Keyword/Value Connection Strings"): blanks between, `'…'` around values with blanks, `\` before a quote or a backslash.
 
+use super::DatabaseFault;
+use super::values::Parameters;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
-
-use super::{DatabaseFault, values::Parameters};
 
 const BLANKS: [char; 6] = [' ', '\t', '\n', '\r', '\x0b', '\x0c'];
 

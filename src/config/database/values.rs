@@ -1,12 +1,16 @@
 //! The parameters by name, and what their values mean. Empty values count as none, as in libpq.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
-
+use super::{
+    ClientCert, DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, Database, DatabaseFault, Endpoint, Host, KEYS,
+    Keepalives, RootCert, Tls, TlsMode,
+};
+use crate::config::Password;
+use crate::config::file_source::absolute;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 use zeroize::Zeroizing;
-
-use super::{ClientCert, Database, DatabaseFault, Endpoint, Host, Keepalives, RootCert, Tls, TlsMode};
-use super::{DEFAULT_PORT, DEFAULT_SOCKET_DIRECTORY, KEYS};
-use crate::config::{Password, file_source::absolute};
 
 /// The other parameters that libpq knows, which people may bring along: no password looks like one of these.
 const LIBPQ_KEYS: &str = "channel_binding client_encoding fallback_application_name gssdelegation gssencmode gsslib \

@@ -13,14 +13,12 @@
 mod judge;
 
 use self::judge::{Holders, Judge, Judgement};
-use crate::db::assigning;
 use crate::db::history::{self, Action, Entry, Via};
 use crate::db::session::Purpose;
-use crate::db::{Session, Tx, fingerprints};
+use crate::db::{Session, Tx, assigning, fingerprints};
 use crate::drop_file::{Assignment, Named, Refusal};
-use crate::printable;
 use crate::relink::{RelinkError, Rules};
-use crate::telemetry;
+use crate::{printable, telemetry};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

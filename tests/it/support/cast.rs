@@ -1,11 +1,10 @@
 //! Who plays in the tests: three users, three tokens, and a command that runs while the test goes on.
 
+use super::{Bench, plain_link};
 use std::io::Write;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
-
-use super::{Bench, plain_link};
 
 pub(crate) const ALICE: i64 = 413_129_274;
 pub(crate) const BOB: i64 = 500_100_200;

@@ -3,6 +3,13 @@
 //! One is shared by all tests of a process; a test that stops the server or needs settings that only a
 //! start can change has one of its own. Postgres refuses to run as root, so root hands it to `postgres`.
 
+use super::postgres::{
+    as_postgres, copy_template, find_binaries, free_port, give_to_postgres, make_certificates,
+};
+use super::scratch::{self, Watch};
+use super::session::Session;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -11,17 +18,8 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio_postgres::Config;
-
-use super::postgres::{
-    as_postgres, copy_template, find_binaries, free_port, give_to_postgres, make_certificates,
-};
-use super::scratch::{self, Watch};
-use super::session::Session;
 
 /// The cluster's superuser.
 pub(crate) const SUPERUSER: &str = "postgres";

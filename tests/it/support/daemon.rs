@@ -1,5 +1,9 @@
 //! A running `relinkd run`: started as systemd starts it, watched over its notify socket, never left behind.
 
+use super::scratch::Watch;
+use super::{PATIENCE, holds_soon};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
@@ -9,12 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use super::scratch::Watch;
-use super::{PATIENCE, holds_soon};
 
 /// What SIGTERM is given to end the daemon (contract).
 const STOP_LIMIT: Duration = Duration::from_secs(5);

@@ -3,15 +3,13 @@
 //! Roles belong to the whole cluster, so the daemon's role is named after the database; it is not
 //! created here: that is `relinkd install`'s work.
 
+use super::cluster::{BOT, Cluster, SUPERUSER};
+use super::session::Session;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-
 use tokio_postgres::Error;
-
-use super::cluster::{BOT, Cluster, SUPERUSER};
-use super::session::Session;
 
 /// The type of `users.portal_token`: both are found in the field.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,18 +1,16 @@
 //! A real `PgBouncer` in front of a bench's database.
 
+use super::postgres::{as_postgres, free_port, give_to_postgres};
+use super::relinkd::quoted;
+use super::scratch::Watch;
+use super::{Bench, Session};
+use nix::sys::signal::Signal;
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
-
-use nix::sys::signal::Signal;
 use tokio_postgres::Config;
-
-use super::postgres::{as_postgres, free_port, give_to_postgres};
-use super::relinkd::quoted;
-use super::scratch::Watch;
-use super::{Bench, Session};
 
 /// A pooler's process. Killed on drop, or by the guardian.
 pub(crate) struct Pooler {

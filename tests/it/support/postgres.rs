@@ -1,17 +1,15 @@
 //! What the machine's Postgres needs before a cluster can start: its programs, an account that it accepts,
 //! a data directory, certificates. Knows nothing of running servers.
 
+use super::cluster::SUPERUSER;
+use super::scratch;
+use nix::unistd::{User, geteuid};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-
-use nix::unistd::{User, geteuid};
 use tempfile::TempDir;
-
-use super::cluster::SUPERUSER;
-use super::scratch;
 
 /// The account to run Postgres as where we are root; `None` is ourselves.
 fn account() -> Option<User> {

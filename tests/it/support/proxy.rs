@@ -1,14 +1,13 @@
 //! A way to the server on which everything takes its time.
 
+use super::Bench;
+use super::relinkd::quoted;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
-
-use super::Bench;
-use super::relinkd::quoted;
 
 /// Passes everything on, each piece after this delay, in both directions. Lasts as long as the test's process.
 pub(crate) struct SlowWay;

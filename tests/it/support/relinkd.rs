@@ -1,6 +1,9 @@
 //! A home for relinkd: config, keyring and spool in a directory of the test's own, over a database of
 //! its own, and the real binary run in it. What the binary says is kept, to be searched for tokens.
 
+use super::daemon::Daemon;
+use super::database::Database;
+use super::{BASE, PATIENCE, assert_no_leak, holds_soon, scratch};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -13,12 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
 use tempfile::TempDir;
-
-use super::daemon::Daemon;
-use super::database::Database;
-use super::{BASE, PATIENCE, assert_no_leak, holds_soon, scratch};
 
 /// The keyring a bench starts with: one key, the same in every test.
 pub(crate) const KEYRING: &str =

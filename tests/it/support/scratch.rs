@@ -3,14 +3,13 @@
 //! Destructors do not run for statics, nor when a test run is killed; a pipe closes in every case. So a
 //! shell outside our process group waits for that, stops the servers and daemons and removes the directory.
 
+use nix::sys::signal::Signal;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
-
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 struct Scratch {

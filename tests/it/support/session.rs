@@ -3,7 +3,6 @@
 //! A thread of its own drives the connection, so that a server that goes away is noticed between calls.
 
 use std::time::Duration;
-
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, NoTls, SimpleQueryMessage};

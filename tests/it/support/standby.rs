@@ -1,11 +1,10 @@
 //! A cluster that follows another one, and takes over from it.
 
-use std::fs;
-use std::process::Command;
-
 use super::cluster::{Cluster, SUPERUSER};
 use super::session::Session;
 use super::{Stop, wait_until};
+use std::fs;
+use std::process::Command;
 
 impl Cluster {
     /// Throws away what this cluster holds, and lets it follow a primary from here on. Both are stopped for a moment.
