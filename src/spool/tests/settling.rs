@@ -277,6 +277,22 @@ fn a_full_or_missing_place_loses_nothing() {
     bench.assert_nothing_claimed();
 }
 
+/// A name that cannot be looked at is not a free one, and a receipt that finds no place is looked for no other.
+#[test]
+fn a_place_that_is_no_directory_is_an_error() {
+    let mut bench = Bench::new();
+    let claim = bench.claim("a.toml", "token");
+    for room in ["applied", "rejected"] {
+        fs::remove_dir(bench.root().join(room)).unwrap();
+        fs::write(bench.root().join(room), "").unwrap();
+    }
+    let error = bench.spool.settle_rejected(&claim, "1:1: no").unwrap_err().to_string();
+    assert!(error.contains("rejected/a.toml") && error.contains("cannot be looked at"), "{error}");
+    assert_eq!(content(&claim), "token");
+    let error = bench.spool.settle_applied(&[(&claim, RECEIPT.as_bytes())]).unwrap_err().to_string();
+    assert!(error.contains("cannot be put in its place"), "{error}");
+}
+
 /// What cannot be cleared away is told, not passed over: the claim would be forgotten with its file in it.
 #[test]
 fn what_cannot_be_removed_is_an_error() {
