@@ -126,7 +126,7 @@ fn decode(bytes: &[u8]) -> Result<Zeroizing<String>, FaultKind> {
 fn announced(text: &str) -> (usize, Vec<u8>) {
     let line = text.split_inclusive('\n').next().unwrap_or_default();
     match line.trim().trim_matches('"').strip_prefix("sep=").map(str::as_bytes) {
-        Some([separator]) if separator.is_ascii() => (line.len(), vec![*separator]),
+        Some([separator]) => (line.len(), vec![*separator]),
         Some([]) if line.contains("sep=\t") => (line.len(), vec![b'\t']),
         _ => (0, SEPARATORS.to_vec()),
     }

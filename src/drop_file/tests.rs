@@ -265,6 +265,7 @@ fn every_fault_is_said_in_two_languages() {
 fn a_byte_order_mark_at_the_beginning_does_no_harm() {
     assert_eq!(read("\u{feff}telegram_id = 1\nremove = true").unwrap().len(), 1);
     assert_eq!(faults("\u{feff}telegram_id = 'x'\nremove = true"), ["1:15 WrongType"]);
+    assert_eq!(faults("telegram_id = 1\nremove = \u{feff}true"), ["2:10 ByteOrderMark"]);
 }
 
 /// A file that TOML takes is not judged by its looks.
