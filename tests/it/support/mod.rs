@@ -45,9 +45,11 @@ pub(crate) fn login_link(token: &str, issue: i64) -> String {
     format!("{BASE}/login?token={token}&redirect=/issues/{issue}")
 }
 
-/// Looks every 5 ms until it holds, for at most [`PATIENCE`]; whether it came to hold.
+/// Looks until it holds, for at most [`PATIENCE`]; whether it came to hold. It looks often at first, and then every 20 ms:
+/// what is looked at is mostly a query, and many tests wait at a time.
 pub(crate) fn holds_soon(mut holds: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(2);
     loop {
         if holds() {
             return true;
@@ -55,7 +57,8 @@ pub(crate) fn holds_soon(mut holds: impl FnMut() -> bool) -> bool {
         if Instant::now() > deadline {
             return false;
         }
-        sleep(Duration::from_millis(5));
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The intake of drop files, as a state machine: `src/spool/claim.rs`, `src/intake`, `src/assign`. The disk keeps what
+//! The intake of drop files, as a state machine: `src/spool/claim.rs`, `src/intake`, `src/tokens/assign`. The disk keeps what
 //! was done on it (losing power is another test's business); what the process knows dies with it.
 
 use super::postgres::{DAEMONS, Postgres, Row, Token, USERS};
