@@ -34,7 +34,8 @@ const OUR_PATH: &str = concat!("set local ", our_path!());
 const ALONE: &str = concat!(
     "begin; set local ",
     our_path!(),
-    "; set local statement_timeout = '60s'; set local lock_timeout = '5s'"
+    "; set local statement_timeout = '60s'; set local lock_timeout = '5s'; \
+     set local idle_in_transaction_session_timeout = '60s'"
 );
 /// Assignments last as soon as they are committed, whatever the database's default: at least `on`.
 const FLUSHED: &str = "; select set_config('synchronous_commit',
@@ -377,6 +378,22 @@ impl Drop for Tx<'_> {
             // The first poll puts the message into the queue; nobody waits for the answer.
             let rollback = pin!(self.session.client.batch_execute("rollback"));
             let _ = rollback.poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On a busy machine even what travels together may arrive in pieces, with a pause between them.
+    #[test]
+    fn no_transaction_has_the_limits_of_the_database() {
+        let purposes = [Purpose::Relink, Purpose::Assign, Purpose::Read];
+        for begin in purposes.map(|purpose| purpose.begin(false)).iter().map(String::as_str).chain([ALONE]) {
+            for limit in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+                assert!(begin.contains(&format!("; set local {limit} = ")), "{limit}: {begin}");
+            }
         }
     }
 }
